@@ -1,0 +1,1 @@
+//! Shared watches, stores, the work queue, writes and events.

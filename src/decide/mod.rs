@@ -1,0 +1,1 @@
+//! Every decision, as pure functions of what is seen and the time.

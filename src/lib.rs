@@ -1,0 +1,26 @@
+//! certwright keeps TLS certificates in Kubernetes Secrets: it watches `Certificate` resources, obtains what they ask
+//! for from ACME certificate authorities and renews it in time.
+//!
+//! # Layout
+//!
+//! - [`api`]: the wire types of `cert-manager.io/v1` and `acme.cert-manager.io/v1`, and every name users see
+//! - [`pki`]: keys, certificate requests, certificates and chains: bytes in, bytes out
+//! - [`decide`]: every decision, as pure functions of what is seen and the time
+//! - [`acme`]: the ACME protocol (RFC 8555)
+//! - [`dns`]: look-ups, zones, authoritative verification, and the providers that write TXT records
+//! - [`http01`]: the solver's objects, its server and the self-check
+//! - [`cluster`]: shared watches, stores, the work queue, writes and events
+//! - [`controller`]: gather, decide, act: one file per kind
+//! - [`cli`]: the subcommands
+//!
+//! Who may import whom is enforced by `tests/layers.rs`.
+
+pub mod acme;
+pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod controller;
+pub mod decide;
+pub mod dns;
+pub mod http01;
+pub mod pki;

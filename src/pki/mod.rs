@@ -1,0 +1,1 @@
+//! Keys, certificate requests, certificates and chains: bytes in, bytes out.
