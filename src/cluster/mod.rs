@@ -1,1 +1,21 @@
 //! Shared watches, stores, the work queue, writes and events.
+//!
+//! Every object that certwright reads is watched once, by [`hub::Hub`], and lies in one [`store::Store`] per kind. Every
+//! write goes through [`Cluster`], which puts what the API server returned into the store at once: no pass ever decides
+//! on a view that is older than our own last write.
+
+mod event;
+mod hub;
+mod key;
+mod queue;
+mod secret;
+mod store;
+mod write;
+
+pub use event::{Event, EventKind, Recorder};
+pub use hub::{Changes, Hub, Watched};
+pub use key::{Key, Kind, ObjectName};
+pub use queue::Queue;
+pub use secret::SecretReader;
+pub use store::{Put, Store};
+pub use write::{Cluster, Scoped, WriteError, merge_patch};

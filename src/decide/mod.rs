@@ -1,1 +1,124 @@
 //! Every decision, as pure functions of what is seen and the time.
+//!
+//! Each kind has a `Seen…` struct with everything that its decision rests on, a `…Step` enum with every effect that can
+//! follow, and one function from the first to a [`Decision`] over the second. Nothing here reads a clock, rolls dice or
+//! talks to anybody, so a test states what is seen and compares what is decided.
+
+pub mod backoff;
+pub mod certificate;
+pub mod challenge;
+pub mod fixed_name;
+pub mod issuer;
+pub mod order;
+pub mod policy;
+pub mod renewal;
+pub mod request;
+pub mod secret;
+pub mod solver;
+pub mod template;
+
+use jiff::Timestamp;
+
+/// What to do now, in this order, and when to look again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<S> {
+    pub steps: Vec<S>,
+    pub wake: Wake,
+}
+
+impl<S> Decision<S> {
+    /// There is nothing to do until something changes.
+    pub fn rest() -> Self {
+        Self { steps: Vec::new(), wake: Wake::OnChange }
+    }
+
+    /// There is nothing to do before `at`.
+    pub fn rest_until(at: Timestamp) -> Self {
+        Self { steps: Vec::new(), wake: Wake::At(at) }
+    }
+
+    /// These steps, which themselves cause the next look.
+    pub fn act(steps: Vec<S>) -> Self {
+        Self { steps, wake: Wake::OnChange }
+    }
+
+    /// The same with an earlier look, if `at` is earlier.
+    #[must_use]
+    pub fn or_at(mut self, at: Timestamp) -> Self {
+        self.wake = self.wake.min(Wake::At(at));
+        self
+    }
+}
+
+/// When an object is to be looked at again, besides whenever something it depends on changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wake {
+    /// At this time.
+    At(Timestamp),
+    /// Only a change can bring something to do.
+    OnChange,
+}
+
+impl Wake {
+    pub fn time(self) -> Option<Timestamp> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::OnChange => None,
+        }
+    }
+}
+
+/// A line for `kubectl describe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub warning: bool,
+    pub reason: String,
+    pub text: String,
+}
+
+impl Note {
+    pub fn normal(reason: &str, text: impl Into<String>) -> Self {
+        Self { warning: false, reason: reason.to_owned(), text: text.into() }
+    }
+
+    pub fn warning(reason: &str, text: impl Into<String>) -> Self {
+        Self { warning: true, reason: reason.to_owned(), text: text.into() }
+    }
+}
+
+/// An effect that failed, and how often in a row it has: kept in memory, because trying again after a restart is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What was tried and what came back.
+    pub message: String,
+    pub class: TroubleClass,
+    /// Failures in a row, at least 1.
+    pub failures: u32,
+    /// When the last of them happened.
+    pub at: Timestamp,
+    /// The other side's wish, if it stated one.
+    pub retry_after: Option<jiff::SignedDuration>,
+}
+
+/// Whether trying the same again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleClass {
+    /// Only a changed spec, Secret or decision of the other side helps.
+    Final,
+    /// Time may help.
+    Transient,
+}
+
+impl Trouble {
+    /// When the next try is due; the other side's wish is a lower bound.
+    pub fn next_try(&self) -> Timestamp {
+        let wait = backoff::after_failures(self.failures);
+        self.at + self.retry_after.map_or(wait, |wish| wait.max(wish))
+    }
+
+    /// The message, with when it goes on.
+    pub fn sentence(&self) -> String {
+        let wait = backoff::in_words(self.next_try().duration_since(self.at));
+        format!("{}; next try after {wait}", self.message)
+    }
+}

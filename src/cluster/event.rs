@@ -1,0 +1,181 @@
+//! Events that `kubectl describe` shows, sent beside the path of the work.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::core::v1::{Event as CoreEvent, EventSource, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::sync::mpsc;
+
+/// More waiting events than this are dropped, with a line in the log.
+const QUEUE_LENGTH: usize = 1000;
+
+/// The same event about the same object is not sent again within this time.
+const SILENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// The API server refuses a longer note.
+const LONGEST_NOTE: usize = 1024;
+
+/// Whether an event tells of the usual way or of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    Normal,
+    Warning,
+}
+
+/// What happened, in words for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    kind: EventKind,
+    reason: String,
+    note: String,
+    regarding: ObjectReference,
+}
+
+impl Event {
+    pub fn normal(reason: &str, note: impl Into<String>) -> Self {
+        Self::new(EventKind::Normal, reason, note.into())
+    }
+
+    pub fn warning(reason: &str, note: impl Into<String>) -> Self {
+        Self::new(EventKind::Warning, reason, note.into())
+    }
+
+    /// Says what the event is about.
+    #[must_use]
+    pub fn about<K: Resource<DynamicType = ()>>(self, object: &K) -> Self {
+        self.about_metadata::<K>(object.meta())
+    }
+
+    /// As [`Event::about`], for an object of which only the metadata could be read.
+    #[must_use]
+    pub fn about_metadata<K: Resource<DynamicType = ()>>(mut self, metadata: &ObjectMeta) -> Self {
+        self.regarding = ObjectReference {
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(K::kind(&()).into_owned()),
+            name: metadata.name.clone(),
+            namespace: metadata.namespace.clone(),
+            uid: metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self
+    }
+
+    fn new(kind: EventKind, reason: &str, note: String) -> Self {
+        Self { kind, reason: reason.to_owned(), note: shorten(note), regarding: ObjectReference::default() }
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.regarding.uid, self.kind, &self.reason, &self.note).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Events about cluster-scoped objects lie in the namespace `default`, as `kubectl` expects.
+    fn namespace(&self) -> &str {
+        self.regarding.namespace.as_deref().unwrap_or("default")
+    }
+
+    fn to_core(&self, now: Timestamp) -> CoreEvent {
+        let time = Some(Time(now));
+        CoreEvent {
+            metadata: ObjectMeta {
+                namespace: Some(self.namespace().to_owned()),
+                name: Some(event_name(self.regarding.name.as_deref().unwrap_or_default(), self.fingerprint(), now)),
+                ..ObjectMeta::default()
+            },
+            count: Some(1),
+            first_timestamp: time.clone(),
+            last_timestamp: time,
+            involved_object: self.regarding.clone(),
+            message: Some(self.note.clone()),
+            reason: Some(self.reason.clone()),
+            source: Some(EventSource { component: Some("certwright".to_owned()), ..EventSource::default() }),
+            type_: Some(match self.kind {
+                EventKind::Normal => "Normal".to_owned(),
+                EventKind::Warning => "Warning".to_owned(),
+            }),
+            ..CoreEvent::default()
+        }
+    }
+}
+
+/// Takes events and sends them in the background; never holds up its caller.
+#[derive(Clone)]
+pub struct Recorder {
+    sender: mpsc::Sender<Event>,
+}
+
+impl Recorder {
+    /// Starts the task that sends; it ends when the last `Recorder` is gone.
+    pub fn start(client: Client) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        (Self { sender }, tokio::spawn(send_all(client, receiver)))
+    }
+
+    pub fn publish(&self, event: Event) {
+        if let Err(error) = self.sender.try_send(event) {
+            tracing::warn!(%error, "event dropped");
+        }
+    }
+}
+
+async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
+    let mut sent: HashMap<u64, Timestamp> = HashMap::new();
+    while let Some(event) = receiver.recv().await {
+        let now = Timestamp::now();
+        sent.retain(|_, at| now.duration_since(*at) < SILENCE);
+        if sent.insert(event.fingerprint(), now).is_some() {
+            continue;
+        }
+        let api: Api<CoreEvent> = Api::namespaced(client.clone(), event.namespace());
+        if let Err(error) = api.create(&PostParams::default(), &event.to_core(now)).await {
+            tracing::warn!(reason = event.reason, %error, "event not sent");
+        }
+    }
+}
+
+fn event_name(object: &str, fingerprint: u64, now: Timestamp) -> String {
+    let object: String = object.chars().take(200).collect();
+    format!("{object}.{:x}{:08x}", now.as_millisecond(), fingerprint as u32)
+}
+
+fn shorten(mut note: String) -> String {
+    if note.len() > LONGEST_NOTE {
+        let mut end = LONGEST_NOTE - 3;
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
+        note.push_str("...");
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_at_a_character() {
+        let event = Event::warning("Failed", "é".repeat(2000));
+        assert!(event.note.len() <= LONGEST_NOTE);
+        assert!(event.note.ends_with("é..."));
+    }
+
+    #[test]
+    fn the_note_is_part_of_what_makes_two_events_the_same() {
+        let event = |note: &str| Event::normal("Issuing", note).fingerprint();
+        assert_eq!(event("a"), event("a"));
+        assert_ne!(event("a"), event("b"));
+    }
+}

@@ -1,0 +1,250 @@
+//! One watch and one store per kind, and the queue that every change feeds.
+
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
+
+use futures::StreamExt;
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret, Service},
+    networking::v1::Ingress,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event as WatchEvent},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    event::{Event, Recorder},
+    key::{Key, ObjectName},
+    queue::Queue,
+    store::{Put, Store},
+};
+use crate::api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order, names};
+
+/// A kind that is watched and stored.
+pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+    /// The store of this kind.
+    fn store(hub: &Hub) -> &Store<Self>;
+
+    /// Which objects may have something to do when this one appears, changes or goes.
+    fn dependents(&self, hub: &Hub) -> Vec<Key>;
+}
+
+/// How the objects of each kind are found besides by name; see [`Store::indexed`].
+#[derive(Clone, Copy)]
+pub struct Changes {
+    pub certificate: fn(&Certificate) -> Vec<String>,
+    pub certificate_request: fn(&CertificateRequest) -> Vec<String>,
+    pub challenge: fn(&Challenge) -> Vec<String>,
+    pub cluster_issuer: fn(&ClusterIssuer) -> Vec<String>,
+    pub issuer: fn(&Issuer) -> Vec<String>,
+    pub order: fn(&Order) -> Vec<String>,
+    pub solver_ingress: fn(&Ingress) -> Vec<String>,
+    pub solver_pod: fn(&Pod) -> Vec<String>,
+    pub solver_service: fn(&Service) -> Vec<String>,
+    /// Who depends on the Secret of this name, whatever it holds.
+    pub secret: fn(&Hub, &ObjectName) -> Vec<Key>,
+}
+
+/// See the module's description.
+pub struct Hub {
+    pub certificates: Store<Certificate>,
+    pub certificate_requests: Store<CertificateRequest>,
+    pub challenges: Store<Challenge>,
+    pub cluster_issuers: Store<ClusterIssuer>,
+    pub issuers: Store<Issuer>,
+    pub orders: Store<Order>,
+    /// The Secrets that carry certwright's label, with their content. No other Secret is ever stored.
+    pub secrets: Store<Secret>,
+    pub solver_ingresses: Store<Ingress>,
+    pub solver_pods: Store<Pod>,
+    pub solver_services: Store<Service>,
+    pub queue: Queue,
+    secret_dependents: fn(&Hub, &ObjectName) -> Vec<Key>,
+}
+
+impl Hub {
+    pub fn new(changes: Changes) -> Self {
+        Self {
+            certificates: Store::new(changes.certificate),
+            certificate_requests: Store::new(changes.certificate_request),
+            challenges: Store::new(changes.challenge),
+            cluster_issuers: Store::new(changes.cluster_issuer),
+            issuers: Store::new(changes.issuer),
+            orders: Store::new(changes.order),
+            secrets: Store::new(|_| Vec::new()),
+            solver_ingresses: Store::new(changes.solver_ingress),
+            solver_pods: Store::new(changes.solver_pod),
+            solver_services: Store::new(changes.solver_service),
+            queue: Queue::default(),
+            secret_dependents: changes.secret,
+        }
+    }
+
+    /// Takes in an object that was seen and wakes whoever depends on it.
+    pub fn put<K: Watched>(&self, mut object: K) {
+        object.managed_fields_mut().clear();
+        let now = object.clone();
+        if let Put::Stored(former) = K::store(self).put(object) {
+            self.wake_dependents(former.as_deref(), Some(&now));
+        }
+    }
+
+    /// Takes out an object that the API server said is gone, before the watch tells of it.
+    pub fn bury<K: Watched>(&self, name: &ObjectName, uid: &str) {
+        if let Some(gone) = K::store(self).bury(name, uid) {
+            self.wake_dependents(Some(&*gone), None);
+        }
+    }
+
+    /// Wakes who depends on the Secret of this name.
+    pub fn wake_for_secret(&self, name: &ObjectName) {
+        for key in (self.secret_dependents)(self, name) {
+            self.queue.wake(&key);
+        }
+    }
+
+    /// Watches every kind until the process ends. The receiver turns true once all stores are filled.
+    ///
+    /// The tasks end only if something is badly wrong; the caller ends the process then.
+    pub fn watch(self: &Arc<Self>, client: &Client, recorder: &Recorder) -> (JoinSet<()>, watch::Receiver<usize>) {
+        let mut tasks = JoinSet::new();
+        let (filled, receiver) = watch::channel(0);
+        let all = watcher::Config::default();
+        let ours = watcher::Config::default().labels(&format!("{}=true", names::label::FAO));
+        let foreign = watcher::Config::default().labels(&format!("{}!=true", names::label::FAO));
+        let solver = watcher::Config::default().labels(&format!("{}=true", names::label::HTTP01_SOLVER));
+        macro_rules! watch {
+            ($kind:ty, $config:expr) => {
+                let task = watch_kind::<$kind>(
+                    self.clone(),
+                    Api::all(client.clone()),
+                    $config.clone(),
+                    recorder.clone(),
+                    filled.clone(),
+                );
+                tasks.spawn(task);
+            };
+        }
+        watch!(Issuer, all);
+        watch!(ClusterIssuer, all);
+        watch!(Certificate, all);
+        watch!(CertificateRequest, all);
+        watch!(Order, all);
+        watch!(Challenge, all);
+        watch!(Secret, ours);
+        watch!(Pod, solver);
+        watch!(Service, solver);
+        watch!(Ingress, solver);
+        tasks.spawn(watch_foreign_secrets(self.clone(), Api::all(client.clone()), foreign, filled));
+        (tasks, receiver)
+    }
+
+    /// How many watches [`Hub::watch`] starts, and so what its receiver counts up to.
+    pub const WATCHES: usize = 11;
+
+    fn wake_dependents<K: Watched>(&self, former: Option<&K>, now: Option<&K>) {
+        let keys: HashSet<Key> = former.into_iter().chain(now).flat_map(|object| object.dependents(self)).collect();
+        for key in keys {
+            self.queue.wake(&key);
+        }
+    }
+
+    fn remove<K: Watched>(&self, object: &K) {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        if let Some(gone) = K::store(self).remove(&ObjectName::of(object), uid) {
+            self.wake_dependents(Some(&*gone), None);
+        }
+    }
+
+    fn retain_listed<K: Watched>(&self, before: &HashSet<ObjectName>, listed: &HashSet<ObjectName>) {
+        for gone in K::store(self).retain_listed(before, listed) {
+            self.wake_dependents(Some(&*gone), None);
+        }
+    }
+}
+
+async fn watch_kind<K: Watched>(
+    hub: Arc<Hub>,
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    recorder: Recorder,
+    filled: watch::Sender<usize>,
+) {
+    let kind = K::kind(&()).into_owned();
+    let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+    let mut listing: Option<(HashSet<ObjectName>, HashSet<ObjectName>)> = None;
+    let mut first = true;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(WatchEvent::Init) => listing = Some((K::store(&hub).names(), HashSet::new())),
+            Ok(WatchEvent::InitApply(object)) => {
+                if let Some((_, listed)) = &mut listing {
+                    listed.insert(ObjectName::of(&object));
+                }
+                take_in(&hub, object, &recorder);
+            }
+            Ok(WatchEvent::InitDone) => {
+                if let Some((before, listed)) = listing.take() {
+                    hub.retain_listed::<K>(&before, &listed);
+                }
+                if std::mem::take(&mut first) {
+                    filled.send_modify(|count| *count += 1);
+                }
+            }
+            Ok(WatchEvent::Apply(object)) => take_in(&hub, object, &recorder),
+            Ok(WatchEvent::Delete(object)) => {
+                if let Ok(object) = object.0 {
+                    hub.remove(&object);
+                }
+            }
+            Err(error) => tracing::warn!(kind, %error, "watch interrupted; it is taken up again"),
+        }
+    }
+}
+
+/// An object that cannot be read is left out, with a word to its owner; the others go on.
+fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Recorder) {
+    match object.0 {
+        Ok(object) => hub.put(object),
+        Err(invalid) => {
+            let name = invalid.metadata.name.clone().unwrap_or_default();
+            let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+            tracing::warn!(kind = %K::kind(&()), namespace, name, error = %invalid.error, "unreadable object left alone");
+            let note = format!("certwright cannot read this object and leaves it alone: {}", invalid.error);
+            recorder.publish(Event::warning("UnreadableObject", note).about_metadata::<K>(&invalid.metadata));
+        }
+    }
+}
+
+/// Other people's Secrets are only heard of: that one changed wakes who refers to it; nothing of it is kept.
+async fn watch_foreign_secrets(
+    hub: Arc<Hub>,
+    api: Api<PartialObjectMeta<Secret>>,
+    config: watcher::Config,
+    filled: watch::Sender<usize>,
+) {
+    let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+    let mut first = true;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(WatchEvent::Apply(secret) | WatchEvent::Delete(secret)) => {
+                hub.wake_for_secret(&ObjectName::of(&secret));
+            }
+            // What is listed first is read by the first pass of each object anyway.
+            Ok(WatchEvent::InitApply(secret)) if !first => hub.wake_for_secret(&ObjectName::of(&secret)),
+            Ok(WatchEvent::InitDone) => {
+                if std::mem::take(&mut first) {
+                    filled.send_modify(|count| *count += 1);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(kind = "Secret (names)", %error, "watch interrupted; it is taken up again"),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The work queue: one entry per object, with the time at which it is due.
+//!
+//! An object is never worked on twice at once. Wakes that arrive while it is being worked on collapse into one further
+//! pass. The time that a pass returns is kept beside any earlier wish, so an event never cancels a timer.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant},
+};
+
+use super::key::Key;
+
+/// The longest timer that is set; a later wake is reached in several steps.
+const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// See the module's description.
+#[derive(Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<Key, Entry>,
+    ready: VecDeque<Key>,
+    timers: BinaryHeap<Reverse<(Instant, Key)>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    running: bool,
+    ready: bool,
+    due: Option<Instant>,
+}
+
+impl Queue {
+    /// Asks for a look at `key` as soon as possible.
+    pub fn wake(&self, key: &Key) {
+        self.lock().make_ready(key);
+        self.changed.notify_one();
+    }
+
+    /// Asks for a look at `key` at `at`, or earlier if that was asked before.
+    pub fn wake_at(&self, key: &Key, at: Timestamp, now: Timestamp) {
+        let due = Instant::now() + delay_until(at, now);
+        self.lock().set_timer(key, due);
+        self.changed.notify_one();
+    }
+
+    /// The next key to work on; [`Queue::done`] must follow. Never returns a key that is being worked on.
+    pub async fn next(&self) -> Key {
+        loop {
+            let until = {
+                let mut state = self.lock();
+                if let Some(key) = state.pop(Instant::now()) {
+                    if !state.ready.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return key;
+                }
+                state.timers.peek().map(|Reverse((due, _))| *due)
+            };
+            match until {
+                Some(due) => tokio::select! {
+                    () = tokio::time::sleep_until(due) => {}
+                    () = self.changed.notified() => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// Ends the work on `key`; it is due at `at`, if given, or when something changes.
+    pub fn done(&self, key: &Key, at: Option<Timestamp>, now: Timestamp) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(key) else { return };
+        entry.running = false;
+        if entry.ready {
+            state.ready.push_back(key.clone());
+        }
+        if let Some(at) = at {
+            state.set_timer(key, Instant::now() + delay_until(at, now));
+        }
+        state.forget_if_idle(key);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How many objects are waiting to be worked on now.
+    pub fn ready_count(&self) -> usize {
+        self.lock().ready.len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn make_ready(&mut self, key: &Key) {
+        let entry = self.entries.entry(key.clone()).or_default();
+        if entry.ready {
+            return;
+        }
+        entry.ready = true;
+        if !entry.running {
+            self.ready.push_back(key.clone());
+        }
+    }
+
+    fn set_timer(&mut self, key: &Key, due: Instant) {
+        let entry = self.entries.entry(key.clone()).or_default();
+        if entry.due.is_some_and(|earlier| earlier <= due) {
+            return;
+        }
+        entry.due = Some(due);
+        self.timers.push(Reverse((due, key.clone())));
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Key> {
+        while let Some(Reverse((due, _))) = self.timers.peek() {
+            if *due > now {
+                break;
+            }
+            let Some(Reverse((due, key))) = self.timers.pop() else { break };
+            if let Some(entry) = self.entries.get_mut(&key)
+                && entry.due == Some(due)
+            {
+                entry.due = None;
+                self.make_ready(&key);
+            }
+        }
+        let key = self.ready.pop_front()?;
+        let entry = self.entries.entry(key.clone()).or_default();
+        entry.ready = false;
+        entry.running = true;
+        // The pass that starts now decides anew when the object is due.
+        entry.due = None;
+        Some(key)
+    }
+
+    fn forget_if_idle(&mut self, key: &Key) {
+        if self.entries.get(key).is_some_and(|entry| !entry.running && !entry.ready && entry.due.is_none()) {
+            self.entries.remove(key);
+        }
+    }
+}
+
+fn delay_until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST_TIMER)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use jiff::ToSpan;
+
+    use super::*;
+    use crate::cluster::key::Kind;
+
+    fn key(name: &str) -> Key {
+        Key::new(Kind::Certificate, "default", name)
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    async fn next_within(queue: &Queue, limit: Duration) -> Option<Key> {
+        tokio::time::timeout(limit, queue.next()).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wakes_collapse_and_a_running_key_is_not_handed_out_twice() {
+        let queue = Queue::default();
+        queue.wake(&key("a"));
+        queue.wake(&key("a"));
+        assert_eq!(queue.next().await, key("a"));
+        queue.wake(&key("a"));
+        queue.wake(&key("a"));
+        assert_eq!(next_within(&queue, Duration::from_secs(5)).await, None);
+        queue.done(&key("a"), None, now());
+        assert_eq!(queue.next().await, key("a"));
+        queue.done(&key("a"), None, now());
+        assert_eq!(next_within(&queue, Duration::from_secs(5)).await, None);
+        assert!(queue.lock().entries.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_timer_wins_and_a_pass_replaces_the_timer() {
+        let queue = Queue::default();
+        queue.wake_at(&key("a"), now() + 60.seconds(), now());
+        queue.wake_at(&key("a"), now() + 10.seconds(), now());
+        assert_eq!(next_within(&queue, Duration::from_secs(9)).await, None);
+        assert_eq!(next_within(&queue, Duration::from_secs(2)).await, Some(key("a")));
+        queue.done(&key("a"), Some(now() + 30.seconds()), now());
+        assert_eq!(next_within(&queue, Duration::from_secs(29)).await, None);
+        assert_eq!(next_within(&queue, Duration::from_secs(2)).await, Some(key("a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wake_in_the_past_is_due_at_once() {
+        let queue = Queue::default();
+        queue.wake_at(&key("a"), now() - 60.seconds(), now());
+        assert_eq!(next_within(&queue, Duration::from_millis(1)).await, Some(key("a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_set_while_running_is_kept_beside_the_one_returned() {
+        let queue = Queue::default();
+        queue.wake(&key("a"));
+        queue.next().await;
+        queue.wake_at(&key("a"), now() + 5.seconds(), now());
+        queue.done(&key("a"), Some(now() + 50.seconds()), now());
+        assert_eq!(next_within(&queue, Duration::from_secs(6)).await, Some(key("a")));
+    }
+}

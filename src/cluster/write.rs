@@ -1,0 +1,313 @@
+//! Every write to the API server; what comes back goes into the store at once.
+
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::{ClusterResourceScope, NamespaceResourceScope},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::{
+    event::{Event, Recorder},
+    hub::{Hub, Watched},
+    key::ObjectName,
+    secret::SecretReader,
+};
+
+/// No single write takes longer; the object is looked at again then.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The name under which certwright's writes appear in `metadata.managedFields`, but for the target Secret.
+const FIELD_MANAGER: &str = "certwright";
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody else wrote in between, or an object of this name is there already. The store holds what is there now.
+    #[error("{what}: changed by somebody else in between")]
+    Conflict { what: String },
+    /// The object is gone.
+    #[error("{what}: it does not exist any more")]
+    Gone { what: String },
+    /// The API server refuses: trying the same again gives the same.
+    #[error("{what}: refused by the API server: {message}")]
+    Refused { what: String, message: String },
+    /// The API server cannot be reached or is overloaded.
+    #[error("{what}: {message}")]
+    Unavailable { what: String, message: String },
+}
+
+impl WriteError {
+    pub fn from_kube(what: String, error: kube::Error) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self::Unavailable { what, message: error.to_string() };
+        };
+        match status.code {
+            404 => Self::Gone { what },
+            409 => Self::Conflict { what },
+            408 | 429 | 500.. => Self::Unavailable { what, message: status.message },
+            _ => Self::Refused { what, message: status.message },
+        }
+    }
+
+    pub fn timeout(what: String) -> Self {
+        Self::Unavailable { what, message: format!("no answer from the API server within {} s", TIMEOUT.as_secs()) }
+    }
+}
+
+/// An API handle for an object's namespace, or for the whole cluster.
+pub trait Scoped: Watched {
+    fn api(client: Client, namespace: &str) -> Api<Self>;
+}
+
+impl<K: Watched> Scoped for K
+where
+    K::Scope: Scope<K>,
+{
+    fn api(client: Client, namespace: &str) -> Api<Self> {
+        <K::Scope as Scope<K>>::api(client, namespace)
+    }
+}
+
+/// How a scope reaches its objects.
+pub trait Scope<K> {
+    fn api(client: Client, namespace: &str) -> Api<K>;
+}
+
+impl<K: Watched + kube::Resource<Scope = NamespaceResourceScope>> Scope<K> for NamespaceResourceScope {
+    fn api(client: Client, namespace: &str) -> Api<K> {
+        Api::namespaced(client, namespace)
+    }
+}
+
+impl<K: Watched + kube::Resource<Scope = ClusterResourceScope>> Scope<K> for ClusterResourceScope {
+    fn api(client: Client, _: &str) -> Api<K> {
+        Api::all(client)
+    }
+}
+
+/// The cluster as certwright writes to it.
+#[derive(Clone)]
+pub struct Cluster {
+    pub hub: Arc<Hub>,
+    pub secrets: SecretReader,
+    client: Client,
+    recorder: Recorder,
+}
+
+impl Cluster {
+    pub fn new(client: Client, hub: Arc<Hub>, recorder: Recorder) -> Self {
+        Self { secrets: SecretReader::new(client.clone(), hub.clone()), hub, client, recorder }
+    }
+
+    pub fn publish(&self, event: Event) {
+        self.recorder.publish(event);
+    }
+
+    /// Creates an object of a fixed name. If one of that name is there already, the store holds it afterwards and the
+    /// answer is [`WriteError::Conflict`]: look again.
+    pub async fn create<K: Scoped + Serialize>(&self, object: &K) -> Result<Arc<K>, WriteError> {
+        let name = ObjectName::of(object);
+        let api = K::api(self.client.clone(), &name.namespace);
+        let what = format!("create {} {name}", K::kind(&()));
+        match limited(what, api.create(&post_params(), object)).await {
+            Ok(created) => Ok(self.take_in(created)),
+            Err(conflict @ WriteError::Conflict { .. }) => {
+                self.refresh::<K>(&api, &name).await?;
+                Err(conflict)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what differs between `former` and `status`, provided that `seen` is still the newest version.
+    pub async fn write_status<K: Scoped, S: Serialize>(
+        &self,
+        seen: &K,
+        former: &S,
+        status: &S,
+    ) -> Result<(), WriteError> {
+        let Some(difference) = merge_patch(&to_value(former), &to_value(status)) else { return Ok(()) };
+        let patch = serde_json::json!({
+            "metadata": { "resourceVersion": seen.resource_version() },
+            "status": difference,
+        });
+        let name = ObjectName::of(seen);
+        let api = K::api(self.client.clone(), &name.namespace);
+        let what = format!("write the status of {} {name}", K::kind(&()));
+        let written = limited(what, api.patch_status(&name.name, &patch_params(), &Patch::Merge(patch))).await;
+        self.settle::<K>(&api, &name, seen, written).await
+    }
+
+    /// Replaces the finalizers, provided that `seen` is still the newest version.
+    pub async fn write_finalizers<K: Scoped>(&self, seen: &K, finalizers: &[String]) -> Result<(), WriteError> {
+        let patch = serde_json::json!({
+            "metadata": { "resourceVersion": seen.resource_version(), "finalizers": finalizers },
+        });
+        let name = ObjectName::of(seen);
+        let api = K::api(self.client.clone(), &name.namespace);
+        let what = format!("write the finalizers of {} {name}", K::kind(&()));
+        let written = limited(what, api.patch(&name.name, &patch_params(), &Patch::Merge(patch))).await;
+        if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && written.is_ok() {
+            self.hub.bury::<K>(&name, seen.meta().uid.as_deref().unwrap_or_default());
+            return Ok(());
+        }
+        self.settle::<K>(&api, &name, seen, written).await
+    }
+
+    /// Server-side apply with the given field manager, taking over fields of others.
+    pub async fn apply<K: Scoped + Serialize>(&self, object: &K, manager: &str) -> Result<Arc<K>, WriteError> {
+        let name = ObjectName::of(object);
+        let api = K::api(self.client.clone(), &name.namespace);
+        let params = PatchParams::apply(manager).force();
+        let what = format!("apply {} {name}", K::kind(&()));
+        let applied = limited(what, api.patch(&name.name, &params, &Patch::Apply(object))).await?;
+        Ok(self.take_in(applied))
+    }
+
+    /// Deletes exactly the object that was seen; that it is gone already is well.
+    pub async fn delete<K: Scoped>(&self, seen: &K) -> Result<(), WriteError> {
+        let name = ObjectName::of(seen);
+        let uid = seen.meta().uid.clone().unwrap_or_default();
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        let api = K::api(self.client.clone(), &name.namespace);
+        let what = format!("delete {} {name}", K::kind(&()));
+        match limited(what, api.delete(&name.name, &params)).await {
+            Ok(answer) => match answer.left() {
+                Some(object) if stays_for_now(&object) => self.hub.put(object),
+                _ => self.hub.bury::<K>(&name, &uid),
+            },
+            // A conflict means that another object took the name: ours is gone.
+            Err(WriteError::Gone { .. } | WriteError::Conflict { .. }) => self.hub.bury::<K>(&name, &uid),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn settle<K: Scoped>(
+        &self,
+        api: &Api<K>,
+        name: &ObjectName,
+        seen: &K,
+        written: Result<K, WriteError>,
+    ) -> Result<(), WriteError> {
+        match written {
+            Ok(object) => {
+                self.hub.put(object);
+                Ok(())
+            }
+            Err(gone @ WriteError::Gone { .. }) => {
+                self.hub.bury::<K>(name, seen.meta().uid.as_deref().unwrap_or_default());
+                Err(gone)
+            }
+            Err(conflict @ WriteError::Conflict { .. }) => {
+                self.refresh::<K>(api, name).await?;
+                Err(conflict)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the object anew, so that the next look sees what caused a conflict.
+    async fn refresh<K: Scoped>(&self, api: &Api<K>, name: &ObjectName) -> Result<(), WriteError> {
+        let what = format!("read {} {name}", K::kind(&()));
+        if let Some(object) = limited(what, api.get_opt(&name.name)).await? {
+            self.hub.put(object);
+        }
+        Ok(())
+    }
+
+    fn take_in<K: Watched>(&self, object: K) -> Arc<K> {
+        self.hub.put(object.clone());
+        Arc::new(object)
+    }
+}
+
+/// An object with finalizers or a grace period is still there after its deletion was accepted.
+fn stays_for_now<K: Watched>(object: &K) -> bool {
+    let metadata = object.meta();
+    metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
+        || metadata.deletion_grace_period_seconds.is_some_and(|seconds| seconds > 0)
+}
+
+async fn limited<T>(what: String, call: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|error| WriteError::from_kube(what, error)),
+        Err(_) => Err(WriteError::timeout(what)),
+    }
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn to_value<S: Serialize>(value: &S) -> Value {
+    match serde_json::to_value(value) {
+        Ok(Value::Null) | Err(_) => Value::Object(Map::new()),
+        Ok(value) => value,
+    }
+}
+
+/// The JSON merge patch (RFC 7396) that turns `former` into `wanted`; none if they are equal.
+pub fn merge_patch(former: &Value, wanted: &Value) -> Option<Value> {
+    let (Value::Object(before), Value::Object(after)) = (former, wanted) else {
+        return (former != wanted).then(|| wanted.clone());
+    };
+    let mut patch = Map::new();
+    for (key, value) in after {
+        match before.get(key) {
+            Some(held) => {
+                if let Some(difference) = merge_patch(held, value) {
+                    patch.insert(key.clone(), difference);
+                }
+            }
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_names_only_what_differs() {
+        let former = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1, 2], "f": 4});
+        let wanted = json!({"a": 1, "b": {"c": 5}, "e": [1], "g": 6});
+        assert_eq!(merge_patch(&former, &wanted), Some(json!({"b": {"c": 5, "d": null}, "e": [1], "f": null, "g": 6})));
+        assert_eq!(merge_patch(&wanted, &wanted), None);
+    }
+
+    #[test]
+    fn answers_of_the_api_server_by_what_to_do_next() {
+        let error = |code: u16| {
+            let status = kube::core::Status { code, message: "m".into(), ..kube::core::Status::default() };
+            WriteError::from_kube("w".into(), kube::Error::Api(Box::new(status)))
+        };
+        assert!(matches!(error(404), WriteError::Gone { .. }));
+        assert!(matches!(error(409), WriteError::Conflict { .. }));
+        assert!(matches!(error(422), WriteError::Refused { .. }));
+        assert!(matches!(error(429), WriteError::Unavailable { .. }));
+        assert!(matches!(error(503), WriteError::Unavailable { .. }));
+    }
+}

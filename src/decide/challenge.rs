@@ -1,0 +1,272 @@
+//! What to do about a Challenge.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Resource, ResourceExt};
+
+use super::{Decision, Note, Trouble, TroubleClass, backoff, order::OrderState, request::SeenIssuerOf};
+use crate::api::{
+    Challenge, ChallengeStatus, Condition,
+    names::{event, finalizer, state},
+};
+
+/// After this many failed tries in a row, what could not be cleaned up is named in an event and left.
+const CLEAN_UP_TRIES: u32 = 8;
+
+/// A self-check that fails right after presenting is the usual case; the status tells of it only after this time.
+const QUIET_TIME: SignedDuration = SignedDuration::from_secs(5);
+
+/// Everything that the decision rests on.
+pub struct SeenChallenge<'a> {
+    pub challenge: &'a Challenge,
+    pub issuer: SeenIssuerOf<'a>,
+    /// Whether the Order has other Challenges that are still under way.
+    pub has_open_siblings: bool,
+    /// The last self-check of this process.
+    pub check: Option<&'a Check>,
+    /// The challenge as the CA last told it to this process.
+    pub ca: Option<&'a CaChallenge>,
+    /// Whether this process has cleaned up what was presented.
+    pub cleaned_up: bool,
+    pub trouble: Option<&'a Trouble>,
+}
+
+/// The outcome of a self-check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub passed: bool,
+    /// What is still missing, in one stable sentence.
+    pub summary: String,
+    /// When to check again.
+    pub next: Timestamp,
+}
+
+/// The CA's view of a challenge (RFC 8555 section 7.1.6).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaChallenge {
+    pub status: String,
+    /// Whether the CA was told to validate.
+    pub accepted: bool,
+    /// Why it is invalid, in the CA's words.
+    pub problem: Option<String>,
+    /// When to ask again, the CA's wish regarded.
+    pub next_look: Timestamp,
+}
+
+/// Every effect that can follow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChallengeStep {
+    AddFinalizer,
+    Present,
+    SelfCheck,
+    Accept,
+    Read,
+    CleanUp,
+    RemoveFinalizer,
+    WriteStatus(Box<ChallengeStatus>),
+    Publish(Note),
+}
+
+/// See the module's description.
+pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
+    let status = seen.challenge.status.clone().unwrap_or_default();
+    let is_final = OrderState::of_word(status.state.as_deref()) != OrderState::Open;
+    if is_final || seen.challenge.meta().deletion_timestamp.is_some() {
+        return wind_up(seen, &status, now);
+    }
+    if let Some(why) = blocking_issuer(seen) {
+        return with_reason(&status, &why, Decision::rest());
+    }
+    if let Some(trouble) = seen.trouble {
+        if trouble.class == TroubleClass::Final {
+            return fail(seen, &status, state::ERRORED, &trouble.message);
+        }
+        if now < trouble.next_try() {
+            return with_reason(&status, &trouble.sentence(), Decision::rest_until(trouble.next_try()));
+        }
+    }
+    if !has_finalizer(seen.challenge) {
+        return Decision::act(vec![ChallengeStep::AddFinalizer]);
+    }
+    if !status.presented {
+        return present(seen, &status, now);
+    }
+    prove(seen, &status, now)
+}
+
+/// Whether either spelling of the finalizer is set.
+pub fn has_finalizer(challenge: &Challenge) -> bool {
+    challenge.finalizers().iter().any(|set| is_ours(set))
+}
+
+/// Whether this finalizer is one that certwright, or cert-manager before it, sets on Challenges.
+pub fn is_ours(set: &str) -> bool {
+    set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
+}
+
+fn present(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
+    let type_ = &seen.challenge.spec.type_;
+    let status = ChallengeStatus {
+        processing: true,
+        presented: true,
+        presented_at: Some(Time(now)),
+        state: Some(state::PENDING.to_owned()),
+        reason: Some(format!("Waiting for {type_} challenge propagation")),
+        ..status.clone()
+    };
+    Decision::act(vec![
+        ChallengeStep::Present,
+        ChallengeStep::WriteStatus(Box::new(status)),
+        ChallengeStep::Publish(Note::normal(
+            event::PRESENTED,
+            format!("Presented challenge using {type_} challenge mechanism"),
+        )),
+    ])
+}
+
+/// The answer is in place: check it, have the CA look, and follow what it says.
+fn prove(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
+    let Some(ca) = seen.ca else { return Decision::act(vec![ChallengeStep::Read]) };
+    match ca.status.as_str() {
+        state::VALID => return succeed(seen, status),
+        state::INVALID | state::EXPIRED => {
+            let why = ca.problem.as_deref().unwrap_or("the CA gave no reason");
+            return fail(seen, status, &ca.status, &format!("Error accepting authorization: {why}"));
+        }
+        _ if now >= ca.next_look => return Decision::act(vec![ChallengeStep::Read]),
+        _ if ca.accepted => return Decision::rest_until(ca.next_look),
+        _ => {}
+    }
+    let decision = match wait_instead(seen, status) {
+        Some(until) if now < until => {
+            let wait = backoff::in_words(until.duration_since(presented_at(status).unwrap_or(now)));
+            let reason = format!("Waiting {wait} before accepting the challenge, as the solver asks");
+            with_reason(status, &reason, Decision::rest_until(until))
+        }
+        Some(_) => Decision::act(vec![ChallengeStep::Accept]),
+        None => check(seen, status, now),
+    };
+    decision.or_at(ca.next_look)
+}
+
+fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
+    match seen.check {
+        Some(check) if check.passed => Decision::act(vec![ChallengeStep::Accept]),
+        Some(check) if now < check.next => {
+            let rest = Decision::rest_until(check.next);
+            if presented_at(status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {
+                return rest;
+            }
+            let reason = format!("Waiting for {} challenge propagation: {}", seen.challenge.spec.type_, check.summary);
+            with_reason(status, &reason, rest)
+        }
+        _ => Decision::act(vec![ChallengeStep::SelfCheck]),
+    }
+}
+
+fn succeed(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Decision<ChallengeStep> {
+    let status = ChallengeStatus {
+        processing: false,
+        state: Some(state::VALID.to_owned()),
+        reason: Some("Successfully authorized domain".to_owned()),
+        ..status.clone()
+    };
+    let spec = &seen.challenge.spec;
+    let text = format!("Domain {:?} verified with {:?} validation", spec.dns_name, spec.type_);
+    Decision::act(vec![
+        // The Order goes on at once; cleaning up does not hold it.
+        ChallengeStep::WriteStatus(Box::new(status)),
+        ChallengeStep::Publish(Note::normal(event::DOMAIN_VERIFIED, text)),
+    ])
+}
+
+fn fail(seen: &SeenChallenge<'_>, status: &ChallengeStatus, state: &str, reason: &str) -> Decision<ChallengeStep> {
+    let failed = ChallengeStatus {
+        processing: false,
+        state: Some(state.to_owned()),
+        reason: Some(reason.to_owned()),
+        ..status.clone()
+    };
+    let spec = &seen.challenge.spec;
+    let text = format!("Challenge for {:?} failed: {reason}", spec.dns_name);
+    Decision::act(vec![
+        ChallengeStep::WriteStatus(Box::new(failed)),
+        ChallengeStep::Publish(Note::warning(event::FAILED, text)),
+    ])
+}
+
+/// It is decided, or nobody wants it any more: take away what was presented.
+fn wind_up(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
+    if !has_finalizer(seen.challenge) {
+        return Decision::rest();
+    }
+    if seen.cleaned_up {
+        return Decision::act(leave(seen, status));
+    }
+    let Some(trouble) = seen.trouble else { return Decision::act(vec![ChallengeStep::CleanUp]) };
+    if trouble.failures >= CLEAN_UP_TRIES {
+        let text = format!("Gave up cleaning up after {} tries; please remove what is left: {}", trouble.failures, trouble.message);
+        let mut steps = vec![ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text))];
+        steps.extend(leave(seen, status));
+        return Decision::act(steps);
+    }
+    if now < trouble.next_try() {
+        let text = format!("Error cleaning up challenge: {}", trouble.message);
+        let mut rest = Decision::rest_until(trouble.next_try());
+        if trouble.failures == 1 {
+            rest.steps.push(ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text)));
+        }
+        return rest;
+    }
+    Decision::act(vec![ChallengeStep::CleanUp])
+}
+
+/// The status is corrected only where somebody may still look at it: an Order that is complete deletes its Challenges.
+fn leave(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Vec<ChallengeStep> {
+    let stays = seen.challenge.meta().deletion_timestamp.is_none()
+        && (seen.has_open_siblings || OrderState::of_word(status.state.as_deref()) == OrderState::Failed);
+    let mut steps = Vec::new();
+    if stays && (status.presented || status.processing) {
+        let status = ChallengeStatus { presented: false, processing: false, ..status.clone() };
+        steps.push(ChallengeStep::WriteStatus(Box::new(status)));
+    }
+    steps.push(ChallengeStep::RemoveFinalizer);
+    steps
+}
+
+/// Why nothing can be done at the CA; none if it can.
+fn blocking_issuer(seen: &SeenChallenge<'_>) -> Option<String> {
+    let reference = &seen.challenge.spec.issuer_ref;
+    let (kind, name) = (reference.kind_or_default(), &reference.name);
+    match seen.issuer {
+        SeenIssuerOf::Acme { ready, .. } if ready.is_some_and(Condition::is_true) => None,
+        SeenIssuerOf::Acme { ready, .. } => {
+            let why = ready.and_then(|ready| ready.message.as_deref()).unwrap_or("it was not looked at yet");
+            Some(format!("Waiting for {kind} {name:?}: {why}"))
+        }
+        SeenIssuerOf::Missing => Some(format!("Waiting for {kind} {name:?}, which does not exist")),
+        SeenIssuerOf::Unserved(why) => Some(why.to_owned()),
+        SeenIssuerOf::Foreign => Some(format!("{kind} {name:?} is no ACME issuer of the group cert-manager.io")),
+    }
+}
+
+fn with_reason(
+    status: &ChallengeStatus,
+    reason: &str,
+    mut decision: Decision<ChallengeStep>,
+) -> Decision<ChallengeStep> {
+    if status.reason.as_deref() != Some(reason) {
+        let status = ChallengeStatus { reason: Some(reason.to_owned()), ..status.clone() };
+        decision.steps.push(ChallengeStep::WriteStatus(Box::new(status)));
+    }
+    decision
+}
+
+fn wait_instead(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Option<Timestamp> {
+    let wait = seen.challenge.spec.solver.wait_instead_of_self_check.as_ref()?.to_duration().ok()?;
+    Some(presented_at(status)? + wait)
+}
+
+fn presented_at(status: &ChallengeStatus) -> Option<Timestamp> {
+    status.presented_at.as_ref().map(|time| time.0)
+}

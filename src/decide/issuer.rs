@@ -1,0 +1,210 @@
+//! What to do about an Issuer or ClusterIssuer.
+
+use jiff::Timestamp;
+
+use super::{Decision, Note, Trouble, TroubleClass};
+use crate::api::{
+    Condition, IssuerSpec, IssuerStatus, find_condition,
+    issuer::{AcmeIssuer, AcmeIssuerStatus},
+    names::{condition, event, reason},
+    set_condition,
+};
+
+/// Everything that the decision rests on.
+pub struct SeenIssuer<'a> {
+    pub generation: Option<i64>,
+    pub deleting: bool,
+    pub spec: &'a IssuerSpec,
+    pub status: Option<&'a IssuerStatus>,
+    /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
+    pub account_key: &'a AccountKey,
+    /// What the CA answered to this process for exactly this spec and key.
+    pub registration: Option<&'a Registration>,
+    pub trouble: Option<&'a Trouble>,
+}
+
+/// The account key as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountKey {
+    /// There is no Secret, or no such entry in it.
+    Missing,
+    /// There is an entry that is no usable key; says why.
+    Unusable(String),
+    /// base64 of the SHA-256 of the key's PKCS#1 form, as cert-manager writes it to the status.
+    Usable { hash: String },
+}
+
+/// An account as the CA confirmed it (RFC 8555 section 7.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    pub uri: String,
+    /// The e-mail address that the account was registered with; empty if none.
+    pub email: String,
+}
+
+/// Every effect that can follow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum IssuerStep {
+    /// Generates an RSA-2048 account key and stores it in the Secret.
+    CreateAccountKey,
+    /// Creates the account, or finds it by its key, and brings its contact up to date.
+    Register,
+    WriteStatus(Box<IssuerStatus>),
+    Publish(Note),
+}
+
+/// See the module's description.
+pub fn decide(seen: &SeenIssuer<'_>, now: Timestamp) -> Decision<IssuerStep> {
+    if seen.deleting {
+        return Decision::rest();
+    }
+    let Some(acme) = &seen.spec.acme else {
+        return not_ready(seen, reason::UNSUPPORTED, unserved(seen.spec), Decision::rest(), now);
+    };
+    if let Some(url) = retired_server(&acme.server) {
+        let text = format!("{url} spoke a protocol older than RFC 8555 and is gone; use {CURRENT_SERVER}");
+        return not_ready(seen, reason::INVALID_CONFIG, &text, Decision::rest(), now);
+    }
+    let hash = match seen.account_key {
+        AccountKey::Usable { hash } => hash,
+        AccountKey::Unusable(why) => {
+            return not_ready(seen, reason::ERR_VERIFY_ACME_ACCOUNT, why, Decision::rest(), now);
+        }
+        AccountKey::Missing => return without_key(seen, acme, now),
+    };
+    if is_current(seen, acme, hash) {
+        return Decision::rest();
+    }
+    if let Some(registration) = seen.registration {
+        return registered(seen, registration, hash, now);
+    }
+    match after_trouble(seen, now) {
+        Some(decision) => decision,
+        None => Decision::act(vec![IssuerStep::Register]),
+    }
+}
+
+/// The e-mail address as it goes to the CA.
+pub fn contact_email(acme: &AcmeIssuer) -> String {
+    acme.email.as_deref().unwrap_or_default().trim().to_lowercase()
+}
+
+/// The entry of the account key's Secret that holds the key.
+pub fn account_key_entry(acme: &AcmeIssuer) -> &str {
+    acme.private_key_secret_ref.key.as_deref().filter(|key| !key.is_empty()).unwrap_or("tls.key")
+}
+
+const CURRENT_SERVER: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// Let's Encrypt's first API, which many old manifests still name.
+fn retired_server(server: &str) -> Option<&str> {
+    ["https://acme-v01.api.letsencrypt.org", "https://acme-staging.api.letsencrypt.org"]
+        .into_iter()
+        .find(|retired| server.starts_with(retired))
+}
+
+fn unserved(spec: &IssuerSpec) -> &'static str {
+    if spec.ca.is_some() || spec.self_signed.is_some() {
+        "This version of certwright signs with ACME issuers only; CA and SelfSigned issuers are left alone"
+    } else if spec.vault.is_some() || spec.venafi.is_some() {
+        "certwright does not serve Vault and Venafi issuers"
+    } else {
+        "spec names no issuer type; set spec.acme"
+    }
+}
+
+fn without_key(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Decision<IssuerStep> {
+    if acme.disable_account_key_generation {
+        let secret = &acme.private_key_secret_ref.name;
+        let text = format!(
+            "The Secret {secret:?} has no account key under {:?}, and spec.acme.disableAccountKeyGeneration forbids \
+             making one; put the key there",
+            account_key_entry(acme)
+        );
+        return not_ready(seen, reason::ERR_VERIFY_ACME_ACCOUNT, &text, Decision::rest(), now);
+    }
+    after_trouble(seen, now).unwrap_or_else(|| Decision::act(vec![IssuerStep::CreateAccountKey]))
+}
+
+/// Whether the status already tells of an account for exactly this spec and key.
+fn is_current(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, hash: &str) -> bool {
+    let Some(status) = seen.status else { return false };
+    let Some(account) = &status.acme else { return false };
+    let ready = find_condition(&status.conditions, condition::READY);
+    ready.is_some_and(|ready| ready.is_true() && ready.observed_generation == seen.generation)
+        && account.uri.as_deref().is_some_and(|uri| !uri.is_empty())
+        && account.last_private_key_hash.as_deref() == Some(hash)
+        && account.last_registered_email.as_deref().unwrap_or_default().eq_ignore_ascii_case(&contact_email(acme))
+}
+
+fn registered(
+    seen: &SeenIssuer<'_>,
+    registration: &Registration,
+    hash: &str,
+    now: Timestamp,
+) -> Decision<IssuerStep> {
+    let mut status = seen.status.cloned().unwrap_or_default();
+    status.acme = Some(AcmeIssuerStatus {
+        uri: Some(registration.uri.clone()),
+        last_registered_email: Some(registration.email.clone()).filter(|email| !email.is_empty()),
+        last_private_key_hash: Some(hash.to_owned()),
+    });
+    let text = "The ACME account was registered with the ACME server";
+    set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
+    Decision::act(vec![IssuerStep::WriteStatus(Box::new(status))])
+}
+
+/// What the last failure means for now; none if it is time for the next try.
+fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
+    let trouble = seen.trouble?;
+    let (text, rest) = match trouble.class {
+        TroubleClass::Final => (
+            format!("{}; tried again when the issuer or its Secrets change", trouble.message),
+            Decision::rest(),
+        ),
+        TroubleClass::Transient if now < trouble.next_try() => {
+            (trouble.sentence(), Decision::rest_until(trouble.next_try()))
+        }
+        TroubleClass::Transient => return None,
+    };
+    Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, rest, now))
+}
+
+fn not_ready(
+    seen: &SeenIssuer<'_>,
+    reason: &str,
+    text: &str,
+    mut decision: Decision<IssuerStep>,
+    now: Timestamp,
+) -> Decision<IssuerStep> {
+    let former = seen.status.cloned().unwrap_or_default();
+    let mut status = former.clone();
+    set_ready(&mut status, seen, "False", reason, text, now);
+    if status != former {
+        let is_news = find_condition(&former.conditions, condition::READY).is_none_or(Condition::is_true);
+        decision.steps.push(IssuerStep::WriteStatus(Box::new(status)));
+        if is_news {
+            decision.steps.push(IssuerStep::Publish(Note::warning(event::ERR_INIT_ISSUER, text)));
+        }
+    }
+    decision
+}
+
+fn set_ready(
+    status: &mut IssuerStatus,
+    seen: &SeenIssuer<'_>,
+    value: &str,
+    reason: &str,
+    text: &str,
+    now: Timestamp,
+) {
+    let new = Condition {
+        type_: condition::READY.to_owned(),
+        status: value.to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(text.to_owned()),
+        observed_generation: seen.generation,
+        ..Condition::default()
+    };
+    set_condition(&mut status.conditions, new, now);
+}

@@ -1,0 +1,274 @@
+//! What to do about an Order.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{Resource, ResourceExt, api::ObjectMeta};
+
+use super::{
+    Decision, Note, Trouble, TroubleClass, fixed_name,
+    request::{SeenIssuerOf, is_owned_by, labels_of},
+    solver::{self, Choice, Method, NoSolver},
+    template,
+};
+use crate::api::{
+    Challenge, ChallengeSpec, Condition, Order, OrderStatus,
+    issuer::AcmeIssuer,
+    names::{event, finalizer, state},
+    order::OrderAuthorization,
+};
+
+/// Everything that the decision rests on.
+pub struct SeenOrder<'a> {
+    pub order: &'a Order,
+    pub issuer: SeenIssuerOf<'a>,
+    /// The Challenges that this Order owns.
+    pub challenges: &'a [Arc<Challenge>],
+    /// The order as the CA last told it to this process.
+    pub ca: Option<&'a CaOrder>,
+    pub trouble: Option<&'a Trouble>,
+}
+
+/// The CA's view of an order (RFC 8555 section 7.1.3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaOrder {
+    pub status: String,
+    /// Why it is invalid, in the CA's words.
+    pub problem: Option<String>,
+    /// When to ask again, the CA's wish regarded.
+    pub next_look: Timestamp,
+    /// The certificate, once downloaded: PEM, leaf first.
+    pub certificate: Option<Vec<u8>>,
+}
+
+/// Every effect that can follow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OrderStep {
+    /// Creates the order at the CA, or finds the one that a former process created, reads its authorizations, and
+    /// writes them to the status.
+    Place,
+    /// Reads the authorizations of an order that is known already and writes them to the status.
+    ReadAuthorizations,
+    /// Creates this Challenge; its key is filled in from the account.
+    CreateChallenge(Box<Challenge>),
+    DeleteChallenge(Arc<Challenge>),
+    ReadOrder,
+    Finalize,
+    Download,
+    WriteStatus(Box<OrderStatus>),
+    Publish(Note),
+}
+
+/// How far an Order has come, as far as others need to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    Open,
+    Valid,
+    Failed,
+}
+
+impl OrderState {
+    pub fn of(order: &Order) -> Self {
+        Self::of_word(order.status.as_ref().and_then(|status| status.state.as_deref()))
+    }
+
+    /// The state of an Order or a Challenge by its word in the status.
+    pub fn of_word(word: Option<&str>) -> Self {
+        match word {
+            Some(state::VALID) => Self::Valid,
+            Some(state::INVALID | state::EXPIRED | state::ERRORED) => Self::Failed,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// See the module's description.
+pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
+    if seen.order.meta().deletion_timestamp.is_some() {
+        return Decision::rest();
+    }
+    let status = seen.order.status.clone().unwrap_or_default();
+    match OrderState::of(seen.order) {
+        OrderState::Failed => return Decision::act(delete_where(seen, |challenge| !has_failed(challenge))),
+        OrderState::Valid if status.certificate.is_some() => return Decision::act(delete_where(seen, |_| true)),
+        _ => {}
+    }
+    let acme = match usable_issuer(seen) {
+        Ok(acme) => acme,
+        Err(why) => return with_reason(seen, &status, &why, Decision::rest()),
+    };
+    if let Some(trouble) = seen.trouble {
+        if trouble.class == TroubleClass::Final {
+            return fail(&status, state::ERRORED, &trouble.message, now);
+        }
+        if now < trouble.next_try() {
+            return with_reason(seen, &status, &trouble.sentence(), Decision::rest_until(trouble.next_try()));
+        }
+    }
+    if status.url.is_none() {
+        return Decision::act(vec![OrderStep::Place]);
+    }
+    if status.authorizations.is_empty() || status.authorizations.iter().any(|known| known.identifier.is_none()) {
+        return Decision::act(vec![OrderStep::ReadAuthorizations]);
+    }
+    work_off(seen, acme, &status, now)
+}
+
+/// Challenges first, then the order itself.
+fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: Timestamp) -> Decision<OrderStep> {
+    let open = status.authorizations.iter().filter(|known| known.initial_state.as_deref() != Some(state::VALID));
+    let mut wanted = Vec::new();
+    for authorization in open {
+        match wanted_challenge(seen.order, acme, authorization) {
+            Ok(challenge) => wanted.push(challenge),
+            Err(none) => return refuse(status, &none, now),
+        }
+    }
+    let name = |challenge: &Challenge| challenge.metadata.name.clone();
+    let (extra, missing) = {
+        let is_held = |wanted: &Challenge| seen.challenges.iter().any(|held| name(held) == name(wanted));
+        let is_wanted = |held: &Challenge| wanted.iter().any(|wanted| name(held) == name(wanted));
+        (delete_where(seen, |held| !is_wanted(held)), wanted.iter().filter(|wanted| !is_held(wanted)).collect::<Vec<_>>())
+    };
+    if !missing.is_empty() || !extra.is_empty() {
+        let created = missing.into_iter().map(|challenge| OrderStep::CreateChallenge(Box::new(challenge.clone())));
+        return Decision::act(extra.into_iter().chain(created).collect());
+    }
+    if let Some(failed) = seen.challenges.iter().find(|challenge| has_failed(challenge)) {
+        return follow_failure(status, failed, now);
+    }
+    if seen.challenges.iter().all(|challenge| state_of(challenge) == OrderState::Valid) {
+        return obtain(seen, status, now);
+    }
+    Decision::rest()
+}
+
+/// Every name is proven: have the certificate made, and fetch it.
+fn obtain(seen: &SeenOrder<'_>, status: &OrderStatus, now: Timestamp) -> Decision<OrderStep> {
+    let Some(ca) = seen.ca else { return Decision::act(vec![OrderStep::ReadOrder]) };
+    if let Some(certificate) = &ca.certificate {
+        let mut status = status.clone();
+        status.state = Some(state::VALID.to_owned());
+        status.reason = None;
+        status.certificate = Some(ByteString(certificate.clone()));
+        let note = Note::normal(event::COMPLETE, "Order completed successfully");
+        return Decision::act(vec![OrderStep::WriteStatus(Box::new(status)), OrderStep::Publish(note)]);
+    }
+    match ca.status.as_str() {
+        state::VALID => Decision::act(vec![OrderStep::Download]),
+        state::READY => Decision::act(vec![OrderStep::Finalize]),
+        state::INVALID => {
+            let why = ca.problem.as_deref().unwrap_or("the CA gave no reason");
+            fail(status, state::INVALID, &format!("The CA declared the order invalid: {why}"), now)
+        }
+        _ if now >= ca.next_look => Decision::act(vec![OrderStep::ReadOrder]),
+        _ => Decision::rest_until(ca.next_look),
+    }
+}
+
+fn wanted_challenge(
+    order: &Order,
+    acme: &AcmeIssuer,
+    authorization: &OrderAuthorization,
+) -> Result<Challenge, NoSolver> {
+    let Choice { solver, challenge_url, token, method } =
+        solver::choose(&acme.solvers, authorization, &labels_of(order))?;
+    let mut solver = solver.clone();
+    if method == Method::Http01 {
+        template::override_http01(&mut solver, order.annotations());
+    }
+    let name = fixed_name::challenge(&order.name_any(), &order.uid().unwrap_or_default(), &authorization.url);
+    Ok(Challenge {
+        metadata: ObjectMeta {
+            namespace: order.namespace(),
+            name: Some(name),
+            // Set from the start, so that nothing is presented which would not be cleaned up.
+            finalizers: Some(vec![finalizer::CHALLENGE.to_owned()]),
+            owner_references: order.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: ChallengeSpec {
+            url: challenge_url.to_owned(),
+            authorization_url: authorization.url.clone(),
+            dns_name: authorization.identifier.clone().unwrap_or_default(),
+            wildcard: authorization.wildcard == Some(true),
+            type_: method.as_spec().to_owned(),
+            token: token.to_owned(),
+            key: String::new().into(),
+            solver,
+            issuer_ref: order.spec.issuer_ref.clone(),
+        },
+        status: None,
+    })
+}
+
+fn usable_issuer<'a>(seen: &SeenOrder<'a>) -> Result<&'a AcmeIssuer, String> {
+    let reference = &seen.order.spec.issuer_ref;
+    let (kind, name) = (reference.kind_or_default(), &reference.name);
+    match seen.issuer {
+        SeenIssuerOf::Acme { ready, acme } if ready.is_some_and(Condition::is_true) => Ok(acme),
+        SeenIssuerOf::Acme { ready, .. } => {
+            let why = ready.and_then(|ready| ready.message.as_deref()).unwrap_or("it was not looked at yet");
+            Err(format!("Waiting for {kind} {name:?}: {why}"))
+        }
+        SeenIssuerOf::Missing => Err(format!("Waiting for {kind} {name:?}, which does not exist")),
+        SeenIssuerOf::Unserved(why) => Err(why.to_owned()),
+        SeenIssuerOf::Foreign => Err(format!("{kind} {name:?} is no ACME issuer of the group cert-manager.io")),
+    }
+}
+
+fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> Decision<OrderStep> {
+    let challenge = failed.status.clone().unwrap_or_default();
+    let domain = if failed.spec.wildcard { format!("*.{}", failed.spec.dns_name) } else { failed.spec.dns_name.clone() };
+    let why = challenge.reason.unwrap_or_else(|| "no reason was given".to_owned());
+    let reason = format!("{} challenge for {domain:?} failed: {why}", failed.spec.type_);
+    fail(status, challenge.state.as_deref().unwrap_or(state::INVALID), &reason, now)
+}
+
+fn refuse(status: &OrderStatus, none: &NoSolver, now: Timestamp) -> Decision<OrderStep> {
+    let text = format!("Failed to determine a valid solver configuration for the set of domains on the Order: {none}");
+    let mut decision = fail(status, state::ERRORED, &text, now);
+    decision.steps.push(OrderStep::Publish(Note::warning(event::SOLVER, text)));
+    decision
+}
+
+fn fail(status: &OrderStatus, state: &str, reason: &str, now: Timestamp) -> Decision<OrderStep> {
+    let mut status = status.clone();
+    status.state = Some(state.to_owned());
+    status.reason = Some(reason.to_owned());
+    status.failure_time = Some(Time(now));
+    Decision::act(vec![OrderStep::WriteStatus(Box::new(status))])
+}
+
+/// Says in the status why it does not go on, unless that stands there already.
+fn with_reason(
+    seen: &SeenOrder<'_>,
+    status: &OrderStatus,
+    reason: &str,
+    mut decision: Decision<OrderStep>,
+) -> Decision<OrderStep> {
+    let known = seen.order.status.as_ref().and_then(|status| status.reason.as_deref());
+    if known != Some(reason) {
+        let status = OrderStatus { reason: Some(reason.to_owned()), ..status.clone() };
+        decision.steps.push(OrderStep::WriteStatus(Box::new(status)));
+    }
+    decision
+}
+
+fn delete_where(seen: &SeenOrder<'_>, unwanted: impl Fn(&Challenge) -> bool) -> Vec<OrderStep> {
+    let gone = |challenge: &Challenge| challenge.meta().deletion_timestamp.is_some();
+    let owned = seen.challenges.iter().filter(|challenge| is_owned_by(challenge.meta(), seen.order));
+    owned
+        .filter(|challenge| unwanted(challenge) && !gone(challenge))
+        .map(|challenge| OrderStep::DeleteChallenge(challenge.clone()))
+        .collect()
+}
+
+fn state_of(challenge: &Challenge) -> OrderState {
+    OrderState::of_word(challenge.status.as_ref().and_then(|status| status.state.as_deref()))
+}
+
+fn has_failed(challenge: &Challenge) -> bool {
+    state_of(challenge) == OrderState::Failed
+}

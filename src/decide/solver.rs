@@ -1,0 +1,224 @@
+//! Which solver answers an authorization.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::api::{order::OrderAuthorization, solver::AcmeSolver};
+
+/// The solver chosen for an authorization and the CA's challenge that it answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice<'a> {
+    pub solver: &'a AcmeSolver,
+    pub challenge_url: &'a str,
+    pub token: &'a str,
+    pub method: Method,
+}
+
+/// The challenge types that certwright answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Dns01,
+    Http01,
+}
+
+impl Method {
+    /// As written in `Challenge.spec.type`.
+    pub fn as_spec(self) -> &'static str {
+        match self {
+            Self::Dns01 => "DNS-01",
+            Self::Http01 => "HTTP-01",
+        }
+    }
+
+    /// As written by ACME servers (RFC 8555 section 8).
+    pub fn as_acme(self) -> &'static str {
+        match self {
+            Self::Dns01 => "dns-01",
+            Self::Http01 => "http-01",
+        }
+    }
+
+    pub fn from_spec(text: &str) -> Option<Self> {
+        [Self::Dns01, Self::Http01].into_iter().find(|method| method.as_spec() == text)
+    }
+}
+
+/// Why no solver fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSolver {
+    domain: String,
+    solvers: usize,
+    offered: Vec<String>,
+}
+
+impl fmt::Display for NoSolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { domain, solvers, offered } = self;
+        match (solvers, offered.is_empty()) {
+            (0, _) => write!(f, "no solver for {domain:?}: the issuer has no solvers; add one under spec.acme.solvers"),
+            (_, true) => write!(
+                f,
+                "no solver for {domain:?}: none of the issuer's {solvers} solvers selects this name; add one or widen \
+                 a selector"
+            ),
+            _ => write!(
+                f,
+                "no solver for {domain:?}: the CA offers {} for it, and none of the issuer's {solvers} solvers that \
+                 select this name can answer that",
+                offered.join(", ")
+            ),
+        }
+    }
+}
+
+/// The best solver for one authorization: an exact name before the longest zone, before the most labels, before the
+/// order in the issuer. A solver without a selector fits everything and comes last.
+pub fn choose<'a>(
+    solvers: &'a [AcmeSolver],
+    authorization: &'a OrderAuthorization,
+    labels: &BTreeMap<String, String>,
+) -> Result<Choice<'a>, NoSolver> {
+    let domain = domain_of(authorization);
+    let fitting = || {
+        solvers.iter().filter_map(|solver| rank(solver, &domain, labels).map(|rank| (rank, solver)))
+    };
+    let mut best: Option<(Rank, Choice<'a>)> = None;
+    for (rank, solver) in fitting() {
+        let Some(choice) = answerable(solver, authorization) else { continue };
+        if best.as_ref().is_none_or(|(held, _)| rank > *held) {
+            best = Some((rank, choice));
+        }
+    }
+    best.map(|(_, choice)| choice).ok_or_else(|| NoSolver {
+        domain,
+        solvers: solvers.len(),
+        offered: if fitting().next().is_some() {
+            authorization.challenges.iter().map(|challenge| challenge.type_.clone()).collect()
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+/// The first name that no solver's selector covers, before an order is spent on it.
+pub fn first_uncovered(solvers: &[AcmeSolver], names: &[String], labels: &BTreeMap<String, String>) -> Option<NoSolver> {
+    let uncovered = names.iter().find(|name| {
+        !solvers.iter().any(|solver| method_of(solver).is_some_and(|method| {
+            // A wildcard can only be proven over DNS (RFC 8555 section 7.1.3, CA/Browser Forum).
+            (method == Method::Dns01 || !name.starts_with("*.")) && rank(solver, name, labels).is_some()
+        }))
+    })?;
+    Some(NoSolver { domain: uncovered.clone(), solvers: solvers.len(), offered: Vec::new() })
+}
+
+/// The name that an authorization is for, with `*.` for a wildcard.
+pub fn domain_of(authorization: &OrderAuthorization) -> String {
+    let identifier = authorization.identifier.as_deref().unwrap_or_default();
+    if authorization.wildcard == Some(true) { format!("*.{identifier}") } else { identifier.to_owned() }
+}
+
+/// The challenge type that a solver answers; none if it is configured for neither.
+pub fn method_of(solver: &AcmeSolver) -> Option<Method> {
+    match (&solver.http01, &solver.dns01) {
+        (Some(_), _) => Some(Method::Http01),
+        (None, Some(_)) => Some(Method::Dns01),
+        (None, None) => None,
+    }
+}
+
+/// Exact name, labels in the zone, labels matched: compared in this order; the first of equals is kept.
+type Rank = (bool, usize, usize);
+
+fn rank(solver: &AcmeSolver, domain: &str, labels: &BTreeMap<String, String>) -> Option<Rank> {
+    let Some(selector) = &solver.selector else { return Some((false, 0, 0)) };
+    if !selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+        return None;
+    }
+    let exact = selector.dns_names.iter().any(|name| name == domain);
+    let zone = selector.dns_zones.iter().filter(|zone| in_zone(domain, zone)).map(|zone| label_count(zone)).max();
+    let names_anything = !selector.dns_names.is_empty() || !selector.dns_zones.is_empty();
+    if names_anything && !exact && zone.is_none() {
+        return None;
+    }
+    Some((exact, zone.unwrap_or_default(), selector.match_labels.len()))
+}
+
+fn in_zone(domain: &str, zone: &str) -> bool {
+    let domain = domain.strip_prefix("*.").unwrap_or(domain);
+    let zone = zone.trim_end_matches('.');
+    domain == zone || domain.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn label_count(zone: &str) -> usize {
+    zone.trim_end_matches('.').split('.').count()
+}
+
+fn answerable<'a>(solver: &'a AcmeSolver, authorization: &'a OrderAuthorization) -> Option<Choice<'a>> {
+    let method = method_of(solver)?;
+    let challenge = authorization.challenges.iter().find(|challenge| challenge.type_ == method.as_acme())?;
+    Some(Choice { solver, challenge_url: &challenge.url, token: &challenge.token, method })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn solvers(value: serde_json::Value) -> Vec<AcmeSolver> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn authorization(identifier: &str, wildcard: bool) -> OrderAuthorization {
+        let challenges = if wildcard { json!([{"type": "dns-01", "url": "d", "token": "t"}]) } else {
+            json!([{"type": "http-01", "url": "h", "token": "t"}, {"type": "dns-01", "url": "d", "token": "t"}])
+        };
+        serde_json::from_value(json!({"url": "a", "identifier": identifier, "wildcard": wildcard, "challenges": challenges}))
+            .unwrap()
+    }
+
+    fn chosen(solvers: &[AcmeSolver], authorization: &OrderAuthorization, labels: &[(&str, &str)]) -> Option<usize> {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let choice = choose(solvers, authorization, &labels).ok()?;
+        solvers.iter().position(|solver| std::ptr::eq(solver, choice.solver))
+    }
+
+    #[test]
+    fn exact_name_then_longest_zone_then_labels_then_order() {
+        let solvers = solvers(json!([
+            {"http01": {"ingress": {}}},
+            {"dns01": {"digitalocean": {}}, "selector": {"dnsZones": ["example.com"]}},
+            {"dns01": {"digitalocean": {}}, "selector": {"dnsZones": ["sys.example.com"]}},
+            {"http01": {"ingress": {}}, "selector": {"dnsNames": ["www.sys.example.com"]}},
+            {"http01": {"ingress": {}}, "selector": {"matchLabels": {"use": "me"}}},
+        ]));
+        assert_eq!(chosen(&solvers, &authorization("other.org", false), &[]), Some(0));
+        assert_eq!(chosen(&solvers, &authorization("a.example.com", false), &[]), Some(1));
+        assert_eq!(chosen(&solvers, &authorization("example.com", false), &[]), Some(1));
+        assert_eq!(chosen(&solvers, &authorization("notexample.com", false), &[]), Some(0));
+        assert_eq!(chosen(&solvers, &authorization("a.sys.example.com", false), &[]), Some(2));
+        assert_eq!(chosen(&solvers, &authorization("www.sys.example.com", false), &[]), Some(3));
+        assert_eq!(chosen(&solvers, &authorization("other.org", false), &[("use", "me")]), Some(4));
+        assert_eq!(chosen(&solvers, &authorization("sys.example.com", true), &[]), Some(2));
+        assert_eq!(chosen(&solvers, &authorization("other.org", true), &[]), None);
+    }
+
+    #[test]
+    fn the_message_says_what_is_missing() {
+        let none = choose(&[], &authorization("a.org", false), &BTreeMap::new()).unwrap_err().to_string();
+        assert!(none.contains("the issuer has no solvers"), "{none}");
+        let http = solvers(json!([{"http01": {"ingress": {}}}]));
+        let wildcard = choose(&http, &authorization("a.org", true), &BTreeMap::new()).unwrap_err().to_string();
+        assert!(wildcard.contains("the CA offers dns-01"), "{wildcard}");
+    }
+
+    #[test]
+    fn uncovered_names_are_found_before_an_order_is_made() {
+        let http = solvers(json!([{"http01": {"ingress": {}}, "selector": {"dnsZones": ["a.org"]}}]));
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let first = |list: &[&str]| first_uncovered(&http, &names(list), &BTreeMap::new()).map(|missing| missing.domain);
+        assert_eq!(first(&["a.org", "www.a.org"]), None);
+        assert_eq!(first(&["a.org", "b.org"]), Some("b.org".to_owned()));
+        assert_eq!(first(&["*.a.org"]), Some("*.a.org".to_owned()));
+    }
+}
