@@ -1,1 +1,36 @@
 //! Keys, certificate requests, certificates and chains: bytes in, bytes out.
+//!
+//! Nothing here waits, reads a clock or knows Kubernetes. Encoding and parsing are done with the `der` and `x509-cert`
+//! crates, all cryptography by aws-lc-rs. Everything that comes from outside is bounded in size before it is decoded
+//! (see [`pem`]).
+//!
+//! - [`key`]: private keys: generate, read, write, sign
+//! - [`signature`]: signature algorithms, and verifying what others signed
+//! - [`subject`]: distinguished names, typed or written as RFC 4514 strings
+//! - [`names`]: checking DNS names, IP addresses, e-mail addresses and URIs before a CA sees them
+//! - [`san`]: the subjectAltName extension
+//! - [`usage`]: key usages under the names that Certificate resources use
+//! - [`csr`]: building and reading PKCS#10 requests
+//! - [`certificate`]: reading certificates and chains
+//! - [`pem`]: PEM blocks with size limits
+
+pub mod certificate;
+pub mod csr;
+mod error;
+pub mod key;
+pub mod names;
+pub mod pem;
+pub mod san;
+pub mod signature;
+mod signed;
+pub mod subject;
+pub mod usage;
+
+pub use certificate::{ParsedCertificate, verify_chain_links};
+pub use csr::{CertificateRequestTemplate, ParsedRequest};
+pub use error::Error;
+pub use key::{Encoding, KeyAlgorithm, PrivateKey};
+pub use names::{NameError, validate_dns_name};
+pub use san::SubjectAltNames;
+pub use signature::SignatureAlgorithm;
+pub use subject::Subject;

@@ -1,0 +1,482 @@
+//! Private keys: generate, read, write, sign.
+
+use std::{fmt, sync::Arc};
+
+use aws_lc_rs::{
+    encoding::{AsBigEndian, AsDer, EcPrivateKeyRfc5915Der, EcPublicKeyUncompressedBin, Pkcs8V1Der, PublicKeyX509Der},
+    rand::SystemRandom,
+    rsa::{KeyPair as RsaKeyPair, KeySize},
+    signature::{
+        self, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA256_ASN1_SIGNING,
+        ECDSA_P521_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+        Ed25519KeyPair, KeyPair as _, RsaEncoding,
+    },
+};
+use x509_cert::{
+    SubjectPublicKeyInfo,
+    der::{
+        Decode, Reader, SliceReader,
+        asn1::{AnyRef, ObjectIdentifier, OctetStringRef, UintRef},
+    },
+    spki::AlgorithmIdentifierRef,
+};
+
+use super::{
+    Error, SignatureAlgorithm,
+    pem::{self, MAX_PRIVATE_KEY},
+};
+
+const RSA_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ED25519_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+const PKCS8_LABEL: &str = "PRIVATE KEY";
+const RSA_LABEL: &str = "RSA PRIVATE KEY";
+const EC_LABEL: &str = "EC PRIVATE KEY";
+
+/// The NIST curves that public CAs and cert-manager know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Curve {
+    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
+
+    /// The size as Certificate resources write it: 256, 384 or 521 bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::P256 => 256,
+            Self::P384 => 384,
+            Self::P521 => 521,
+        }
+    }
+
+    /// The length of one coordinate in bytes.
+    pub fn coordinate_len(self) -> usize {
+        self.bits().div_ceil(8) as usize
+    }
+
+    fn oid(self) -> ObjectIdentifier {
+        ObjectIdentifier::new_unwrap(match self {
+            Self::P256 => "1.2.840.10045.3.1.7",
+            Self::P384 => "1.3.132.0.34",
+            Self::P521 => "1.3.132.0.35",
+        })
+    }
+
+    fn signing(self) -> &'static EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
+            Self::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
+            Self::P521 => &ECDSA_P521_SHA512_ASN1_SIGNING,
+        }
+    }
+}
+
+/// Kind and size of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyAlgorithm {
+    Ecdsa(Curve),
+    Ed25519,
+    /// With the length of the modulus in bits, 2048 to 8192.
+    Rsa(u32),
+}
+
+impl KeyAlgorithm {
+    /// The key that `spec.privateKey.algorithm` and `.size` ask for. Unset or zero means the default: RSA, 2048 bits,
+    /// P-256. The size is ignored for Ed25519.
+    ///
+    /// # Errors
+    /// [`Error::KeySpecification`] for an unknown algorithm or a size outside of what the algorithm has.
+    pub fn from_spec(algorithm: Option<&str>, size: Option<i32>) -> Result<Self, Error> {
+        let size = size.unwrap_or_default();
+        match algorithm.unwrap_or_default() {
+            "" | "RSA" => match u32::try_from(size) {
+                Ok(0) => Ok(Self::Rsa(2048)),
+                Ok(bits @ 2048..=8192) => Ok(Self::Rsa(bits)),
+                _ => Err(Error::KeySpecification(format!("an RSA key has 2048 to 8192 bits, not {size}"))),
+            },
+            "ECDSA" => match size {
+                0 | 256 => Ok(Self::Ecdsa(Curve::P256)),
+                384 => Ok(Self::Ecdsa(Curve::P384)),
+                521 => Ok(Self::Ecdsa(Curve::P521)),
+                _ => Err(Error::KeySpecification(format!("an ECDSA key has 256, 384 or 521 bits, not {size}"))),
+            },
+            "Ed25519" => Ok(Self::Ed25519),
+            other => Err(Error::KeySpecification(format!(
+                "\"{other}\" is not a private key algorithm; use RSA, ECDSA or Ed25519"
+            ))),
+        }
+    }
+
+    /// The name of the algorithm as Certificate resources write it: `RSA`, `ECDSA` or `Ed25519`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ecdsa(_) => "ECDSA",
+            Self::Ed25519 => "Ed25519",
+            Self::Rsa(_) => "RSA",
+        }
+    }
+
+    /// The size in bits as Certificate resources write it; Ed25519 has none.
+    pub fn size(self) -> Option<u32> {
+        match self {
+            Self::Ecdsa(curve) => Some(curve.bits()),
+            Self::Ed25519 => None,
+            Self::Rsa(bits) => Some(bits),
+        }
+    }
+
+    /// The kind of a public key.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedKeyAlgorithm`] for a kind we do not handle, [`Error::Der`] for a damaged key.
+    pub fn from_spki(public_key: &SubjectPublicKeyInfo) -> Result<Self, Error> {
+        let algorithm = &public_key.algorithm;
+        let unsupported = |algorithm: String| Error::UnsupportedKeyAlgorithm { what: "public key", algorithm };
+        match algorithm.oid {
+            RSA_OID => Ok(Self::Rsa(modulus_bits(public_key.subject_public_key.raw_bytes())?)),
+            ED25519_OID => Ok(Self::Ed25519),
+            EC_OID => {
+                let parameters = algorithm.parameters.as_ref();
+                let curve = parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+                let known = Curve::ALL.into_iter().find(|known| Some(known.oid()) == curve);
+                known.map(Self::Ecdsa).ok_or_else(|| {
+                    unsupported(curve.map_or_else(|| "ECDSA without a named curve".to_owned(), |oid| oid.to_string()))
+                })
+            }
+            other => Err(unsupported(other.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.size() {
+            Some(bits) => write!(f, "{} {bits}", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}
+
+/// How a private key is written, as in `spec.privateKey.encoding`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// The algorithm's own format: `RSA PRIVATE KEY` (RFC 8017) or `EC PRIVATE KEY` (RFC 5915). Ed25519 has none and is
+    /// written as PKCS#8.
+    #[default]
+    Pkcs1,
+    /// `PRIVATE KEY` (RFC 5958).
+    Pkcs8,
+}
+
+/// The numbers of a public key, big-endian, as a JSON Web Key wants them (RFC 7518 6, RFC 8037 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicKeyNumbers {
+    Ecdsa { curve: Curve, x: Vec<u8>, y: Vec<u8> },
+    Ed25519 { x: Vec<u8> },
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+}
+
+/// A private key with its public half. Cheap to clone; never shown by `Debug`.
+#[derive(Clone)]
+pub struct PrivateKey(Arc<Pair>);
+
+enum Pair {
+    Ecdsa(Curve, EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
+}
+
+impl PrivateKey {
+    /// Makes a new key. This blocks: elliptic curves take well under a millisecond, RSA 2048 about a tenth of a second,
+    /// RSA 4096 one to three seconds. RSA keys are made with 2048, 3072, 4096 or 8192 bits; other sizes can be read but
+    /// not made.
+    ///
+    /// # Errors
+    /// [`Error::KeySpecification`] for an RSA size that cannot be made.
+    pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, Error> {
+        let failed = |_| Error::Crypto("generate a private key");
+        let pair = match algorithm {
+            KeyAlgorithm::Ecdsa(curve) => Pair::Ecdsa(curve, EcdsaKeyPair::generate(curve.signing()).map_err(failed)?),
+            KeyAlgorithm::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
+            KeyAlgorithm::Rsa(bits) => Pair::Rsa(RsaKeyPair::generate(rsa_key_size(bits)?).map_err(failed)?),
+        };
+        Ok(Self(Arc::new(pair)))
+    }
+
+    /// Reads the first private key of a PEM text, in PKCS#1, SEC1 or PKCS#8 form.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, or which kind of key it holds that is not supported.
+    pub fn from_pem(input: &[u8]) -> Result<Self, Error> {
+        let what = "private key";
+        let blocks = pem::decode(what, input, MAX_PRIVATE_KEY)?;
+        let Some(block) = blocks.iter().find(|block| block.label.ends_with(PKCS8_LABEL)) else {
+            let found = blocks.into_iter().map(|block| block.label).collect();
+            return Err(Error::NoPemBlock { what, wanted: PKCS8_LABEL, found });
+        };
+        match block.label.as_str() {
+            RSA_LABEL => Self::from_pkcs1(&block.der),
+            EC_LABEL => Self::from_sec1(&block.der),
+            PKCS8_LABEL => Self::from_pkcs8(&block.der),
+            "ENCRYPTED PRIVATE KEY" => Err(Error::EncryptedKey),
+            other => Err(Error::UnsupportedKeyAlgorithm { what, algorithm: other.to_owned() }),
+        }
+    }
+
+    /// Reads a private key in PKCS#8 DER form (RFC 5958).
+    ///
+    /// # Errors
+    /// As [`PrivateKey::from_pem`].
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
+        let (algorithm, inner) = pkcs8_parts(der).map_err(|source| Error::Der { what: "private key", source })?;
+        match algorithm.oid {
+            RSA_OID => Self::from_pkcs1(inner),
+            EC_OID => Self::from_sec1(der),
+            ED25519_OID => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|error| rejected(&error))?;
+                Ok(Self(Arc::new(Pair::Ed25519(pair))))
+            }
+            other => Err(Error::UnsupportedKeyAlgorithm { what: "private key", algorithm: other.to_string() }),
+        }
+    }
+
+    fn from_pkcs1(der: &[u8]) -> Result<Self, Error> {
+        let pair = RsaKeyPair::from_der(der).map_err(|error| rejected(&error))?;
+        Ok(Self(Arc::new(Pair::Rsa(pair))))
+    }
+
+    /// Reads SEC1 or PKCS#8; the library tells the two apart. A SEC1 key may leave its curve out, so each is tried.
+    fn from_sec1(der: &[u8]) -> Result<Self, Error> {
+        let mut reason = None;
+        for curve in Curve::ALL {
+            match EcdsaKeyPair::from_private_key_der(curve.signing(), der) {
+                Ok(pair) => return Ok(Self(Arc::new(Pair::Ecdsa(curve, pair)))),
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        Err(Error::KeyRejected {
+            reason: format!(
+                "it is no ECDSA key on P-256, P-384 or P-521 ({})",
+                reason.map_or_else(String::new, |error| error.to_string())
+            ),
+        })
+    }
+
+    /// The key as PEM, ending with a line feed.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] should the library fail to write its own key.
+    pub fn to_pem(&self, encoding: Encoding) -> Result<String, Error> {
+        let (label, der) = self.to_der(encoding)?;
+        Ok(pem::encode(label, &der))
+    }
+
+    /// The key as DER with the label that its PEM form has.
+    ///
+    /// # Errors
+    /// As [`PrivateKey::to_pem`].
+    pub fn to_der(&self, encoding: Encoding) -> Result<(&'static str, Vec<u8>), Error> {
+        match (&*self.0, encoding) {
+            (Pair::Rsa(pair), Encoding::Pkcs1) => Ok((RSA_LABEL, pkcs1(pair)?)),
+            (Pair::Ecdsa(_, pair), Encoding::Pkcs1) => {
+                let der: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(|_| WRITE)?;
+                Ok((EC_LABEL, der.as_ref().to_vec()))
+            }
+            (Pair::Ed25519(_), _) | (_, Encoding::Pkcs8) => Ok((PKCS8_LABEL, self.to_pkcs8()?)),
+        }
+    }
+
+    fn to_pkcs8(&self) -> Result<Vec<u8>, Error> {
+        match &*self.0 {
+            Pair::Ecdsa(_, pair) => Ok(pair.to_pkcs8v1().map_err(|_| WRITE)?.as_ref().to_vec()),
+            Pair::Ed25519(pair) => Ok(pair.to_pkcs8v1().map_err(|_| WRITE)?.as_ref().to_vec()),
+            Pair::Rsa(pair) => rsa_pkcs8(pair),
+        }
+    }
+
+    /// The RSA key in PKCS#1 DER form (RFC 8017 A.1.2), `None` for other kinds.
+    pub fn pkcs1_der(&self) -> Option<Vec<u8>> {
+        match &*self.0 {
+            Pair::Rsa(pair) => pkcs1(pair).ok(),
+            _ => None,
+        }
+    }
+
+    /// The public half as SubjectPublicKeyInfo DER (RFC 5280 4.1.2.7).
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] should the library fail to write its own key.
+    pub fn public_key_der(&self) -> Result<Vec<u8>, Error> {
+        let der: Result<PublicKeyX509Der<'_>, _> = match &*self.0 {
+            Pair::Ecdsa(_, pair) => pair.public_key().as_der(),
+            Pair::Ed25519(pair) => pair.public_key().as_der(),
+            Pair::Rsa(pair) => pair.public_key().as_der(),
+        };
+        Ok(der.map_err(|_| Error::Crypto("write a public key"))?.as_ref().to_vec())
+    }
+
+    pub(super) fn public_key(&self) -> Result<SubjectPublicKeyInfo, Error> {
+        let der = self.public_key_der()?;
+        SubjectPublicKeyInfo::from_der(&der).map_err(|source| Error::Der { what: "public key", source })
+    }
+
+    /// The numbers of the public half.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] should the library fail to write its own key.
+    pub fn public_key_numbers(&self) -> Result<PublicKeyNumbers, Error> {
+        let failed = || Error::Crypto("write a public key");
+        Ok(match &*self.0 {
+            Pair::Ecdsa(curve, pair) => {
+                let point: EcPublicKeyUncompressedBin<'_> = pair.public_key().as_be_bytes().map_err(|_| failed())?;
+                // Uncompressed form (SEC1 2.3.3): the byte 4, then x and y.
+                let (x, y) = point.as_ref().get(1..).ok_or_else(failed)?.split_at(curve.coordinate_len());
+                PublicKeyNumbers::Ecdsa { curve: *curve, x: x.to_vec(), y: y.to_vec() }
+            }
+            Pair::Ed25519(pair) => PublicKeyNumbers::Ed25519 { x: pair.public_key().as_ref().to_vec() },
+            Pair::Rsa(pair) => PublicKeyNumbers::Rsa {
+                modulus: pair.public_key().modulus().big_endian_without_leading_zero().to_vec(),
+                exponent: pair.public_key().exponent().big_endian_without_leading_zero().to_vec(),
+            },
+        })
+    }
+
+    /// Kind and size.
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        match &*self.0 {
+            Pair::Ecdsa(curve, _) => KeyAlgorithm::Ecdsa(*curve),
+            Pair::Ed25519(_) => KeyAlgorithm::Ed25519,
+            Pair::Rsa(pair) => {
+                KeyAlgorithm::Rsa(bit_length(pair.public_key().modulus().big_endian_without_leading_zero()))
+            }
+        }
+    }
+
+    /// Signs `message` in the form that X.509 uses: ECDSA signatures are DER sequences of two integers.
+    ///
+    /// # Errors
+    /// [`Error::SignatureAlgorithm`] if the algorithm does not go with this key. ECDSA keys sign with the hash of their
+    /// curve, P-521 also with the shorter ones.
+    pub fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, Error> {
+        match &*self.0 {
+            Pair::Ecdsa(curve, pair) => sign_ecdsa(*curve, pair, algorithm, message),
+            Pair::Ed25519(pair) if algorithm == SignatureAlgorithm::Ed25519 => Ok(pair.sign(message).as_ref().to_vec()),
+            Pair::Ed25519(_) => Err(wrong_for(algorithm)),
+            Pair::Rsa(pair) => sign_rsa(pair, algorithm, message),
+        }
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({})", self.algorithm())
+    }
+}
+
+const WRITE: Error = Error::Crypto("write a private key");
+
+fn rsa_key_size(bits: u32) -> Result<KeySize, Error> {
+    match bits {
+        2048 => Ok(KeySize::Rsa2048),
+        3072 => Ok(KeySize::Rsa3072),
+        4096 => Ok(KeySize::Rsa4096),
+        8192 => Ok(KeySize::Rsa8192),
+        other => Err(Error::KeySpecification(format!(
+            "RSA keys are generated with 2048, 3072, 4096 or 8192 bits, not {other}; choose one of these sizes"
+        ))),
+    }
+}
+
+fn rejected(error: &aws_lc_rs::error::KeyRejected) -> Error {
+    let reason = match error.to_string().as_str() {
+        "TooSmall" => "an RSA key needs at least 2048 bits".to_owned(),
+        "TooLarge" => "an RSA key has at most 8192 bits".to_owned(),
+        other => format!("the cryptographic library refuses it ({other})"),
+    };
+    Error::KeyRejected { reason }
+}
+
+/// The algorithm and the inner octets of `OneAsymmetricKey` (RFC 5958 2). Attributes and public key are skipped.
+fn pkcs8_parts(der: &[u8]) -> Result<(AlgorithmIdentifierRef<'_>, &[u8]), x509_cert::der::Error> {
+    AnyRef::from_der(der)?.sequence(|reader: &mut SliceReader<'_>| {
+        let _version = u8::decode(reader)?;
+        let algorithm = AlgorithmIdentifierRef::decode(reader)?;
+        let inner = <&OctetStringRef>::decode(reader)?.as_bytes();
+        reader.read_slice(reader.remaining_len())?;
+        Ok::<_, x509_cert::der::Error>((algorithm, inner))
+    })
+}
+
+fn rsa_pkcs8(pair: &RsaKeyPair) -> Result<Vec<u8>, Error> {
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| WRITE)?;
+    Ok(der.as_ref().to_vec())
+}
+
+fn pkcs1(pair: &RsaKeyPair) -> Result<Vec<u8>, Error> {
+    let pkcs8 = rsa_pkcs8(pair)?;
+    let (_, inner) = pkcs8_parts(&pkcs8).map_err(|_| WRITE)?;
+    Ok(inner.to_vec())
+}
+
+/// The length of the modulus in `RSAPublicKey` (RFC 8017 A.1.1).
+fn modulus_bits(rsa_public_key: &[u8]) -> Result<u32, Error> {
+    let modulus = AnyRef::from_der(rsa_public_key).and_then(|any| {
+        any.sequence(|reader: &mut SliceReader<'_>| {
+            let modulus = UintRef::decode(reader)?.as_bytes();
+            reader.read_slice(reader.remaining_len())?;
+            Ok::<_, x509_cert::der::Error>(modulus)
+        })
+    });
+    Ok(bit_length(modulus.map_err(|source| Error::Der { what: "RSA public key", source })?))
+}
+
+/// The length in bits of a big-endian number without leading zero bytes.
+fn bit_length(number: &[u8]) -> u32 {
+    let top = number.first().map_or(0, |byte| byte.leading_zeros());
+    u32::try_from(number.len() * 8).unwrap_or(u32::MAX).saturating_sub(top)
+}
+
+fn wrong_for(algorithm: SignatureAlgorithm) -> Error {
+    Error::SignatureAlgorithm {
+        algorithm: format!("{algorithm:?}"),
+        problem: "cannot be used with this kind or size of private key",
+    }
+}
+
+fn sign_rsa(pair: &RsaKeyPair, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, Error> {
+    let padding: &'static dyn RsaEncoding = match algorithm {
+        SignatureAlgorithm::RsaSha256 => &signature::RSA_PKCS1_SHA256,
+        SignatureAlgorithm::RsaSha384 => &signature::RSA_PKCS1_SHA384,
+        SignatureAlgorithm::RsaSha512 => &signature::RSA_PKCS1_SHA512,
+        _ => return Err(wrong_for(algorithm)),
+    };
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(padding, &SystemRandom::new(), message, &mut signature).map_err(|_| Error::Crypto("sign"))?;
+    Ok(signature)
+}
+
+fn sign_ecdsa(
+    curve: Curve,
+    pair: &EcdsaKeyPair,
+    algorithm: SignatureAlgorithm,
+    message: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let failed = || Error::Crypto("sign");
+    let wanted: &'static EcdsaSigningAlgorithm = match (curve, algorithm) {
+        (Curve::P256, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P256_SHA256_ASN1_SIGNING,
+        (Curve::P384, SignatureAlgorithm::EcdsaSha384) => &ECDSA_P384_SHA384_ASN1_SIGNING,
+        (Curve::P521, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P521_SHA256_ASN1_SIGNING,
+        (Curve::P521, SignatureAlgorithm::EcdsaSha384) => &ECDSA_P521_SHA384_ASN1_SIGNING,
+        (Curve::P521, SignatureAlgorithm::EcdsaSha512) => &ECDSA_P521_SHA512_ASN1_SIGNING,
+        _ => return Err(wrong_for(algorithm)),
+    };
+    // A pair signs with the hash it was made for, so another hash needs another pair of the same numbers.
+    let pkcs8 = pair.to_pkcs8v1().map_err(|_| failed())?;
+    let pair = EcdsaKeyPair::from_private_key_der(wanted, pkcs8.as_ref()).map_err(|_| failed())?;
+    Ok(pair.sign(&SystemRandom::new(), message).map_err(|_| failed())?.as_ref().to_vec())
+}

@@ -1,0 +1,55 @@
+//! The outer shape that requests and certificates share: what is signed, how, and the signature.
+
+use x509_cert::{
+    AlgorithmIdentifier, SubjectPublicKeyInfo,
+    der::{
+        Decode, Encode, Sequence,
+        asn1::{AnyRef, BitString},
+    },
+};
+
+use super::{Error, SignatureAlgorithm, signature};
+
+/// `SEQUENCE { toBeSigned ANY, algorithm AlgorithmIdentifier, signature BIT STRING }` (RFC 5280 4.1.1, RFC 2986 4.2).
+///
+/// The signed part stays as it came, so that the signature is checked over the bytes that were signed and not over our
+/// own encoding of them.
+#[derive(Sequence)]
+pub(super) struct Signed<'a> {
+    to_be_signed: AnyRef<'a>,
+    algorithm: AlgorithmIdentifier,
+    signature: BitString,
+}
+
+impl<'a> Signed<'a> {
+    pub(super) fn from_der(what: &'static str, der: &'a [u8]) -> Result<Self, Error> {
+        <Self as Decode>::from_der(der).map_err(|source| Error::Der { what, source })
+    }
+
+    /// Checks the signature with the public key of whoever should have signed. `what` and `with` name both in messages.
+    pub(super) fn verify(&self, signer: &SubjectPublicKeyInfo, what: &str, with: &str) -> Result<(), Error> {
+        let message = self.to_be_signed.to_der().map_err(|source| Error::Encode { what: "signed part", source })?;
+        let algorithm = SignatureAlgorithm::from_identifier(&self.algorithm)?;
+        if signature::verify(algorithm, signer, &message, self.signature.raw_bytes())? {
+            Ok(())
+        } else {
+            Err(Error::BadSignature { what: what.to_owned(), with: with.to_owned() })
+        }
+    }
+}
+
+/// Signs the DER `to_be_signed` and returns the DER of the whole.
+pub(super) fn sign(
+    key: &super::PrivateKey,
+    algorithm: SignatureAlgorithm,
+    to_be_signed: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let encode = |source| Error::Encode { what: "signature", source };
+    let signature = key.sign(algorithm, to_be_signed)?;
+    let signed = Signed {
+        to_be_signed: AnyRef::try_from(to_be_signed).map_err(encode)?,
+        algorithm: algorithm.identifier(),
+        signature: BitString::from_bytes(&signature).map_err(encode)?,
+    };
+    signed.to_der().map_err(encode)
+}
