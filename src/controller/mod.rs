@@ -1,1 +1,77 @@
 //! Gather, decide, act: one file per kind.
+//!
+//! A pass over an object gathers what is known about it, has [`crate::decide`] decide, and carries the steps out, again
+//! and again until nothing is left to do; then the object rests until the time that was decided, or until something it
+//! depends on changes. Nothing sleeps and nothing polls within a pass.
+
+mod account;
+mod certificate;
+mod challenge;
+mod dependents;
+mod issuer;
+mod memory;
+mod order;
+mod presenter;
+mod request;
+mod run;
+mod step_error;
+
+use std::sync::Arc;
+
+pub use dependents::changes;
+pub use run::run;
+
+use crate::{
+    cluster::Cluster,
+    decide::{certificate::Settings, template::CopiedAnnotations},
+    dns::Resolver,
+    http01::SolverOptions,
+};
+
+/// What the operator chose, and the tools that every pass uses.
+pub struct Context {
+    pub cluster: Cluster,
+    pub options: Options,
+    pub resolver: Arc<Resolver>,
+    pub solver: SolverOptions,
+    pub accounts: account::Accounts,
+    pub http: crate::http01::CheckClient,
+    memories: memory::Memories,
+    key_generation: tokio::sync::Semaphore,
+}
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub certificate: Settings,
+    pub copied_annotations: CopiedAnnotations,
+    /// Where the Secrets that ClusterIssuers refer to lie.
+    pub cluster_resource_namespace: String,
+    /// How many objects are worked on at once.
+    pub workers: usize,
+    /// The port at which authoritative name servers are asked: 53 but in tests.
+    pub authoritative_port: u16,
+}
+
+impl Context {
+    pub fn new(
+        cluster: Cluster,
+        options: Options,
+        resolver: Arc<Resolver>,
+        solver: SolverOptions,
+        http: crate::http01::CheckClient,
+    ) -> Self {
+        // Key generation is pure computation: more at once than half the cores would starve everything else.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            cluster,
+            options,
+            resolver,
+            solver,
+            accounts: account::Accounts::default(),
+            http,
+            memories: memory::Memories::default(),
+            key_generation: tokio::sync::Semaphore::new(cores.div_ceil(2)),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Who has something to do when an object changes, and by what objects are found.
+
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret, Service},
+    networking::v1::Ingress,
+};
+use kube::{Resource, ResourceExt, api::ObjectMeta};
+
+use crate::{
+    api::{
+        Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, Order,
+        names::{KIND_CLUSTER_ISSUER, annotation},
+    },
+    cluster::{Changes, Hub, Key, Kind, ObjectName, Store, Watched},
+    decide::request::is_final,
+};
+
+/// How objects are found besides by name.
+pub fn changes() -> Changes {
+    Changes {
+        certificate: |certificate| {
+            let namespace = certificate.namespace().unwrap_or_default();
+            let next = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
+            let mut entries = vec![by_secret(&namespace, &certificate.spec.secret_name)];
+            entries.extend(next.map(|name| by_secret(&namespace, &name)));
+            entries
+        },
+        certificate_request: |request| {
+            let mut entries = by_owner(request.meta());
+            // A request that has come to its end does not care about its issuer any more.
+            if !request.status.as_ref().is_some_and(is_final) {
+                entries.push(by_issuer(&request.spec.issuer_ref, request.namespace().as_deref()));
+            }
+            entries
+        },
+        challenge: |challenge| by_owner(challenge.meta()),
+        cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
+        issuer: |issuer| {
+            let namespace = issuer.namespace().unwrap_or_default();
+            secrets_of(&issuer.spec).into_iter().map(|name| by_secret(&namespace, &name)).collect()
+        },
+        order: |order| {
+            let mut entries = by_owner(order.meta());
+            entries.push(by_issuer(&order.spec.issuer_ref, order.namespace().as_deref()));
+            entries
+        },
+        solver_ingress: |ingress| by_owner(ingress.meta()),
+        solver_pod: |pod| by_owner(pod.meta()),
+        solver_service: |service| by_owner(service.meta()),
+        secret: secret_dependents,
+    }
+}
+
+/// The index entry under which the children of the object with this uid are found.
+pub fn owner_entry(uid: &str) -> String {
+    format!("owner/{uid}")
+}
+
+/// The index entry under which the objects that refer to this Secret are found.
+pub fn by_secret(namespace: &str, name: &str) -> String {
+    format!("secret/{namespace}/{name}")
+}
+
+fn by_owner(metadata: &ObjectMeta) -> Vec<String> {
+    controller_uid(metadata).map(owner_entry).into_iter().collect()
+}
+
+fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
+    let owners = metadata.owner_references.iter().flatten();
+    owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str()).next()
+}
+
+fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {
+    if reference.kind_or_default() == KIND_CLUSTER_ISSUER {
+        format!("issuer//{}", reference.name)
+    } else {
+        format!("issuer/{}/{}", namespace.unwrap_or_default(), reference.name)
+    }
+}
+
+fn by_cluster_secrets(spec: &IssuerSpec) -> Vec<String> {
+    secrets_of(spec).into_iter().map(|name| by_secret("", &name)).collect()
+}
+
+/// Every Secret that an issuer's own work rests on.
+fn secrets_of(spec: &IssuerSpec) -> Vec<String> {
+    let Some(acme) = &spec.acme else { return Vec::new() };
+    let binding = acme.external_account_binding.as_ref().map(|binding| &binding.key_secret_ref.name);
+    std::iter::once(&acme.private_key_secret_ref.name)
+        .chain(binding)
+        .filter(|name| !name.is_empty())
+        .cloned()
+        .collect()
+}
+
+fn secret_dependents(hub: &Hub, secret: &ObjectName) -> Vec<Key> {
+    let entry = by_secret(&secret.namespace, &secret.name);
+    let mut keys = keys_of(Kind::Certificate, &hub.certificates, &entry);
+    keys.extend(keys_of(Kind::Issuer, &hub.issuers, &entry));
+    // A look too many at a ClusterIssuer, whose Secrets lie in one namespace only, costs nothing.
+    keys.extend(keys_of(Kind::ClusterIssuer, &hub.cluster_issuers, &by_secret("", &secret.name)));
+    keys
+}
+
+fn keys_of<K: Resource<DynamicType = ()>>(kind: Kind, store: &Store<K>, entry: &str) -> Vec<Key> {
+    store.indexed(entry).iter().map(|object| key_of(kind, &**object)).collect()
+}
+
+fn key_of<K: Resource>(kind: Kind, object: &K) -> Key {
+    Key { kind, object: ObjectName::of(object) }
+}
+
+/// The controlling owner, if it is of this kind.
+fn owner_key(kind: Kind, metadata: &ObjectMeta) -> Option<Key> {
+    let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    (owner.kind == kind.as_str())
+        .then(|| Key::new(kind, metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))
+}
+
+fn own_and_owner<K: Resource>(kind: Kind, object: &K, owner: Kind) -> Vec<Key> {
+    std::iter::once(key_of(kind, object)).chain(owner_key(owner, object.meta())).collect()
+}
+
+impl Watched for Certificate {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.certificates
+    }
+
+    /// Itself, and the others that name the same Secret.
+    fn dependents(&self, hub: &Hub) -> Vec<Key> {
+        let entry = by_secret(&self.namespace().unwrap_or_default(), &self.spec.secret_name);
+        let mut keys = keys_of(Kind::Certificate, &hub.certificates, &entry);
+        keys.push(key_of(Kind::Certificate, self));
+        keys
+    }
+}
+
+impl Watched for CertificateRequest {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.certificate_requests
+    }
+
+    fn dependents(&self, _: &Hub) -> Vec<Key> {
+        own_and_owner(Kind::CertificateRequest, self, Kind::Certificate)
+    }
+}
+
+impl Watched for Order {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.orders
+    }
+
+    fn dependents(&self, _: &Hub) -> Vec<Key> {
+        own_and_owner(Kind::Order, self, Kind::CertificateRequest)
+    }
+}
+
+impl Watched for Challenge {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.challenges
+    }
+
+    fn dependents(&self, _: &Hub) -> Vec<Key> {
+        own_and_owner(Kind::Challenge, self, Kind::Order)
+    }
+}
+
+impl Watched for Issuer {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.issuers
+    }
+
+    fn dependents(&self, hub: &Hub) -> Vec<Key> {
+        issuer_dependents(hub, key_of(Kind::Issuer, self))
+    }
+}
+
+impl Watched for ClusterIssuer {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.cluster_issuers
+    }
+
+    fn dependents(&self, hub: &Hub) -> Vec<Key> {
+        issuer_dependents(hub, key_of(Kind::ClusterIssuer, self))
+    }
+}
+
+/// The issuer itself, and what waits for it.
+fn issuer_dependents(hub: &Hub, issuer: Key) -> Vec<Key> {
+    let entry = format!("issuer/{}/{}", issuer.object.namespace, issuer.object.name);
+    let mut keys = keys_of(Kind::CertificateRequest, &hub.certificate_requests, &entry);
+    for order in hub.orders.indexed(&entry) {
+        let challenges = owner_entry(order.metadata.uid.as_deref().unwrap_or_default());
+        keys.extend(keys_of(Kind::Challenge, &hub.challenges, &challenges));
+        keys.push(key_of(Kind::Order, &*order));
+    }
+    keys.push(issuer);
+    keys
+}
+
+impl Watched for Secret {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.secrets
+    }
+
+    fn dependents(&self, hub: &Hub) -> Vec<Key> {
+        let mut keys = secret_dependents(hub, &ObjectName::of(self));
+        // A Secret says itself which Certificate it was made for, also before the Certificate's status tells of it.
+        let certificate = self.annotations().get(annotation::CERTIFICATE_NAME);
+        let namespace = self.namespace().unwrap_or_default();
+        keys.extend(certificate.map(|name| Key::new(Kind::Certificate, namespace, name.clone())));
+        keys.extend(owner_key(Kind::Certificate, self.meta()));
+        keys
+    }
+}
+
+impl Watched for Pod {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.solver_pods
+    }
+
+    fn dependents(&self, _: &Hub) -> Vec<Key> {
+        owner_key(Kind::Challenge, self.meta()).into_iter().collect()
+    }
+}
+
+impl Watched for Service {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.solver_services
+    }
+
+    fn dependents(&self, _: &Hub) -> Vec<Key> {
+        owner_key(Kind::Challenge, self.meta()).into_iter().collect()
+    }
+}
+
+impl Watched for Ingress {
+    fn store(hub: &Hub) -> &Store<Self> {
+        &hub.solver_ingresses
+    }
+
+    fn dependents(&self, _: &Hub) -> Vec<Key> {
+        owner_key(Kind::Challenge, self.meta()).into_iter().collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! What this process remembers about an object between passes. Losing it costs some questions, never a certificate.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    cluster::Key,
+    decide::{
+        Trouble, TroubleClass,
+        challenge::{CaChallenge, Check},
+        issuer::Registration,
+        order::CaOrder,
+    },
+};
+
+/// See the module's description.
+#[derive(Default)]
+pub struct Memory {
+    /// Which incarnation of the object this is about.
+    pub uid: String,
+    pub trouble: Option<Trouble>,
+    /// Failures in a row to write to the API server.
+    pub write_failures: u32,
+    pub order: Option<CaOrder>,
+    /// How often the CA was asked how far an order or a challenge is, since it was last told something.
+    pub looks: u32,
+    pub challenge: Option<CaChallenge>,
+    pub check: Option<Check>,
+    /// When the first self-check since presenting was made.
+    pub checked_since: Option<Timestamp>,
+    pub cleaned_up: bool,
+    /// What the registration below was made for; another fingerprint makes it worthless.
+    pub issuer_fingerprint: String,
+    pub registration: Option<Registration>,
+}
+
+impl Memory {
+    /// Notes a failed effect.
+    pub fn failed(&mut self, class: TroubleClass, message: String, retry_after: Option<jiff::SignedDuration>, now: Timestamp) {
+        let failures = self.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
+        self.trouble = Some(Trouble { message, class, failures, at: now, retry_after });
+    }
+}
+
+/// The memories of all objects. A pass takes its own out and puts it back, so none is ever shared.
+#[derive(Default)]
+pub struct Memories {
+    held: Mutex<HashMap<Key, Memory>>,
+}
+
+impl Memories {
+    pub fn take(&self, key: &Key) -> Memory {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
+    }
+
+    pub fn put(&self, key: &Key, memory: Memory) {
+        // An object that is gone has no identity any more, and nothing worth remembering.
+        if !memory.uid.is_empty() {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), memory);
+        }
+    }
+}

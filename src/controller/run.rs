@@ -1,0 +1,116 @@
+//! The loop that takes work from the queue.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{Context, certificate, challenge, issuer, memory::Memory, order, request, step_error::StepError};
+use crate::{
+    cluster::{Key, Kind, WriteError},
+    decide::{Wake, backoff},
+};
+
+/// A pass that takes longer is given up; the object is looked at again.
+const LONGEST_PASS: Duration = Duration::from_secs(180);
+
+/// Rounds of gather, decide and act before a pass makes room for others.
+const MOST_ROUNDS: u32 = 20;
+
+/// How long running passes may take to end after the stop signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Works until `stop` resolves; passes that are under way then may end.
+pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()>) {
+    let workers = Arc::new(Semaphore::new(context.options.workers.max(1)));
+    let mut passes = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let permit = tokio::select! {
+            () = &mut stop => break,
+            permit = workers.clone().acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { break };
+        let key = tokio::select! {
+            () = &mut stop => break,
+            key = context.cluster.hub.queue.next() => key,
+        };
+        while passes.try_join_next().is_some() {}
+        let context = context.clone();
+        passes.spawn(async move {
+            work(context, key).await;
+            drop(permit);
+        });
+    }
+    let _ = tokio::time::timeout(GRACE, async { while passes.join_next().await.is_some() {} }).await;
+}
+
+/// One pass, in a task of its own so that a panic ends nothing else.
+async fn work(context: Arc<Context>, key: Key) {
+    let pass = tokio::spawn(pass(context.clone(), key.clone()));
+    let abort = pass.abort_handle();
+    let wake = match tokio::time::timeout(LONGEST_PASS, pass).await {
+        Ok(Ok(wake)) => wake,
+        Ok(Err(error)) => {
+            tracing::error!(%key, %error, "a pass ended by a defect of certwright; the object is looked at again in 5 min");
+            Wake::At(Timestamp::now() + SignedDuration::from_mins(5))
+        }
+        Err(_) => {
+            abort.abort();
+            tracing::warn!(%key, "a pass took too long; the object is looked at again");
+            Wake::At(Timestamp::now() + SignedDuration::from_secs(30))
+        }
+    };
+    context.cluster.hub.queue.done(&key, wake.time(), Timestamp::now());
+}
+
+async fn pass(context: Arc<Context>, key: Key) -> Wake {
+    let mut memory = context.memories.take(&key);
+    let wake = rounds(&context, &key, &mut memory).await;
+    context.memories.put(&key, memory);
+    wake
+}
+
+/// What one round came to.
+pub enum Round {
+    /// Steps were taken: there may be more to do.
+    Again,
+    /// Nothing is left to do for now.
+    Rest(Wake),
+}
+
+async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
+    for _ in 0..MOST_ROUNDS {
+        match round(context, key, memory).await {
+            Ok(Round::Again) => memory.write_failures = 0,
+            Ok(Round::Rest(wake)) => return wake,
+            Err(StepError::Trouble { class, message, retry_after }) => {
+                tracing::info!(%key, message, "step failed");
+                memory.failed(class, message, retry_after, Timestamp::now());
+            }
+            // Somebody else wrote: the store has it now, so look again.
+            Err(StepError::Write(WriteError::Conflict { .. } | WriteError::Gone { .. })) => {}
+            Err(StepError::Write(error)) => {
+                memory.write_failures = memory.write_failures.saturating_add(1);
+                tracing::warn!(%key, %error, failures = memory.write_failures, "write failed");
+                return Wake::At(Timestamp::now() + backoff::after_failures(memory.write_failures));
+            }
+        }
+    }
+    tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in 1 s");
+    Wake::At(Timestamp::now() + SignedDuration::from_secs(1))
+}
+
+fn round<'a>(
+    context: &'a Context,
+    key: &'a Key,
+    memory: &'a mut Memory,
+) -> Pin<Box<dyn Future<Output = Result<Round, StepError>> + Send + 'a>> {
+    match key.kind {
+        Kind::Certificate => Box::pin(certificate::round(context, key, memory)),
+        Kind::CertificateRequest => Box::pin(request::round(context, key, memory)),
+        Kind::Challenge => Box::pin(challenge::round(context, key, memory)),
+        Kind::ClusterIssuer | Kind::Issuer => Box::pin(issuer::round(context, key, memory)),
+        Kind::Order => Box::pin(order::round(context, key, memory)),
+    }
+}

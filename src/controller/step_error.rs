@@ -1,0 +1,44 @@
+//! Why a step did not succeed, in terms of what to do next.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::{acme, cluster::WriteError, decide::TroubleClass};
+
+/// See the module's description.
+#[derive(Debug)]
+pub enum StepError {
+    /// A write to the API server; see [`WriteError`].
+    Write(WriteError),
+    /// Anything outside of the cluster.
+    Trouble { class: TroubleClass, message: String, retry_after: Option<SignedDuration> },
+}
+
+impl StepError {
+    pub fn is_final(message: impl Into<String>) -> Self {
+        Self::Trouble { class: TroubleClass::Final, message: message.into(), retry_after: None }
+    }
+
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::Trouble { class: TroubleClass::Transient, message: message.into(), retry_after: None }
+    }
+
+    /// `doing` says what was tried, such as "Failed to create Order".
+    pub fn from_acme(doing: &str, error: &acme::Error) -> Self {
+        let class = if error.is_transient() { TroubleClass::Transient } else { TroubleClass::Final };
+        let retry_after = error.retry_after().map(signed);
+        Self::Trouble { class, message: format!("{doing}: {error}"), retry_after }
+    }
+}
+
+impl From<WriteError> for StepError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// A duration as `jiff` has it; one beyond its range is as good as its longest.
+pub fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

@@ -1,0 +1,258 @@
+//! Whether what is in a Certificate's Secret is what its spec asks for.
+
+use jiff::{Timestamp, fmt::rfc2822};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::{
+    secret::{TLS_CERT, TLS_KEY, entry},
+    template,
+};
+use crate::{
+    api::{
+        Certificate, CertificateRequest, CertificateSpec, IssuerReference,
+        names::{annotation, reason},
+    },
+    pki::{KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey, SubjectAltNames, usage::Usages},
+};
+
+/// The first thing that is not as it should be: the reason for programs and the message for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Violation {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// What the checks look at.
+pub struct Inputs<'a> {
+    pub certificate: &'a Certificate,
+    pub secret: Option<&'a Secret>,
+    /// The CertificateRequest that the Secret came from, if it is still there.
+    pub current_request: Option<&'a CertificateRequest>,
+    pub renewal_time: Option<Timestamp>,
+}
+
+/// What a sound Secret holds.
+pub struct Held {
+    pub key: PrivateKey,
+    pub leaf: ParsedCertificate,
+}
+
+/// Why a new certificate is to be issued now, if it is.
+pub fn issuance_reason(inputs: &Inputs<'_>, now: Timestamp) -> Option<Violation> {
+    match common_checks(inputs) {
+        Err(violation) => Some(violation),
+        Ok(_) => inputs.renewal_time.filter(|at| now >= *at).map(|at| {
+            Violation::new(reason::RENEWING, format!("Renewing certificate as renewal was scheduled at {at}"))
+        }),
+    }
+}
+
+/// Why the certificate is not ready for use, if it is not.
+pub fn unreadiness(inputs: &Inputs<'_>, now: Timestamp) -> Option<Violation> {
+    match common_checks(inputs) {
+        Err(violation) => Some(violation),
+        Ok(held) if now >= held.leaf.not_after => Some(expired(held.leaf.not_after)),
+        Ok(_) => None,
+    }
+}
+
+/// The leaf certificate of a Secret, whatever else may be wrong with it.
+pub fn leaf_of(secret: &Secret) -> Option<ParsedCertificate> {
+    ParsedCertificate::from_pem_chain(entry(secret, TLS_CERT)?).ok()?.into_iter().next()
+}
+
+/// The checks in cert-manager's order; the first violation counts.
+fn common_checks(inputs: &Inputs<'_>) -> Result<Held, Violation> {
+    let Some(secret) = inputs.secret else {
+        return Err(Violation::new(reason::DOES_NOT_EXIST, "Issuing certificate as Secret does not exist"));
+    };
+    let held = held_pair(secret)?;
+    let spec = &inputs.certificate.spec;
+    origin_matches(inputs.certificate, secret)?;
+    key_matches(spec, &held.key)?;
+    match inputs.current_request {
+        Some(request) => current_request_matches(spec, request, &held)?,
+        None => certificate_matches_loosely(spec, &held.leaf)?,
+    }
+    Ok(held)
+}
+
+fn held_pair(secret: &Secret) -> Result<Held, Violation> {
+    let missing = |what| {
+        Violation::new(reason::MISSING_DATA, format!("Issuing certificate as Secret does not contain {what}"))
+    };
+    if secret.data.as_ref().is_none_or(|data| data.is_empty()) {
+        return Err(missing("any data"));
+    }
+    let key = entry(secret, TLS_KEY).ok_or_else(|| missing("a private key"))?;
+    let chain = entry(secret, TLS_CERT).ok_or_else(|| missing("a certificate"))?;
+    let key = PrivateKey::from_pem(key).map_err(|error| {
+        let text = format!("Issuing certificate as Secret contains invalid private key data: {error}");
+        Violation::new(reason::INVALID_KEY_PAIR, text)
+    })?;
+    let chain = ParsedCertificate::from_pem_chain(chain).map_err(|error| {
+        let text = format!("Issuing certificate as Secret contains an invalid certificate: {error}");
+        Violation::new(reason::INVALID_CERTIFICATE, text)
+    })?;
+    let leaf = chain.into_iter().next().ok_or_else(|| missing("a certificate"))?;
+    if !leaf.matches_key(&key) {
+        let text = "Issuing certificate as Secret contains a private key that does not match the certificate";
+        return Err(Violation::new(reason::INVALID_KEY_PAIR, text));
+    }
+    Ok(Held { key, leaf })
+}
+
+fn origin_matches(certificate: &Certificate, secret: &Secret) -> Result<(), Violation> {
+    let noted = |key: &str| secret.annotations().get(key).cloned();
+    if let Some(name) = noted(annotation::ISSUER_NAME) {
+        let former =
+            IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) };
+        if !former.same_as(&certificate.spec.issuer_ref) {
+            let (kind, group) = (former.kind_or_default(), former.group_or_default());
+            let text = format!("Issuing certificate as Secret was previously issued by \"{kind}.{group}/{}\"", former.name);
+            return Err(Violation::new(reason::INCORRECT_ISSUER, text));
+        }
+    }
+    match noted(annotation::CERTIFICATE_NAME) {
+        Some(name) if name != certificate.name_any() => {
+            let text = format!(
+                "Secret was issued for {name:?}. If this message is not transient, two Certificates may name the same \
+                 spec.secretName; give each its own"
+            );
+            Err(Violation::new(reason::INCORRECT_CERTIFICATE, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn key_matches(spec: &CertificateSpec, key: &PrivateKey) -> Result<(), Violation> {
+    let Ok(wanted) = template::key_algorithm(spec) else { return Ok(()) };
+    let held = key.algorithm();
+    if held == wanted {
+        return Ok(());
+    }
+    let same_kind = std::mem::discriminant(&held) == std::mem::discriminant(&wanted);
+    let field = if same_kind { "spec.privateKey.size" } else { "spec.privateKey.algorithm" };
+    let text = format!("Issuing certificate as Existing private key is not up to date for spec: [{field}]");
+    Err(Violation::new(reason::SECRET_MISMATCH, text))
+}
+
+fn current_request_matches(spec: &CertificateSpec, request: &CertificateRequest, held: &Held) -> Result<(), Violation> {
+    let Ok(parsed) = ParsedRequest::from_pem(&request.spec.request.0) else {
+        let text = "Issuing certificate as the current CertificateRequest holds an unreadable CSR";
+        return Err(Violation::new(reason::INVALID_CERTIFICATE_REQUEST, text));
+    };
+    if !parsed.matches_key(&held.key) {
+        let text = "Secret contains a private key that does not match the current CertificateRequest";
+        return Err(Violation::new(reason::SECRET_MISMATCH, text));
+    }
+    let outdated = outdated_fields(spec, request, &parsed);
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    let text = format!("Fields on existing CertificateRequest resource not up to date: [{}]", outdated.join(" "));
+    Err(Violation::new(reason::REQUEST_CHANGED, text))
+}
+
+/// Whether a CertificateRequest asks for what the spec asks for and for this key.
+pub fn request_is_current(spec: &CertificateSpec, request: &CertificateRequest, key: &PrivateKey) -> bool {
+    ParsedRequest::from_pem(&request.spec.request.0)
+        .is_ok_and(|parsed| parsed.matches_key(key) && outdated_fields(spec, request, &parsed).is_empty())
+}
+
+/// The fields of the spec that a CertificateRequest does not follow.
+pub fn outdated_fields(spec: &CertificateSpec, request: &CertificateRequest, parsed: &ParsedRequest) -> Vec<&'static str> {
+    let Ok(wanted) = template::request_template(spec) else { return Vec::new() };
+    let (names, held) = (wanted.names.clone().normalized(), parsed.names.clone().normalized());
+    let mut fields = Vec::new();
+    let mut check = |same: bool, field| {
+        if !same {
+            fields.push(field);
+        }
+    };
+    check(wanted.literal_subject.is_some() || wanted.common_name == parsed.common_name, "spec.commonName");
+    check(names.dns_names == held.dns_names, "spec.dnsNames");
+    check(names.ip_addresses == held.ip_addresses, "spec.ipAddresses");
+    check(names.uris == held.uris, "spec.uris");
+    check(names.email_addresses == held.email_addresses, "spec.emailAddresses");
+    check(names.other_names.is_empty() || names.other_names == held.other_names, "spec.otherNames");
+    check(wanted.literal_subject.is_some() || wanted.subject == parsed.subject, "spec.subject");
+    check(spec.is_ca == request.spec.is_ca, "spec.isCA");
+    check(same_usages(spec, request), "spec.usages");
+    check(same_duration(spec, request), "spec.duration");
+    check(spec.issuer_ref.same_as(&request.spec.issuer_ref), "spec.issuerRef");
+    fields
+}
+
+fn same_usages(spec: &CertificateSpec, request: &CertificateRequest) -> bool {
+    let usages = |list: &[String]| Usages::from_spec(list, spec.is_ca).map(|usages| usages.names());
+    match (usages(&spec.usages), usages(&request.spec.usages)) {
+        (Ok(wanted), Ok(held)) => wanted == held,
+        _ => spec.usages == request.spec.usages,
+    }
+}
+
+/// Compared only if both are set, as with cert-manager.
+fn same_duration(spec: &CertificateSpec, request: &CertificateRequest) -> bool {
+    match (&spec.duration, &request.spec.duration) {
+        (Some(wanted), Some(held)) => match (wanted.to_duration(), held.to_duration()) {
+            (Ok(wanted), Ok(held)) => wanted == held,
+            _ => wanted == held,
+        },
+        _ => true,
+    }
+}
+
+/// Without a CertificateRequest to compare with: the names only, the common name counted as one of them.
+fn certificate_matches_loosely(spec: &CertificateSpec, leaf: &ParsedCertificate) -> Result<(), Violation> {
+    let Ok(wanted) = template::request_template(spec) else { return Ok(()) };
+    let with_common_name = |names: &SubjectAltNames, common_name: Option<&String>| {
+        let mut names = names.clone();
+        names.dns_names.extend(common_name.cloned());
+        names.normalized()
+    };
+    let (names, held) = (
+        with_common_name(&wanted.names, wanted.common_name.as_ref()),
+        with_common_name(&leaf.names, leaf.common_name.as_ref()),
+    );
+    let mut fields = Vec::new();
+    if names.dns_names != held.dns_names {
+        fields.push("spec.dnsNames");
+    }
+    if names.ip_addresses != held.ip_addresses {
+        fields.push("spec.ipAddresses");
+    }
+    if names.uris != held.uris {
+        fields.push("spec.uris");
+    }
+    if names.email_addresses != held.email_addresses {
+        fields.push("spec.emailAddresses");
+    }
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let text =
+        format!("Issuing certificate as Existing issued Secret is not up to date for spec: [{}]", fields.join(" "));
+    Err(Violation::new(reason::SECRET_MISMATCH, text))
+}
+
+fn expired(not_after: Timestamp) -> Violation {
+    let zoned = not_after.to_zoned(jiff::tz::TimeZone::UTC);
+    let date = rfc2822::to_string(&zoned).unwrap_or_else(|_| not_after.to_string());
+    Violation::new(reason::EXPIRED, format!("Certificate expired on {date}"))
+}
+
+/// The key algorithm as the spec's fields name it; used in messages.
+pub fn describe(algorithm: KeyAlgorithm) -> String {
+    match algorithm.size() {
+        Some(size) => format!("{} {size}", algorithm.name()),
+        None => algorithm.name().to_owned(),
+    }
+}

@@ -1,0 +1,187 @@
+//! What a Certificate's spec asks for, in terms of the request that goes to the issuer.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    api::{CertificateSpec, names::annotation, solver::AcmeSolver},
+    pki::{
+        CertificateRequestTemplate, Encoding, KeyAlgorithm, SignatureAlgorithm, Subject, SubjectAltNames,
+        names::{parse_ip_address, validate_email_address, validate_uri},
+        san::OtherName,
+        validate_dns_name,
+    },
+};
+
+/// What is wrong in a spec: where, what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct SpecError {
+    pub path: String,
+    pub problem: String,
+}
+
+impl SpecError {
+    fn new(path: impl Into<String>, problem: impl ToString) -> Self {
+        Self { path: path.into(), problem: problem.to_string() }
+    }
+}
+
+/// The certificate request for this spec.
+pub fn request_template(spec: &CertificateSpec) -> Result<CertificateRequestTemplate, SpecError> {
+    let signature_algorithm = match spec.signature_algorithm.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => Some(
+            SignatureAlgorithm::from_spec(name).map_err(|error| SpecError::new("spec.signatureAlgorithm", error))?,
+        ),
+        None => None,
+    };
+    let names = names(spec)?;
+    let common_name = spec.common_name.clone().filter(|name| !name.is_empty());
+    let literal_subject = spec.literal_subject.clone().filter(|subject| !subject.is_empty());
+    if names.is_empty() && common_name.is_none() && literal_subject.is_none() {
+        return Err(SpecError::new("spec", "names nothing to certify; set at least dnsNames, ipAddresses or commonName"));
+    }
+    Ok(CertificateRequestTemplate {
+        common_name,
+        encode_basic_constraints: false,
+        encode_usages: spec.encode_usages_in_request.unwrap_or(true),
+        is_ca: spec.is_ca,
+        literal_subject,
+        names,
+        signature_algorithm,
+        subject: subject(spec),
+        usages: spec.usages.clone(),
+    })
+}
+
+/// The key that this spec asks for.
+pub fn key_algorithm(spec: &CertificateSpec) -> Result<KeyAlgorithm, SpecError> {
+    let private_key = spec.private_key.as_ref();
+    let size = private_key.and_then(|key| key.size).unwrap_or_default();
+    let size = i32::try_from(size).map_err(|_| SpecError::new("spec.privateKey.size", "is out of range"))?;
+    KeyAlgorithm::from_spec(private_key.and_then(|key| key.algorithm.as_deref()), Some(size))
+        .map_err(|error| SpecError::new("spec.privateKey", error))
+}
+
+/// The form in which `tls.key` is stored.
+pub fn key_encoding(spec: &CertificateSpec) -> Encoding {
+    match spec.private_key.as_ref().and_then(|key| key.encoding.as_deref()) {
+        Some("PKCS8") => Encoding::Pkcs8,
+        _ => Encoding::Pkcs1,
+    }
+}
+
+fn names(spec: &CertificateSpec) -> Result<SubjectAltNames, SpecError> {
+    let at = |field: &str, index: usize| format!("spec.{field}[{index}]");
+    let mut names = SubjectAltNames::default();
+    for (index, name) in spec.dns_names.iter().enumerate() {
+        let name = validate_dns_name(name).map_err(|error| SpecError::new(at("dnsNames", index), error))?;
+        names.dns_names.push(name);
+    }
+    for (index, text) in spec.ip_addresses.iter().enumerate() {
+        let address = parse_ip_address(text).map_err(|error| SpecError::new(at("ipAddresses", index), error))?;
+        names.ip_addresses.push(address);
+    }
+    for (index, text) in spec.email_addresses.iter().enumerate() {
+        validate_email_address(text).map_err(|error| SpecError::new(at("emailAddresses", index), error))?;
+        names.email_addresses.push(text.clone());
+    }
+    for (index, text) in spec.uris.iter().enumerate() {
+        validate_uri(text).map_err(|error| SpecError::new(at("uris", index), error))?;
+        names.uris.push(text.clone());
+    }
+    for other in &spec.other_names {
+        names.other_names.push(OtherName {
+            oid: other.oid.clone().unwrap_or_default(),
+            utf8_value: other.utf8_value.clone().unwrap_or_default(),
+        });
+    }
+    Ok(names)
+}
+
+fn subject(spec: &CertificateSpec) -> Subject {
+    let Some(subject) = spec.subject.clone() else { return Subject::default() };
+    Subject {
+        countries: subject.countries,
+        localities: subject.localities,
+        organizational_units: subject.organizational_units,
+        organizations: subject.organizations,
+        postal_codes: subject.postal_codes,
+        provinces: subject.provinces,
+        serial_number: subject.serial_number,
+        street_addresses: subject.street_addresses,
+    }
+}
+
+/// Which annotations go from a Certificate to its CertificateRequest and on to the Order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedAnnotations {
+    prefixes: Vec<String>,
+}
+
+impl Default for CopiedAnnotations {
+    fn default() -> Self {
+        Self::new("*,-kubectl.kubernetes.io/,-fluxcd.io/,-argocd.argoproj.io/")
+    }
+}
+
+impl CopiedAnnotations {
+    /// Prefixes separated by commas; `*` is every annotation, a leading `-` excludes.
+    pub fn new(prefixes: &str) -> Self {
+        Self { prefixes: prefixes.split(',').map(|prefix| prefix.trim().to_owned()).filter(|p| !p.is_empty()).collect() }
+    }
+
+    pub fn filter(&self, annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        annotations.iter().filter(|(key, _)| self.includes(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    fn includes(&self, key: &str) -> bool {
+        let matches = |prefix: &str| prefix == "*" || key.starts_with(prefix);
+        let excluded = self.prefixes.iter().filter_map(|prefix| prefix.strip_prefix('-')).any(matches);
+        !excluded && self.prefixes.iter().any(|prefix| !prefix.starts_with('-') && matches(prefix))
+    }
+}
+
+/// Applies a Certificate's wish for another Ingress or class to the solver that was chosen for it.
+pub fn override_http01(solver: &mut AcmeSolver, annotations: &BTreeMap<String, String>) {
+    let Some(ingress) = solver.http01.as_mut().and_then(|http01| http01.ingress.as_mut()) else { return };
+    let wish = |key: &str| annotations.get(key).filter(|value| !value.is_empty()).cloned();
+    let name = wish(annotation::HTTP01_OVERRIDE_INGRESS_NAME);
+    let class = wish(annotation::HTTP01_OVERRIDE_INGRESS_CLASS);
+    let class_name = wish(annotation::HTTP01_OVERRIDE_INGRESS_CLASS_NAME);
+    if name.is_some() || class.is_some() || class_name.is_some() {
+        (ingress.name, ingress.class, ingress.ingress_class_name) = (name, class, class_name);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_name_is_named_with_its_place() {
+        let spec = CertificateSpec {
+            dns_names: vec!["good.example".into(), "exa mple.com".into()],
+            ..CertificateSpec::default()
+        };
+        let error = request_template(&spec).unwrap_err();
+        assert_eq!(error.path, "spec.dnsNames[1]");
+        assert!(error.to_string().contains("exa mple.com"), "{error}");
+    }
+
+    #[test]
+    fn a_spec_without_names_is_refused() {
+        assert_eq!(request_template(&CertificateSpec::default()).unwrap_err().path, "spec");
+    }
+
+    #[test]
+    fn annotations_are_copied_but_for_those_of_other_tools() {
+        let annotations: BTreeMap<String, String> =
+            ["a/b", "kubectl.kubernetes.io/last-applied-configuration", "argocd.argoproj.io/sync"]
+                .map(|key| (key.to_owned(), String::new()))
+                .into();
+        let kept = CopiedAnnotations::default().filter(&annotations);
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["a/b"]);
+        assert!(CopiedAnnotations::new("x/").filter(&annotations).is_empty());
+    }
+}
