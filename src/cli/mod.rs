@@ -1,1 +1,2 @@
 //! The subcommands of the certwright binary.
+pub mod crds;

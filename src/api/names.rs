@@ -1,0 +1,335 @@
+//! Every name that users and other tools see on objects: labels, annotations, finalizers, reasons, states.
+//!
+//! They are cert-manager's names, letter for letter; dashboards, alerts and command line tools rely on them. Names of
+//! our own begin with [`OWN_PREFIX`].
+
+/// API group of Certificates, CertificateRequests and issuers.
+pub const GROUP: &str = "cert-manager.io";
+/// API group of Orders and Challenges.
+pub const ACME_GROUP: &str = "acme.cert-manager.io";
+/// The one version that both groups serve.
+pub const VERSION: &str = "v1";
+
+pub const KIND_CERTIFICATE: &str = "Certificate";
+pub const KIND_CERTIFICATE_REQUEST: &str = "CertificateRequest";
+pub const KIND_ISSUER: &str = "Issuer";
+pub const KIND_CLUSTER_ISSUER: &str = "ClusterIssuer";
+pub const KIND_ORDER: &str = "Order";
+pub const KIND_CHALLENGE: &str = "Challenge";
+
+/// Prefix of all labels and annotations that cert-manager does not have.
+pub const OWN_PREFIX: &str = "certwright.dev/";
+
+/// Beginning of the generated names of Pods, Services, Ingresses and HTTPRoutes that solve HTTP-01 challenges.
+pub const HTTP01_SOLVER_NAME_PREFIX: &str = "cm-acme-http-solver-";
+
+/// Field managers of writes.
+pub mod field_manager {
+    /// Writes target Secrets. Ownership of single labels and keys is read back from it.
+    pub const ISSUING: &str = "cert-manager-certificates-issuing";
+    /// Writes everything else.
+    pub const CERTWRIGHT: &str = "certwright";
+}
+
+/// Label keys, and the values that go with them.
+pub mod label {
+    /// Marks Secrets whose content is cached.
+    pub const FAO: &str = "controller.cert-manager.io/fao";
+    /// Marks Secrets that keep the key of an issuance under way.
+    pub const NEXT_PRIVATE_KEY: &str = "cert-manager.io/next-private-key";
+    /// Says who made an account key Secret.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// Value of [`MANAGED_BY`].
+    pub const MANAGED_BY_CERT_MANAGER: &str = "cert-manager";
+    /// Value of the labels that only mark.
+    pub const TRUE: &str = "true";
+
+    /// On HTTP-01 solver objects: Adler-32 checksum of the name, in decimal.
+    pub const HTTP_DOMAIN: &str = "acme.cert-manager.io/http-domain";
+    /// On HTTP-01 solver objects: Adler-32 checksum of the token, in decimal.
+    pub const HTTP_TOKEN: &str = "acme.cert-manager.io/http-token";
+    /// Marks HTTP-01 solver objects.
+    pub const HTTP01_SOLVER: &str = "acme.cert-manager.io/http01-solver";
+
+    /// On a Namespace: `true` turns validation off.
+    pub const DISABLE_VALIDATION: &str = "cert-manager.io/disable-validation";
+    /// Left out when labels of an Ingress or Gateway are copied.
+    pub const APPLYSET_PART_OF: &str = "applyset.kubernetes.io/part-of";
+}
+
+/// Annotation keys.
+pub mod annotation {
+    /// On target Secrets and CertificateRequests: name of the Certificate.
+    pub const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
+    /// On target Secrets: the issuer, word for word as in the CertificateRequest.
+    pub const ISSUER_NAME: &str = "cert-manager.io/issuer-name";
+    /// On target Secrets, and on Ingresses and Gateways: kind of the issuer.
+    pub const ISSUER_KIND: &str = "cert-manager.io/issuer-kind";
+    /// On target Secrets, and on Ingresses and Gateways: group of the issuer.
+    pub const ISSUER_GROUP: &str = "cert-manager.io/issuer-group";
+
+    /// On target Secrets always, possibly empty; on Ingresses and Gateways a wish.
+    pub const COMMON_NAME: &str = "cert-manager.io/common-name";
+    /// DNS names, comma separated; see [`COMMON_NAME`].
+    pub const ALT_NAMES: &str = "cert-manager.io/alt-names";
+    /// IP addresses, comma separated; see [`COMMON_NAME`].
+    pub const IP_SANS: &str = "cert-manager.io/ip-sans";
+    /// URIs, comma separated; see [`COMMON_NAME`].
+    pub const URI_SANS: &str = "cert-manager.io/uri-sans";
+    /// On target Secrets only if not empty, as all that follow up to the serial number.
+    pub const EMAIL_SANS: &str = "cert-manager.io/email-sans";
+    pub const SUBJECT_ORGANIZATIONS: &str = "cert-manager.io/subject-organizations";
+    pub const SUBJECT_ORGANIZATIONAL_UNITS: &str = "cert-manager.io/subject-organizationalunits";
+    pub const SUBJECT_COUNTRIES: &str = "cert-manager.io/subject-countries";
+    pub const SUBJECT_PROVINCES: &str = "cert-manager.io/subject-provinces";
+    pub const SUBJECT_LOCALITIES: &str = "cert-manager.io/subject-localities";
+    pub const SUBJECT_STREET_ADDRESSES: &str = "cert-manager.io/subject-streetaddresses";
+    pub const SUBJECT_POSTAL_CODES: &str = "cert-manager.io/subject-postalcodes";
+    pub const SUBJECT_SERIAL_NUMBER: &str = "cert-manager.io/subject-serialnumber";
+
+    /// On CertificateRequests: number of the issuance, in decimal.
+    pub const CERTIFICATE_REVISION: &str = "cert-manager.io/certificate-revision";
+    /// On CertificateRequests: Secret with the key that signed the request.
+    pub const PRIVATE_KEY_SECRET_NAME: &str = "cert-manager.io/private-key-secret-name";
+    /// On Certificates: `true` asks for a stopgap certificate until the real one is there.
+    pub const ISSUE_TEMPORARY_CERTIFICATE: &str = "cert-manager.io/issue-temporary-certificate";
+    /// On Secrets: `true` allows their CA to be injected elsewhere; the one key of the group allowed in a template.
+    pub const ALLOW_DIRECT_INJECTION: &str = "cert-manager.io/allow-direct-injection";
+
+    /// On Ingresses and Gateways: name of an Issuer.
+    pub const ISSUER: &str = "cert-manager.io/issuer";
+    /// On Ingresses and Gateways: name of a ClusterIssuer.
+    pub const CLUSTER_ISSUER: &str = "cert-manager.io/cluster-issuer";
+    pub const DURATION: &str = "cert-manager.io/duration";
+    pub const RENEW_BEFORE: &str = "cert-manager.io/renew-before";
+    pub const RENEW_BEFORE_PERCENTAGE: &str = "cert-manager.io/renew-before-percentage";
+    pub const USAGES: &str = "cert-manager.io/usages";
+    pub const REVISION_HISTORY_LIMIT: &str = "cert-manager.io/revision-history-limit";
+    pub const PRIVATE_KEY_ALGORITHM: &str = "cert-manager.io/private-key-algorithm";
+    pub const PRIVATE_KEY_ENCODING: &str = "cert-manager.io/private-key-encoding";
+    pub const PRIVATE_KEY_SIZE: &str = "cert-manager.io/private-key-size";
+    pub const PRIVATE_KEY_ROTATION_POLICY: &str = "cert-manager.io/private-key-rotation-policy";
+    pub const SECRET_TEMPLATE: &str = "cert-manager.io/secret-template";
+    pub const IGNORE_TLS_LISTENERS: &str = "cert-manager.io/ignore-tls-listeners";
+    /// On Ingresses: `true` asks for a certificate from the default issuer.
+    pub const TLS_ACME: &str = "kubernetes.io/tls-acme";
+
+    /// On Ingresses: `true` serves challenges from the Ingress itself.
+    pub const HTTP01_EDIT_IN_PLACE: &str = "acme.cert-manager.io/http01-edit-in-place";
+    pub const HTTP01_INGRESS_CLASS: &str = "acme.cert-manager.io/http01-ingress-class";
+    pub const HTTP01_INGRESS_CLASS_NAME: &str = "acme.cert-manager.io/http01-ingress-ingressclassname";
+    /// On Certificates, and copied down to Orders: takes the place of the solver's `name`. At most one of the three.
+    pub const HTTP01_OVERRIDE_INGRESS_NAME: &str = "acme.cert-manager.io/http01-override-ingress-name";
+    /// Takes the place of the solver's `class`, see [`HTTP01_OVERRIDE_INGRESS_NAME`].
+    pub const HTTP01_OVERRIDE_INGRESS_CLASS: &str = "acme.cert-manager.io/http01-override-ingress-class";
+    /// Takes the place of the solver's `ingressClassName`, see [`HTTP01_OVERRIDE_INGRESS_NAME`].
+    pub const HTTP01_OVERRIDE_INGRESS_CLASS_NAME: &str =
+        "acme.cert-manager.io/http01-override-ingress-ingressclassname";
+    /// On Certificates, and copied down to Orders: a further parent of the solver's HTTPRoute.
+    pub const HTTP01_PARENT_REF_NAME: &str = "acme.cert-manager.io/http01-parentrefname";
+    pub const HTTP01_PARENT_REF_KIND: &str = "acme.cert-manager.io/http01-parentrefkind";
+    pub const HTTP01_PARENT_REF_NAMESPACE: &str = "acme.cert-manager.io/http01-parentrefnamespace";
+    pub const HTTP01_PARENT_REF_FALLBACK: &str = "acme.cert-manager.io/http01-parentreffallback";
+
+    /// On solver Pods, `false`: a sidecar would catch the CA's request.
+    pub const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
+    /// On solver Pods, `true`.
+    pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+    /// On solver Services, `NONE`.
+    pub const ISTIO_AUTH: &str = "auth.istio.io/8089";
+    /// On solver Ingresses: everybody may ask.
+    pub const NGINX_WHITELIST_SOURCE_RANGE: &str = "nginx.ingress.kubernetes.io/whitelist-source-range";
+    /// On solver Ingresses: the class, for controllers that do not read `ingressClassName`.
+    pub const INGRESS_CLASS: &str = "kubernetes.io/ingress.class";
+}
+
+/// Finalizers.
+pub mod finalizer {
+    /// On Challenges from the start of the work until the clean-up is done.
+    pub const CHALLENGE: &str = "acme.cert-manager.io/finalizer";
+    /// What old versions wrote; replaced when seen.
+    pub const CHALLENGE_LEGACY: &str = "finalizer.acme.cert-manager.io";
+}
+
+/// Condition types and statuses.
+pub mod condition {
+    /// On Certificates, CertificateRequests and issuers.
+    pub const READY: &str = "Ready";
+    /// On Certificates.
+    pub const ISSUING: &str = "Issuing";
+    /// On CertificateRequests.
+    pub const APPROVED: &str = "Approved";
+    /// On CertificateRequests.
+    pub const DENIED: &str = "Denied";
+    /// On CertificateRequests.
+    pub const INVALID_REQUEST: &str = "InvalidRequest";
+
+    pub const TRUE: &str = "True";
+    pub const FALSE: &str = "False";
+    pub const UNKNOWN: &str = "Unknown";
+}
+
+/// Reasons of conditions.
+pub mod reason {
+    /// Certificate Ready=True.
+    pub const READY: &str = "Ready";
+
+    // What the Certificate's checks find.
+    pub const DOES_NOT_EXIST: &str = "DoesNotExist";
+    pub const MISSING_DATA: &str = "MissingData";
+    pub const INVALID_KEY_PAIR: &str = "InvalidKeyPair";
+    /// The Secret's certificate, or the one that an issuer returned, cannot be used.
+    pub const INVALID_CERTIFICATE: &str = "InvalidCertificate";
+    pub const INCORRECT_ISSUER: &str = "IncorrectIssuer";
+    pub const INCORRECT_CERTIFICATE: &str = "IncorrectCertificate";
+    pub const SECRET_MISMATCH: &str = "SecretMismatch";
+    pub const INVALID_CERTIFICATE_REQUEST: &str = "InvalidCertificateRequest";
+    pub const REQUEST_CHANGED: &str = "RequestChanged";
+    pub const RENEWING: &str = "Renewing";
+    pub const EXPIRED: &str = "Expired";
+    pub const WINDOW_ERROR: &str = "WindowError";
+    /// Set by command line tools that ask for a renewal.
+    pub const MANUALLY_TRIGGERED: &str = "ManuallyTriggered";
+
+    // What the checks of an issued Secret find.
+    pub const SECRET_MANAGED_METADATA_MISMATCH: &str = "SecretManagedMetadataMismatch";
+    pub const SECRET_TEMPLATE_MISMATCH: &str = "SecretTemplateMismatch";
+    pub const ADDITIONAL_OUTPUT_FORMATS_MISMATCH: &str = "AdditionalOutputFormatsMismatch";
+    pub const SECRET_OWNER_REF_MISMATCH: &str = "SecretOwnerRefMismatch";
+    pub const MANAGED_FIELDS_PARSE_ERROR: &str = "ManagedFieldsParseError";
+
+    // CertificateRequest Ready.
+    pub const PENDING: &str = "Pending";
+    pub const FAILED: &str = "Failed";
+    pub const DENIED: &str = "Denied";
+    pub const ISSUED: &str = "Issued";
+    /// CertificateRequest Approved, set by the built-in approver.
+    pub const APPROVED_BY_US: &str = "cert-manager.io";
+
+    // Issuer Ready.
+    pub const ACME_ACCOUNT_REGISTERED: &str = "ACMEAccountRegistered";
+    pub const INVALID_CONFIG: &str = "InvalidConfig";
+    pub const ERR_VERIFY_ACME_ACCOUNT: &str = "ErrVerifyACMEAccount";
+    pub const ERR_REGISTER_ACME_ACCOUNT: &str = "ErrRegisterACMEAccount";
+    pub const ERR_UPDATE_ACME_ACCOUNT: &str = "ErrUpdateACMEAccount";
+    pub const INVALID_URL: &str = "InvalidURL";
+    pub const INVALID_SOLVER: &str = "InvalidSolver";
+    pub const KEY_PAIR_VERIFIED: &str = "KeyPairVerified";
+    pub const ERR_GET_KEY_PAIR: &str = "ErrGetKeyPair";
+    pub const ERR_INVALID_KEY_PAIR: &str = "ErrInvalidKeyPair";
+    pub const IS_READY: &str = "IsReady";
+}
+
+/// Reasons of events.
+pub mod event {
+    // Certificate.
+    pub const ISSUING: &str = "Issuing";
+    pub const GENERATED: &str = "Generated";
+    pub const REUSED: &str = "Reused";
+    pub const DELETED: &str = "Deleted";
+    pub const DECODE_FAILED: &str = "DecodeFailed";
+    pub const CANNOT_REGENERATE_KEY: &str = "CannotRegenerateKey";
+    pub const REQUESTED: &str = "Requested";
+    pub const REQUEST_FAILED: &str = "RequestFailed";
+    pub const WINDOW_ERROR: &str = "WindowError";
+    pub const ARI_ERROR: &str = "ARIError";
+    pub const KEYSTORE_PASSWORD_SECRET_NOT_FOUND: &str = "KeystorePasswordSecretNotFound";
+
+    // CertificateRequest, for all issuers.
+    pub const APPROVED: &str = "cert-manager.io";
+    pub const WAITING_FOR_APPROVAL: &str = "WaitingForApproval";
+    pub const ISSUER_NOT_FOUND: &str = "IssuerNotFound";
+    pub const ISSUER_TYPE_MISSING: &str = "IssuerTypeMissing";
+    pub const ISSUER_NOT_READY: &str = "IssuerNotReady";
+    pub const DECODE_ERROR: &str = "DecodeError";
+    pub const CERTIFICATE_ISSUED: &str = "CertificateIssued";
+
+    // CertificateRequest, for ACME issuers.
+    pub const ORDER_CREATED: &str = "OrderCreated";
+    pub const ORDER_PENDING: &str = "OrderPending";
+    pub const ORDER_GET_ERROR: &str = "OrderGetError";
+    pub const ORDER_CREATING_ERROR: &str = "OrderCreatingError";
+    pub const ORDER_BUILDING_ERROR: &str = "OrderBuildingError";
+    pub const ORDER_FAILED: &str = "OrderFailed";
+    pub const INVALID_ORDER: &str = "InvalidOrder";
+    pub const REQUEST_PARSING_ERROR: &str = "RequestParsingError";
+
+    // CertificateRequest, for CA and self-signed issuers.
+    pub const SECRET_MISSING: &str = "SecretMissing";
+    pub const SECRET_INVALID_DATA: &str = "SecretInvalidData";
+    pub const SECRET_GET_ERROR: &str = "SecretGetError";
+    pub const SIGNING_ERROR: &str = "SigningError";
+    pub const MISSING_SECRET: &str = "MissingSecret";
+    pub const MISSING_ANNOTATION: &str = "MissingAnnotation";
+    pub const ERROR_PARSING_KEY: &str = "ErrorParsingKey";
+    pub const ERROR_GETTING_SECRET: &str = "ErrorGettingSecret";
+    pub const ERROR_GENERATING: &str = "ErrorGenerating";
+    pub const ERROR_PUBLIC_KEY: &str = "ErrorPublicKey";
+    pub const ERROR_KEY_MATCH: &str = "ErrorKeyMatch";
+    pub const ERROR_SIGNING: &str = "ErrorSigning";
+    pub const BAD_CONFIG: &str = "BadConfig";
+
+    // Issuer and ClusterIssuer; further reasons are those of the condition.
+    pub const ERR_INIT_ISSUER: &str = "ErrInitIssuer";
+
+    // Order.
+    pub const CREATED: &str = "Created";
+    pub const COMPLETE: &str = "Complete";
+    pub const SOLVER: &str = "Solver";
+
+    // Challenge.
+    pub const STARTED: &str = "Started";
+    pub const PRESENTED: &str = "Presented";
+    pub const DOMAIN_VERIFIED: &str = "DomainVerified";
+    pub const PRESENT_ERROR: &str = "PresentError";
+    pub const CLEAN_UP_ERROR: &str = "CleanUpError";
+    pub const FAILED: &str = "Failed";
+
+    // Ingress and Gateway.
+    pub const CREATE_CERTIFICATE: &str = "CreateCertificate";
+    pub const UPDATE_CERTIFICATE: &str = "UpdateCertificate";
+    pub const DELETE_CERTIFICATE: &str = "DeleteCertificate";
+}
+
+/// States of Orders, Challenges and authorizations: those of RFC 8555 section 7.1.6, and one of our own.
+pub mod state {
+    pub const VALID: &str = "valid";
+    pub const READY: &str = "ready";
+    pub const PENDING: &str = "pending";
+    pub const PROCESSING: &str = "processing";
+    pub const INVALID: &str = "invalid";
+    pub const EXPIRED: &str = "expired";
+    /// Failed without the server's doing; never sent by a server.
+    pub const ERRORED: &str = "errored";
+
+    /// Whether nothing more will happen: a success or a failure.
+    pub fn is_final(state: &str) -> bool {
+        state == VALID || is_failure(state)
+    }
+
+    /// Whether the Order or Challenge has failed.
+    pub fn is_failure(state: &str) -> bool {
+        [INVALID, EXPIRED, ERRORED].contains(&state)
+    }
+}
+
+/// Types of Challenges as Kubernetes objects spell them, and as ACME servers do.
+pub mod challenge_type {
+    pub const HTTP01: &str = "HTTP-01";
+    pub const DNS01: &str = "DNS-01";
+    pub const ACME_HTTP01: &str = "http-01";
+    pub const ACME_DNS01: &str = "dns-01";
+}
+
+/// Keys of the data of Secrets.
+pub mod secret_key {
+    pub const TLS_CRT: &str = "tls.crt";
+    pub const TLS_KEY: &str = "tls.key";
+    pub const CA_CRT: &str = "ca.crt";
+    pub const KEY_DER: &str = "key.der";
+    pub const COMBINED_PEM: &str = "tls-combined.pem";
+    pub const JKS_KEYSTORE: &str = "keystore.jks";
+    pub const JKS_TRUSTSTORE: &str = "truststore.jks";
+    pub const PKCS12_KEYSTORE: &str = "keystore.p12";
+    pub const PKCS12_TRUSTSTORE: &str = "truststore.p12";
+}

@@ -1,0 +1,120 @@
+//! Pieces of schema that the types cannot express, and the helpers that keep absent parts off the wire.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+/// The words that `spec.usages` of Certificates and CertificateRequests accept.
+pub(super) const KEY_USAGES: [&str; 23] = [
+    "signing",
+    "digital signature",
+    "content commitment",
+    "key encipherment",
+    "key agreement",
+    "data encipherment",
+    "cert sign",
+    "crl sign",
+    "encipher only",
+    "decipher only",
+    "any",
+    "server auth",
+    "client auth",
+    "code signing",
+    "email protection",
+    "s/mime",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "timestamping",
+    "ocsp signing",
+    "microsoft sgc",
+    "netscape sgc",
+];
+
+/// The states of Orders, Challenges and authorizations.
+pub(super) const ACME_STATES: [&str; 7] = ["valid", "ready", "pending", "processing", "invalid", "expired", "errored"];
+
+// serde's `skip_serializing_if` hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub(super) fn is_false(value: &bool) -> bool {
+    !value
+}
+
+pub(super) fn key_usages(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "enum": KEY_USAGES } })
+}
+
+/// Bytes, which travel in base64.
+pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "byte" })
+}
+
+/// An object whose fields the API server neither knows nor prunes.
+pub(super) fn open_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Any JSON value at all.
+pub(super) fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Conditions without `observedGeneration`, which CertificateRequests do not have.
+pub(super) fn request_conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<Vec<super::Condition>>();
+    if let Some(properties) = schema.pointer_mut("/items/properties").and_then(|p| p.as_object_mut()) {
+        properties.remove("observedGeneration");
+    }
+    schema.insert("x-kubernetes-list-type".into(), json!("map"));
+    schema.insert("x-kubernetes-list-map-keys".into(), json!(["type"]));
+    schema
+}
+
+/// Amounts of resources by name, each a number or a string such as `100m` or `64Mi`.
+pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": {
+            "anyOf": [{ "type": "integer" }, { "type": "string" }],
+            "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+            "x-kubernetes-int-or-string": true,
+        },
+    })
+}
+
+/// A Vault issuer: what must be there is checked, all else is kept as it is.
+pub(super) fn vault_issuer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "required": ["auth", "path", "server"],
+        "properties": {
+            "server": { "type": "string", "description": "URL of the Vault server." },
+            "path": { "type": "string", "description": "Path of the PKI engine's sign endpoint." },
+            "auth": {
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": true,
+                "description": "How to sign in to Vault.",
+            },
+        },
+    })
+}
+
+/// A Venafi issuer: what must be there is checked, all else is kept as it is.
+pub(super) fn venafi_issuer(_: &mut SchemaGenerator) -> Schema {
+    let service = |description| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": description });
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "x-kubernetes-validations": [{
+            "rule": "[has(self.tpp), has(self.cloud), has(self.ngts)].filter(set, set).size() == 1",
+            "message": "exactly one of tpp, cloud and ngts must be set",
+        }],
+        "required": ["zone"],
+        "properties": {
+            "zone": { "type": "string", "description": "Zone whose policy applies." },
+            "tpp": service("A server of one's own (Trust Protection Platform)."),
+            "cloud": service("The cloud service."),
+            "ngts": service("Next-Gen Trust Security."),
+        },
+    })
+}
