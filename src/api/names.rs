@@ -191,6 +191,9 @@ pub mod reason {
     /// Set by command line tools that ask for a renewal.
     pub const MANUALLY_TRIGGERED: &str = "ManuallyTriggered";
 
+    /// The spec asks for something that no issuer could certify. Not one of cert-manager's reasons.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+
     // What the checks of an issued Secret find.
     pub const SECRET_MANAGED_METADATA_MISMATCH: &str = "SecretManagedMetadataMismatch";
     pub const SECRET_TEMPLATE_MISMATCH: &str = "SecretTemplateMismatch";
@@ -218,6 +221,8 @@ pub mod reason {
     pub const ERR_GET_KEY_PAIR: &str = "ErrGetKeyPair";
     pub const ERR_INVALID_KEY_PAIR: &str = "ErrInvalidKeyPair";
     pub const IS_READY: &str = "IsReady";
+    /// The issuer is of a type that certwright does not serve. Not one of cert-manager's reasons.
+    pub const UNSUPPORTED: &str = "Unsupported";
 }
 
 /// Reasons of events.

@@ -37,7 +37,7 @@ pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
 
 /// How the objects of each kind are found besides by name; see [`Store::indexed`].
 #[derive(Clone, Copy)]
-pub struct Changes {
+pub struct Indexes {
     pub certificate: fn(&Certificate) -> Vec<String>,
     pub certificate_request: fn(&CertificateRequest) -> Vec<String>,
     pub challenge: fn(&Challenge) -> Vec<String>,
@@ -47,8 +47,6 @@ pub struct Changes {
     pub solver_ingress: fn(&Ingress) -> Vec<String>,
     pub solver_pod: fn(&Pod) -> Vec<String>,
     pub solver_service: fn(&Service) -> Vec<String>,
-    /// Who depends on the Secret of this name, whatever it holds.
-    pub secret: fn(&Hub, &ObjectName) -> Vec<Key>,
 }
 
 /// See the module's description.
@@ -65,24 +63,22 @@ pub struct Hub {
     pub solver_pods: Store<Pod>,
     pub solver_services: Store<Service>,
     pub queue: Queue,
-    secret_dependents: fn(&Hub, &ObjectName) -> Vec<Key>,
 }
 
 impl Hub {
-    pub fn new(changes: Changes) -> Self {
+    pub(super) fn with_indexes(indexes: Indexes) -> Self {
         Self {
-            certificates: Store::new(changes.certificate),
-            certificate_requests: Store::new(changes.certificate_request),
-            challenges: Store::new(changes.challenge),
-            cluster_issuers: Store::new(changes.cluster_issuer),
-            issuers: Store::new(changes.issuer),
-            orders: Store::new(changes.order),
+            certificates: Store::new(indexes.certificate),
+            certificate_requests: Store::new(indexes.certificate_request),
+            challenges: Store::new(indexes.challenge),
+            cluster_issuers: Store::new(indexes.cluster_issuer),
+            issuers: Store::new(indexes.issuer),
+            orders: Store::new(indexes.order),
             secrets: Store::new(|_| Vec::new()),
-            solver_ingresses: Store::new(changes.solver_ingress),
-            solver_pods: Store::new(changes.solver_pod),
-            solver_services: Store::new(changes.solver_service),
+            solver_ingresses: Store::new(indexes.solver_ingress),
+            solver_pods: Store::new(indexes.solver_pod),
+            solver_services: Store::new(indexes.solver_service),
             queue: Queue::default(),
-            secret_dependents: changes.secret,
         }
     }
 
@@ -99,13 +95,6 @@ impl Hub {
     pub fn bury<K: Watched>(&self, name: &ObjectName, uid: &str) {
         if let Some(gone) = K::store(self).bury(name, uid) {
             self.wake_dependents(Some(&*gone), None);
-        }
-    }
-
-    /// Wakes who depends on the Secret of this name.
-    pub fn wake_for_secret(&self, name: &ObjectName) {
-        for key in (self.secret_dependents)(self, name) {
-            self.queue.wake(&key);
         }
     }
 

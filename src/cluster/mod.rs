@@ -4,6 +4,7 @@
 //! write goes through [`Cluster`], which puts what the API server returned into the store at once: no pass ever decides
 //! on a view that is older than our own last write.
 
+mod dependents;
 mod event;
 mod hub;
 mod key;
@@ -13,7 +14,8 @@ mod store;
 mod write;
 
 pub use event::{Event, EventKind, Recorder};
-pub use hub::{Changes, Hub, Watched};
+pub use dependents::{by_secret as secret_entry, owner_entry};
+pub use hub::{Hub, Watched};
 pub use key::{Key, Kind, ObjectName};
 pub use queue::Queue;
 pub use secret::SecretReader;

@@ -7,7 +7,6 @@
 mod account;
 mod certificate;
 mod challenge;
-mod dependents;
 mod issuer;
 mod memory;
 mod order;
@@ -18,24 +17,27 @@ mod step_error;
 
 use std::sync::Arc;
 
-pub use dependents::changes;
 pub use run::run;
 
 use crate::{
     cluster::Cluster,
     decide::{certificate::Settings, template::CopiedAnnotations},
-    dns::Resolver,
+    dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::SolverOptions,
 };
+
+/// How many zones are remembered for the time that their records allow.
+const MOST_ZONES: usize = 1024;
 
 /// What the operator chose, and the tools that every pass uses.
 pub struct Context {
     pub cluster: Cluster,
     pub options: Options,
     pub resolver: Arc<Resolver>,
+    pub zones: ZoneCache,
     pub solver: SolverOptions,
     pub accounts: account::Accounts,
-    pub http: crate::http01::CheckClient,
+    pub http: reqwest::Client,
     memories: memory::Memories,
     key_generation: tokio::sync::Semaphore,
 }
@@ -59,7 +61,7 @@ impl Context {
         options: Options,
         resolver: Arc<Resolver>,
         solver: SolverOptions,
-        http: crate::http01::CheckClient,
+        http: reqwest::Client,
     ) -> Self {
         // Key generation is pure computation: more at once than half the cores would starve everything else.
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -67,6 +69,7 @@ impl Context {
             cluster,
             options,
             resolver,
+            zones: ZoneCache::new(MOST_ZONES),
             solver,
             accounts: account::Accounts::default(),
             http,

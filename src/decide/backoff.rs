@@ -22,7 +22,7 @@ pub fn after_failures(failures: u32) -> SignedDuration {
 
 /// The wait after this many failed issuances in a row: `least`, doubled with each further one, up to `most`
 /// (cert-manager's 1 h, 2 h, 4 h … 32 h).
-pub fn after_failed_issuances(attempts: i32, least: SignedDuration, most: SignedDuration) -> SignedDuration {
+pub fn after_failed_issuances(attempts: i64, least: SignedDuration, most: SignedDuration) -> SignedDuration {
     let doublings = attempts.saturating_sub(1).clamp(0, 30);
     let factor = 1_i32 << doublings;
     least.checked_mul(factor).unwrap_or(most).min(most).max(least)
@@ -54,7 +54,7 @@ mod tests {
         let hours = |attempts| {
             after_failed_issuances(attempts, SignedDuration::from_hours(1), SignedDuration::from_hours(32)).as_hours()
         };
-        assert_eq!([-1, 0, 1, 2, 3, 4, 5, 6, 7, i32::MAX].map(hours), [1, 1, 1, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!([-1, 0, 1, 2, 3, 4, 5, 6, 7, i64::MAX].map(hours), [1, 1, 1, 2, 4, 8, 16, 32, 32, 32]);
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl<'a> Plan<'a> {
         Inputs {
             certificate: self.seen.certificate,
             secret: self.seen.secret,
-            current_request: self.request_of(self.status.revision.map(i64::from)),
+            current_request: self.request_of(self.status.revision),
             renewal_time: self.status.renewal_time.as_ref().map(|time| time.0),
         }
     }
@@ -231,7 +231,7 @@ impl<'a> Plan<'a> {
     }
 
     fn next_revision(&self) -> i64 {
-        i64::from(self.status.revision.unwrap_or_default()) + 1
+        self.status.revision.unwrap_or_default().saturating_add(1)
     }
 
     /// What keeps the issuance under way from going on, in the words of its CertificateRequest. The usual steps of an
@@ -419,7 +419,7 @@ impl<'a> Plan<'a> {
         let wanted = secret::wanted(certificate, request, leaf, pem, type_, owner_reference);
         self.steps.push(CertificateStep::ApplySecret(Box::new(wanted)));
         let key_secret = self.status.next_private_key_secret_name.take();
-        self.status.revision = i32::try_from(revision).ok();
+        self.status.revision = Some(revision);
         self.status.last_failure_time = None;
         self.status.failed_issuance_attempts = None;
         self.status.not_before = Some(Time(leaf.not_before));

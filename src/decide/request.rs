@@ -192,9 +192,9 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
 }
 
 fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeIssuer) -> Result<OrderSpec, Refusal> {
-    let common_name = parsed.common_name().map(str::to_owned);
-    let ip_addresses: Vec<String> = parsed.ip_addresses().iter().map(ToString::to_string).collect();
-    let dns_names: Vec<String> = parsed.dns_names().to_vec();
+    let common_name = parsed.common_name.clone();
+    let ip_addresses: Vec<String> = parsed.names.ip_addresses.iter().map(ToString::to_string).collect();
+    let dns_names: Vec<String> = parsed.names.dns_names.clone();
     if let Some(name) = &common_name
         && !dns_names.contains(name)
         && !ip_addresses.contains(name)

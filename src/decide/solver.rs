@@ -88,14 +88,10 @@ pub fn choose<'a>(
             best = Some((rank, choice));
         }
     }
-    best.map(|(_, choice)| choice).ok_or_else(|| NoSolver {
-        domain,
-        solvers: solvers.len(),
-        offered: if fitting().next().is_some() {
-            authorization.challenges.iter().map(|challenge| challenge.type_.clone()).collect()
-        } else {
-            Vec::new()
-        },
+    best.map(|(_, choice)| choice).ok_or_else(|| {
+        let offered = authorization.challenges.iter().map(|challenge| challenge.type_.clone());
+        let offered = if fitting().next().is_some() { offered.collect() } else { Vec::new() };
+        NoSolver { domain: domain.clone(), solvers: solvers.len(), offered }
     })
 }
 

@@ -6,48 +6,65 @@ use k8s_openapi::api::{
 };
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
-use crate::{
-    api::{
-        Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, Order,
-        names::{KIND_CLUSTER_ISSUER, annotation},
-    },
-    cluster::{Changes, Hub, Key, Kind, ObjectName, Store, Watched},
-    decide::request::is_final,
+use crate::api::{
+    Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, Order,
+    find_condition,
+    names::{KIND_CLUSTER_ISSUER, annotation, condition, reason},
 };
 
-/// How objects are found besides by name.
-pub fn changes() -> Changes {
-    Changes {
-        certificate: |certificate| {
-            let namespace = certificate.namespace().unwrap_or_default();
-            let next = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
-            let mut entries = vec![by_secret(&namespace, &certificate.spec.secret_name)];
-            entries.extend(next.map(|name| by_secret(&namespace, &name)));
-            entries
-        },
-        certificate_request: |request| {
-            let mut entries = by_owner(request.meta());
-            // A request that has come to its end does not care about its issuer any more.
-            if !request.status.as_ref().is_some_and(is_final) {
-                entries.push(by_issuer(&request.spec.issuer_ref, request.namespace().as_deref()));
-            }
-            entries
-        },
-        challenge: |challenge| by_owner(challenge.meta()),
-        cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
-        issuer: |issuer| {
-            let namespace = issuer.namespace().unwrap_or_default();
-            secrets_of(&issuer.spec).into_iter().map(|name| by_secret(&namespace, &name)).collect()
-        },
-        order: |order| {
-            let mut entries = by_owner(order.meta());
-            entries.push(by_issuer(&order.spec.issuer_ref, order.namespace().as_deref()));
-            entries
-        },
-        solver_ingress: |ingress| by_owner(ingress.meta()),
-        solver_pod: |pod| by_owner(pod.meta()),
-        solver_service: |service| by_owner(service.meta()),
-        secret: secret_dependents,
+use super::{
+    hub::{Hub, Indexes, Watched},
+    key::{Key, Kind, ObjectName},
+    store::Store,
+};
+
+impl Hub {
+    /// Empty stores that know how their objects are found besides by name.
+    pub fn new() -> Self {
+        Self::with_indexes(Indexes {
+            certificate: |certificate| {
+                let namespace = certificate.namespace().unwrap_or_default();
+                let next = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
+                let mut entries = vec![by_secret(&namespace, &certificate.spec.secret_name)];
+                entries.extend(next.map(|name| by_secret(&namespace, &name)));
+                entries
+            },
+            certificate_request: |request| {
+                let mut entries = by_owner(request.meta());
+                // A request that has come to its end does not care about its issuer any more.
+                if !has_ended(request) {
+                    entries.push(by_issuer(&request.spec.issuer_ref, request.namespace().as_deref()));
+                }
+                entries
+            },
+            challenge: |challenge| by_owner(challenge.meta()),
+            cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
+            issuer: |issuer| {
+                let namespace = issuer.namespace().unwrap_or_default();
+                secrets_of(&issuer.spec).into_iter().map(|name| by_secret(&namespace, &name)).collect()
+            },
+            order: |order| {
+                let mut entries = by_owner(order.meta());
+                entries.push(by_issuer(&order.spec.issuer_ref, order.namespace().as_deref()));
+                entries
+            },
+            solver_ingress: |ingress| by_owner(ingress.meta()),
+            solver_pod: |pod| by_owner(pod.meta()),
+            solver_service: |service| by_owner(service.meta()),
+        })
+    }
+
+    /// Wakes who depends on the Secret of this name, whatever it holds.
+    pub fn wake_for_secret(&self, secret: &ObjectName) {
+        for key in secret_dependents(self, secret) {
+            self.queue.wake(&key);
+        }
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -68,6 +85,13 @@ fn by_owner(metadata: &ObjectMeta) -> Vec<String> {
 fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
     let owners = metadata.owner_references.iter().flatten();
     owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str()).next()
+}
+
+fn has_ended(request: &CertificateRequest) -> bool {
+    let ready = request.status.as_ref().and_then(|status| find_condition(&status.conditions, condition::READY));
+    ready.is_some_and(|ready| {
+        matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED))
+    })
 }
 
 fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {

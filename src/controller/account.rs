@@ -1,0 +1,134 @@
+//! The ACME accounts of the issuers, ready for use.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{Context, request::HeldIssuer, step_error::StepError};
+use crate::{
+    acme::{AccountHandle, Client, Config},
+    api::{Issuer, issuer::AcmeIssuer},
+    cluster::ObjectName,
+    decide::{issuer::account_key_entry, secret},
+    pki::PrivateKey,
+};
+
+/// The clients are kept per server and trust, so that directory, nonces and connections are shared; the accounts per
+/// key and URL.
+#[derive(Default)]
+pub struct Accounts {
+    clients: Mutex<HashMap<ClientKey, Client>>,
+    handles: Mutex<HashMap<String, AccountHandle>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    server: String,
+    ca_bundle: Option<Vec<u8>>,
+    skip_tls_verify: bool,
+}
+
+/// More than this are never kept; the next use makes them anew.
+const MOST_KEPT: usize = 256;
+
+impl Accounts {
+    /// The client for an issuer's server.
+    pub fn client(&self, acme: &AcmeIssuer) -> Result<Client, crate::acme::Error> {
+        let key = ClientKey {
+            server: acme.server.clone(),
+            ca_bundle: acme.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).filter(|bundle| !bundle.is_empty()),
+            skip_tls_verify: acme.skip_tls_verify,
+        };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = Client::new(&Config {
+            directory_url: key.server.clone(),
+            ca_bundle: key.ca_bundle.clone(),
+            skip_tls_verify: key.skip_tls_verify,
+        })?;
+        if clients.len() >= MOST_KEPT {
+            clients.clear();
+        }
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn handle(&self, identity: &str) -> Option<AccountHandle> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned()
+    }
+
+    fn keep(&self, identity: String, handle: AccountHandle) {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if handles.len() >= MOST_KEPT {
+            handles.clear();
+        }
+        handles.insert(identity, handle);
+    }
+}
+
+/// The account of a ready issuer.
+pub(super) async fn account_of(
+    context: &Context,
+    issuer: &HeldIssuer,
+    namespace: &str,
+) -> Result<AccountHandle, StepError> {
+    let Some((spec, status)) = issuer.parts() else {
+        return Err(StepError::transient("The issuer is gone"));
+    };
+    let Some(acme) = &spec.acme else { return Err(StepError::is_final("The issuer is not an ACME issuer")) };
+    let account = status.and_then(|status| status.acme.as_ref());
+    let Some(url) = account.and_then(|account| account.uri.clone()) else {
+        return Err(StepError::transient("The issuer has no account yet"));
+    };
+    let namespace = secrets_namespace(context, issuer, namespace);
+    let hash = account.and_then(|account| account.last_private_key_hash.clone()).unwrap_or_default();
+    // The server's trust is in the identity by way of the client, which is compared by what it was made from.
+    let trust = (acme.skip_tls_verify, acme.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default());
+    let identity = format!("{}\n{url}\n{hash}\n{namespace}\n{trust:?}", acme.server);
+    if let Some(handle) = context.accounts.handle(&identity) {
+        return Ok(handle);
+    }
+    let key = read_account_key(context, acme, &namespace).await?.map_err(StepError::transient)?;
+    let client = context.accounts.client(acme).map_err(|error| StepError::from_acme("Failed to set up", &error))?;
+    let handle = client.account(key, url);
+    context.accounts.keep(identity, handle.clone());
+    Ok(handle)
+}
+
+/// Where the Secrets lie that an issuer refers to.
+pub(super) fn secrets_namespace(context: &Context, issuer: &HeldIssuer, namespace: &str) -> String {
+    match issuer {
+        HeldIssuer::ClusterIssuer(_) => context.options.cluster_resource_namespace.clone(),
+        HeldIssuer::Issuer(issuer) => namespace_of(issuer),
+        _ => namespace.to_owned(),
+    }
+}
+
+fn namespace_of(issuer: &Issuer) -> String {
+    issuer.metadata.namespace.clone().unwrap_or_default()
+}
+
+/// The account key; the inner error says in words for users what is wrong with the Secret.
+pub(super) async fn read_account_key(
+    context: &Context,
+    acme: &AcmeIssuer,
+    namespace: &str,
+) -> Result<Result<PrivateKey, String>, StepError> {
+    let name = ObjectName::new(namespace, &acme.private_key_secret_ref.name);
+    let entry_name = account_key_entry(acme);
+    let Some(held) = context.cluster.secrets.get(&name).await? else {
+        return Ok(Err(format!("The Secret {name} with the ACME account key does not exist")));
+    };
+    let Some(pem) = secret::entry(&held, entry_name) else {
+        return Ok(Err(format!("The Secret {name} has no ACME account key under {entry_name:?}")));
+    };
+    Ok(PrivateKey::from_pem(pem).map_err(|error| {
+        format!(
+            "The ACME account key in the Secret {name} under {entry_name:?} is malformed: {error}; correct it, or \
+             delete the Secret to have a new account made"
+        )
+    }))
+}

@@ -1,0 +1,195 @@
+//! Certificates: gather and act.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Resource, ResourceExt, api::ObjectMeta};
+
+use super::{
+    Context,
+    memory::Memory,
+    run::Round,
+    step_error::StepError,
+};
+use crate::{
+    api::{
+        Certificate, CertificateRequest, CertificateRequestSpec,
+        names::{annotation, field_manager, label},
+    },
+    cluster::{Event, Key, ObjectName, owner_entry},
+    decide::{
+        Note, Wake,
+        certificate::{CertificateStep, NextKey, SeenCertificate, decide},
+        secret::{TLS_KEY, entry},
+        template,
+    },
+    pki::{Encoding, PrivateKey},
+};
+
+pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
+    let hub = &context.cluster.hub;
+    let Some(certificate) = hub.certificates.get(&key.object) else {
+        *memory = Memory::default();
+        return Ok(Round::Rest(Wake::OnChange));
+    };
+    let uid = certificate.uid().unwrap_or_default();
+    if memory.uid != uid {
+        *memory = Memory { uid: uid.clone(), ..Memory::default() };
+    }
+    let namespace = &key.object.namespace;
+    let secret = match certificate.spec.secret_name.as_str() {
+        "" => None,
+        name => context.cluster.secrets.get(&ObjectName::new(namespace, name)).await?,
+    };
+    let next_key = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
+    let next_key = next_key.and_then(|name| hub.secrets.get(&ObjectName::new(namespace, name)));
+    let rivals = rivals(context, &certificate);
+    let seen = SeenCertificate {
+        certificate: &certificate,
+        secret: secret.as_deref(),
+        next_key: next_key.as_deref(),
+        requests: &hub.certificate_requests.indexed(&owner_entry(&uid)),
+        rivals: &rivals,
+        settings: &context.options.certificate,
+        trouble: memory.trouble.as_ref(),
+    };
+    let decision = decide(&seen, Timestamp::now());
+    let mut round = Round::Rest(decision.wake);
+    for step in decision.steps {
+        if !matches!(step, CertificateStep::Publish(_)) {
+            round = Round::Again;
+        }
+        act(context, &certificate, step).await?;
+        memory.trouble = None;
+    }
+    Ok(round)
+}
+
+/// The other Certificates that name the same Secret.
+fn rivals(context: &Context, certificate: &Certificate) -> Vec<Arc<Certificate>> {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let entry = crate::cluster::secret_entry(&namespace, &certificate.spec.secret_name);
+    let is_rival = |other: &Arc<Certificate>| {
+        other.metadata.uid != certificate.metadata.uid
+            && other.spec.secret_name == certificate.spec.secret_name
+            && other.metadata.deletion_timestamp.is_none()
+    };
+    context.cluster.hub.certificates.indexed(&entry).into_iter().filter(is_rival).collect()
+}
+
+async fn act(context: &Context, certificate: &Certificate, step: CertificateStep) -> Result<(), StepError> {
+    let cluster = &context.cluster;
+    match step {
+        CertificateStep::ApplySecret(secret) => {
+            cluster.apply(&*secret, field_manager::ISSUING).await?;
+        }
+        CertificateStep::CreateNextKey { name, key } => create_next_key(context, certificate, &name, key).await?,
+        CertificateStep::CreateRequest { name, revision, key_secret } => {
+            create_request(context, certificate, name, revision, key_secret).await?;
+        }
+        CertificateStep::DeleteNextKey(name) => {
+            let name = ObjectName::new(certificate.namespace().unwrap_or_default(), name);
+            if let Some(secret) = cluster.hub.secrets.get(&name) {
+                cluster.delete(&*secret).await?;
+            }
+        }
+        CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
+        CertificateStep::WriteStatus(status) => {
+            let former = certificate.status.clone().unwrap_or_default();
+            cluster.write_status(certificate, &former, &*status).await?;
+        }
+        CertificateStep::Publish(note) => cluster.publish(event(note).about(certificate)),
+    }
+    Ok(())
+}
+
+pub(super) fn event(note: Note) -> Event {
+    if note.warning { Event::warning(&note.reason, note.text) } else { Event::normal(&note.reason, note.text) }
+}
+
+async fn create_next_key(
+    context: &Context,
+    certificate: &Certificate,
+    name: &str,
+    key: NextKey,
+) -> Result<(), StepError> {
+    let pem = match key {
+        NextKey::Reuse(pem) => pem,
+        NextKey::Generate(algorithm) => generate_key(context, algorithm)
+            .await?
+            .to_pem(Encoding::Pkcs8)
+            .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?,
+    };
+    let labels = [(label::NEXT_PRIVATE_KEY, label::TRUE), (label::FAO, label::TRUE)];
+    let secret = Secret {
+        metadata: ObjectMeta {
+            namespace: certificate.namespace(),
+            name: Some(name.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        data: Some([(TLS_KEY.to_owned(), ByteString(pem.into_bytes()))].into()),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    };
+    context.cluster.create(&secret).await?;
+    Ok(())
+}
+
+/// Generates a key on a thread of its own, a bounded number at once.
+pub(super) async fn generate_key(
+    context: &Context,
+    algorithm: crate::pki::KeyAlgorithm,
+) -> Result<PrivateKey, StepError> {
+    let failed = |error: &dyn std::fmt::Display| StepError::transient(format!("Failed to generate a private key: {error}"));
+    let _permit = context.key_generation.acquire().await.map_err(|error| failed(&error))?;
+    let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
+    generated.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
+
+async fn create_request(
+    context: &Context,
+    certificate: &Certificate,
+    name: String,
+    revision: i64,
+    key_secret: String,
+) -> Result<(), StepError> {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let secret = context.cluster.hub.secrets.get(&ObjectName::new(&namespace, &key_secret));
+    let pem = secret.as_deref().and_then(|secret| entry(secret, TLS_KEY));
+    let Some(key) = pem.and_then(|pem| PrivateKey::from_pem(pem).ok()) else {
+        return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
+    };
+    let spec = &certificate.spec;
+    let csr = template::request_template(spec)
+        .map_err(|error| error.to_string())
+        .and_then(|template| template.build_pem(&key).map_err(|error| error.to_string()))
+        .map_err(|error| StepError::is_final(format!("Failed to generate CSR: {error}")))?;
+    let mut annotations: BTreeMap<String, String> = context.options.copied_annotations.filter(certificate.annotations());
+    annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
+    annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
+    annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);
+    let request = CertificateRequest {
+        metadata: ObjectMeta {
+            namespace: Some(namespace),
+            name: Some(name),
+            labels: certificate.metadata.labels.clone(),
+            annotations: Some(annotations),
+            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: CertificateRequestSpec {
+            duration: spec.duration.clone(),
+            issuer_ref: spec.issuer_ref.clone(),
+            request: ByteString(csr.into_bytes()),
+            is_ca: spec.is_ca,
+            usages: spec.usages.clone(),
+            ..CertificateRequestSpec::default()
+        },
+        status: None,
+    };
+    context.cluster.create(&request).await?;
+    Ok(())
+}

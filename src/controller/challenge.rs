@@ -1,0 +1,195 @@
+//! Challenges: gather and act.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::{
+    Context,
+    account::account_of,
+    certificate::event,
+    memory::Memory,
+    order::next_look,
+    presenter,
+    request::HeldIssuer,
+    run::Round,
+    step_error::StepError,
+};
+use crate::{
+    acme::{AuthorizationBody, ChallengeBody},
+    api::{
+        Challenge,
+        names::{finalizer, state},
+    },
+    cluster::{Key, owner_entry},
+    decide::{
+        Wake,
+        challenge::{CaChallenge, ChallengeStep, Check, SeenChallenge, decide, is_ours},
+        order::OrderState,
+    },
+};
+
+/// How long the CA is left alone while the self-check does not pass; it may have given up on the order meanwhile.
+const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
+
+pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
+    let hub = &context.cluster.hub;
+    let Some(challenge) = hub.challenges.get(&key.object) else {
+        *memory = Memory::default();
+        return Ok(Round::Rest(Wake::OnChange));
+    };
+    let uid = challenge.uid().unwrap_or_default();
+    if memory.uid != uid {
+        *memory = Memory { uid, ..Memory::default() };
+    }
+    let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
+    let seen = SeenChallenge {
+        challenge: &challenge,
+        issuer: issuer.seen(),
+        has_open_siblings: has_open_siblings(context, &challenge),
+        check: memory.check.as_ref(),
+        ca: memory.challenge.as_ref(),
+        cleaned_up: memory.cleaned_up,
+        trouble: memory.trouble.as_ref(),
+    };
+    let decision = decide(&seen, Timestamp::now());
+    let mut round = Round::Rest(decision.wake);
+    for step in decision.steps {
+        if !matches!(step, ChallengeStep::Publish(_)) {
+            round = Round::Again;
+        }
+        act(context, &challenge, &issuer, step, memory).await?;
+    }
+    Ok(round)
+}
+
+fn has_open_siblings(context: &Context, challenge: &Challenge) -> bool {
+    let owners = challenge.metadata.owner_references.iter().flatten();
+    let siblings = owners.flat_map(|owner| context.cluster.hub.challenges.indexed(&owner_entry(&owner.uid)));
+    let is_open = |sibling: &Challenge| {
+        let state = sibling.status.as_ref().and_then(|status| status.state.as_deref());
+        OrderState::of_word(state) == OrderState::Open
+    };
+    let mut others = siblings.filter(|sibling| sibling.metadata.uid != challenge.metadata.uid);
+    others.any(|sibling| is_open(&sibling))
+}
+
+async fn act(
+    context: &Context,
+    challenge: &Challenge,
+    issuer: &HeldIssuer,
+    step: ChallengeStep,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
+    let now = Timestamp::now();
+    match step {
+        ChallengeStep::AddFinalizer => {
+            let mut finalizers = challenge.finalizers().to_vec();
+            finalizers.push(finalizer::CHALLENGE.to_owned());
+            context.cluster.write_finalizers(challenge, &finalizers).await?;
+        }
+        ChallengeStep::RemoveFinalizer => {
+            let others = challenge.finalizers().iter().filter(|set| !is_ours(set)).cloned().collect::<Vec<_>>();
+            context.cluster.write_finalizers(challenge, &others).await?;
+        }
+        ChallengeStep::Present => {
+            presenter::present(context, challenge, issuer).await?;
+            memory.trouble = None;
+            memory.check = None;
+            memory.checked_since = None;
+            // The Order read the authorization a moment ago; only a process that comes later has to ask.
+            let next_look = now + CA_LEFT_ALONE;
+            let status = state::PENDING.to_owned();
+            memory.challenge.get_or_insert(CaChallenge { status, accepted: false, problem: None, next_look });
+        }
+        ChallengeStep::SelfCheck => {
+            let since = *memory.checked_since.get_or_insert(now);
+            let found = presenter::check(context, challenge, issuer).await?;
+            memory.trouble = None;
+            let next = Timestamp::now() + check_interval(Timestamp::now().duration_since(since));
+            memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
+        }
+        ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
+        ChallengeStep::Read => read(context, challenge, issuer, memory).await?,
+        ChallengeStep::CleanUp => {
+            presenter::clean_up(context, challenge, issuer).await?;
+            memory.trouble = None;
+            memory.cleaned_up = true;
+        }
+        ChallengeStep::WriteStatus(status) => {
+            let former = challenge.status.clone().unwrap_or_default();
+            context.cluster.write_status(challenge, &former, &*status).await?;
+            if OrderState::of_word(status.state.as_deref()) != OrderState::Open {
+                memory.trouble = None;
+            }
+        }
+        ChallengeStep::Publish(note) => context.cluster.publish(event(note).about(challenge)),
+    }
+    Ok(())
+}
+
+/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for.
+fn check_interval(since_first: SignedDuration) -> SignedDuration {
+    match since_first.as_millis() {
+        ..2_000 => SignedDuration::from_millis(200),
+        2_000..120_000 => SignedDuration::from_secs(1),
+        _ => SignedDuration::from_secs(10),
+    }
+}
+
+async fn accept(
+    context: &Context,
+    challenge: &Challenge,
+    issuer: &HeldIssuer,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
+    let account = account_of(context, issuer, &challenge.namespace().unwrap_or_default()).await?;
+    let answer = account
+        .accept(&challenge.spec.url)
+        .await
+        .map_err(|error| StepError::from_acme("Error accepting challenge", &error))?;
+    memory.trouble = None;
+    memory.looks = 0;
+    let next_look = next_look(0, answer.retry_after, Timestamp::now());
+    memory.challenge = Some(CaChallenge { accepted: true, ..ca_view(&answer.body, next_look) });
+    Ok(())
+}
+
+/// Asks the authorization rather than the challenge: it also tells when the CA has given up on it as a whole.
+async fn read(
+    context: &Context,
+    challenge: &Challenge,
+    issuer: &HeldIssuer,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
+    let account = account_of(context, issuer, &challenge.namespace().unwrap_or_default()).await?;
+    let answer = account
+        .authorization(&challenge.spec.authorization_url)
+        .await
+        .map_err(|error| StepError::from_acme("Failed to retrieve the authorization", &error))?;
+    memory.trouble = None;
+    let own = answer.body.challenges.iter().find(|known| known.url == challenge.spec.url);
+    let started = own.is_some_and(|own| matches!(own.status.as_str(), "processing" | "valid" | "invalid"));
+    let accepted = started || memory.challenge.as_ref().is_some_and(|former| former.accepted);
+    memory.looks = memory.looks.saturating_add(1);
+    let now = Timestamp::now();
+    let next_look = if accepted { next_look(memory.looks, answer.retry_after, now) } else { now + CA_LEFT_ALONE };
+    memory.challenge = Some(CaChallenge { accepted, ..authorization_view(&answer.body, own, next_look) });
+    Ok(())
+}
+
+fn ca_view(body: &ChallengeBody, next_look: Timestamp) -> CaChallenge {
+    let problem = body.error.as_ref().map(ToString::to_string);
+    CaChallenge { status: body.status.as_str().to_owned(), accepted: false, problem, next_look }
+}
+
+/// An authorization that is neither pending nor valid nor invalid is of no use any more (RFC 8555 section 7.1.6).
+fn authorization_view(body: &AuthorizationBody, own: Option<&ChallengeBody>, next_look: Timestamp) -> CaChallenge {
+    let problem = own.and_then(|own| own.error.as_ref()).or_else(|| body.error()).map(ToString::to_string);
+    let (status, problem) = match body.status.as_str() {
+        "pending" => (state::PENDING, problem),
+        "valid" => (state::VALID, None),
+        "invalid" => (state::INVALID, problem),
+        other => (state::EXPIRED, Some(format!("the authorization is {other}"))),
+    };
+    CaChallenge { status: status.to_owned(), accepted: false, problem, next_look }
+}
