@@ -110,9 +110,13 @@ pub fn parse_literal(text: &str) -> Result<Name, Error> {
     let fail = |problem: String| Error::Subject { subject: text.to_owned(), problem };
     let mut rdns = Vec::new();
     for rdn in split_unescaped(text, b',') {
-        let attributes = split_unescaped(rdn, b'+').into_iter().map(literal_attribute).collect::<Result<Vec<_>, _>>();
-        let rdn = RelativeDistinguishedName::try_from(attributes.map_err(fail)?);
-        rdns.push(rdn.map_err(|_| fail("an attribute appears twice with the same value".to_owned()))?);
+        let mut attributes = RelativeDistinguishedName::default();
+        for attribute in split_unescaped(rdn, b'+') {
+            let attribute = literal_attribute(attribute).map_err(fail)?;
+            let twice = |_| fail("an attribute appears twice with the same value".to_owned());
+            attributes.insert(attribute).map_err(twice)?;
+        }
+        rdns.push(attributes);
     }
     rdns.reverse();
     name_of(rdns)

@@ -1,0 +1,271 @@
+//! The client of one CA.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+
+use super::{
+    Account, AccountHandle, Directory, Error, Registration, RenewalInfo,
+    account::AccountBody,
+    jws::{self, Payload, Signer},
+    nonce::NoncePool,
+    transport::{self, CHAIN_LIMIT, HttpTransport, JSON_LIMIT, Request, Response, Transport},
+};
+use crate::pki::PrivateKey;
+
+/// How often a request is repeated at once because the server refused its nonce. A CA with several data centres may do
+/// so more than once in a row; each repetition uses the nonce that came with the refusal.
+const NONCE_RETRIES: usize = 10;
+
+const ANY: &str = "*/*";
+const JSON: &str = "application/json";
+const CHAIN: &str = "application/pem-certificate-chain";
+
+/// Which CA, and whom to trust for reaching it.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub directory_url: String,
+    /// PEM certificates to trust in place of the system's.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// Do not check the server's certificate at all.
+    pub skip_tls_verify: bool,
+}
+
+/// What the server sent, with what it said around it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer<T> {
+    pub body: T,
+    /// How long the server asks to wait before asking again; never more than a week.
+    pub retry_after: Option<Duration>,
+    /// The URL of what was made.
+    pub location: Option<String>,
+}
+
+impl<T> Answer<T> {
+    pub(super) fn new(body: T, request: &Request, response: &Response) -> Self {
+        Self { body, retry_after: response.retry_after(), location: response.location(request) }
+    }
+}
+
+/// Talks to one CA. Cheap to clone; clones share connections, the directory and nonces.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    directory_url: String,
+    directory: OnceCell<Directory>,
+    nonces: NoncePool,
+    transport: Box<dyn Transport>,
+}
+
+impl Client {
+    /// A client that has not connected yet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`], [`Error::BadCaBundle`], [`Error::Setup`].
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let transport = HttpTransport::new(config.ca_bundle.as_deref(), config.skip_tls_verify)?;
+        Self::with_transport(&config.directory_url, Box::new(transport))
+    }
+
+    /// A client that exchanges requests over `transport`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`].
+    pub fn with_transport(directory_url: &str, transport: Box<dyn Transport>) -> Result<Self, Error> {
+        transport::checked(directory_url)?;
+        Ok(Self(Arc::new(Inner {
+            directory_url: directory_url.to_owned(),
+            directory: OnceCell::new(),
+            nonces: NoncePool::default(),
+            transport,
+        })))
+    }
+
+    /// The directory, fetched the first time it is needed and kept.
+    ///
+    /// # Errors
+    /// [`Error::NotAcme`] if there is something else at the URL.
+    pub async fn directory(&self) -> Result<&Directory, Error> {
+        self.0.directory.get_or_try_init(|| self.fetch_directory()).await
+    }
+
+    async fn fetch_directory(&self) -> Result<Directory, Error> {
+        let request = get(&self.0.directory_url);
+        let response = self.exchange(&request).await?;
+        if !response.is_success() {
+            return Err(response.into_error(&request));
+        }
+        let directory: Directory = parse(&request, &response, "an ACME directory was expected")?;
+        for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
+            transport::checked(url)?;
+        }
+        Ok(directory)
+    }
+
+    /// Makes an account for `key`, or finds the one it has (RFC 8555 7.3). The contacts of an existing account stay as
+    /// they are; compare them and call [`Client::update_contacts`].
+    ///
+    /// # Errors
+    /// As the server says; see [`Error`].
+    pub async fn register(&self, key: &PrivateKey, registration: &Registration) -> Result<Account, Error> {
+        let url = self.directory().await?.new_account.clone();
+        let payload = registration.payload(key, &url)?;
+        self.new_account(key, &url, &payload).await
+    }
+
+    /// The account that `key` has, `None` if it has none (RFC 8555 7.3.1).
+    ///
+    /// # Errors
+    /// As the server says; see [`Error`].
+    pub async fn find_account(&self, key: &PrivateKey) -> Result<Option<Account>, Error> {
+        let url = self.directory().await?.new_account.clone();
+        let payload = Payload::Json(serde_json::json!({ "onlyReturnExisting": true }));
+        match self.new_account(key, &url, &payload).await {
+            Ok(account) => Ok(Some(account)),
+            Err(error) if error.problem().is_some_and(super::Problem::account_does_not_exist) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn new_account(&self, key: &PrivateKey, url: &str, payload: &Payload) -> Result<Account, Error> {
+        let (request, response) = self.post(key, Signer::Key, url, payload, JSON, JSON_LIMIT).await?;
+        let body: AccountBody = parse(&request, &response, "an account was expected")?;
+        let url = response.location(&request);
+        let url = url.ok_or_else(|| Error::NoLocation { url: request.shown_url(), what: "account" })?;
+        Ok(Account { url, created: response.status == 201, body })
+    }
+
+    /// Sets the contacts of an account (RFC 8555 7.3.2), such as `mailto:admin@example.org`.
+    ///
+    /// # Errors
+    /// As the server says; see [`Error`].
+    pub async fn update_contacts(
+        &self,
+        key: &PrivateKey,
+        account_url: &str,
+        contacts: &[String],
+    ) -> Result<Answer<AccountBody>, Error> {
+        let payload = Payload::Json(serde_json::json!({ "contact": contacts }));
+        self.post_json(key, account_url, account_url, &payload, "an account was expected").await
+    }
+
+    /// The handle for acting in the name of an account.
+    pub fn account(&self, key: PrivateKey, url: impl Into<String>) -> AccountHandle {
+        AccountHandle::new(self.clone(), key, url.into())
+    }
+
+    /// When the CA suggests to renew a certificate (RFC 9773 4.1), `None` if the CA gives no such advice. See
+    /// [`super::renewal::certificate_id`].
+    ///
+    /// # Errors
+    /// As the server says; see [`Error`].
+    pub async fn renewal_info(&self, certificate_id: &str) -> Result<Option<Answer<RenewalInfo>>, Error> {
+        let Some(base) = &self.directory().await?.renewal_info else { return Ok(None) };
+        let request = get(&format!("{}/{certificate_id}", base.trim_end_matches('/')));
+        let response = self.exchange(&request).await?;
+        if !response.is_success() {
+            return Err(response.into_error(&request));
+        }
+        let body = parse(&request, &response, "renewal information was expected")?;
+        Ok(Some(Answer::new(body, &request, &response)))
+    }
+
+    /// Posts and reads a JSON answer.
+    pub(super) async fn post_json<T: DeserializeOwned>(
+        &self,
+        key: &PrivateKey,
+        account_url: &str,
+        url: &str,
+        payload: &Payload,
+        expected: &str,
+    ) -> Result<Answer<T>, Error> {
+        let (request, response) = self.post(key, Signer::Account(account_url), url, payload, JSON, JSON_LIMIT).await?;
+        let body = parse(&request, &response, expected)?;
+        Ok(Answer::new(body, &request, &response))
+    }
+
+    /// POST-as-GET for a certificate chain.
+    pub(super) async fn post_chain(
+        &self,
+        key: &PrivateKey,
+        account_url: &str,
+        url: &str,
+    ) -> Result<(Request, Response), Error> {
+        self.post(key, Signer::Account(account_url), url, &Payload::Empty, CHAIN, CHAIN_LIMIT).await
+    }
+
+    /// Signs and sends a request, again and at once as long as only its nonce is refused (RFC 8555 6.5).
+    pub(super) async fn post(
+        &self,
+        key: &PrivateKey,
+        signer: Signer<'_>,
+        url: &str,
+        payload: &Payload,
+        accept: &'static str,
+        limit: usize,
+    ) -> Result<(Request, Response), Error> {
+        transport::checked(url)?;
+        let mut retries = 0..NONCE_RETRIES;
+        loop {
+            let nonce = self.nonce().await?;
+            let jws = jws::sign(key, signer, &nonce, url, payload)?;
+            let body = serde_json::to_vec(&jws).unwrap_or_default();
+            let request = Request { method: Method::POST, url: url.to_owned(), body: Some(body), accept, limit };
+            let response = self.0.transport.exchange(&request).await?;
+            if response.is_success() {
+                self.0.nonces.put(&response.headers);
+                return Ok((request, response));
+            }
+            let headers = response.headers.clone();
+            let error = response.into_error(&request);
+            let bad_nonce = error.problem().is_some_and(super::Problem::is_bad_nonce);
+            if bad_nonce {
+                self.0.nonces.clear();
+            }
+            self.0.nonces.put(&headers);
+            if !bad_nonce || retries.next().is_none() {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn nonce(&self) -> Result<String, Error> {
+        if let Some(nonce) = self.0.nonces.take() {
+            return Ok(nonce);
+        }
+        let url = self.directory().await?.new_nonce.clone();
+        let request = Request { method: Method::HEAD, url, body: None, accept: ANY, limit: JSON_LIMIT };
+        let response = self.exchange(&request).await?;
+        if !response.is_success() {
+            return Err(response.into_error(&request));
+        }
+        self.0
+            .nonces
+            .take()
+            .ok_or_else(|| response.not_acme(&request, "a nonce was expected in its Replay-Nonce header"))
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Response, Error> {
+        let response = self.0.transport.exchange(request).await?;
+        self.0.nonces.put(&response.headers);
+        Ok(response)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Client").field(&self.0.directory_url).finish()
+    }
+}
+
+fn get(url: &str) -> Request {
+    Request { method: Method::GET, url: url.to_owned(), body: None, accept: JSON, limit: JSON_LIMIT }
+}
+
+pub(super) fn parse<T: DeserializeOwned>(request: &Request, response: &Response, expected: &str) -> Result<T, Error> {
+    serde_json::from_slice(&response.body)
+        .map_err(|error| response.not_acme(request, &format!("{expected}, but {error}")))
+}

@@ -1,0 +1,242 @@
+//! Signing requests: JSON Web Signatures in flattened form (RFC 7515 7.2.2, RFC 8555 6.2), keys as JSON (RFC 7517) and
+//! the values that challenges are answered with. All of it is pure.
+
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    hmac,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use x509_cert::der::{
+    Decode, SliceReader,
+    asn1::{AnyRef, UintRef},
+};
+
+use crate::pki::{
+    self, KeyAlgorithm, PrivateKey, SignatureAlgorithm,
+    key::{Curve, PublicKeyNumbers},
+};
+
+/// A flattened JSON Web Signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Jws {
+    protected: String,
+    payload: String,
+    signature: String,
+}
+
+/// How a request says who signed it (RFC 8555 6.2).
+#[derive(Clone, Copy, Debug)]
+pub enum Signer<'a> {
+    /// By the account's URL.
+    Account(&'a str),
+    /// By the public key, for making and finding an account.
+    Key,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// POST-as-GET (RFC 8555 6.3).
+    Empty,
+    Json(Value),
+}
+
+impl Payload {
+    /// # Panics
+    /// Never: the types that are sent have string keys only.
+    pub(super) fn json<T: Serialize>(value: &T) -> Self {
+        Self::Json(serde_json::to_value(value).unwrap_or(Value::Null))
+    }
+
+    fn encoded(&self) -> String {
+        match self {
+            Self::Empty => String::new(),
+            Self::Json(value) => BASE64URL.encode(value.to_string()),
+        }
+    }
+}
+
+/// Signs a request to `url` with `nonce`.
+///
+/// # Errors
+/// When the key cannot sign.
+pub fn sign(
+    key: &PrivateKey,
+    signer: Signer<'_>,
+    nonce: &str,
+    url: &str,
+    payload: &Payload,
+) -> Result<Jws, pki::Error> {
+    let mut header = Map::new();
+    header.insert("alg".into(), algorithm_name(key.algorithm()).into());
+    match signer {
+        Signer::Account(kid) => header.insert("kid".into(), kid.into()),
+        Signer::Key => header.insert("jwk".into(), Jwk::of(key)?.to_value()),
+    };
+    header.insert("nonce".into(), nonce.into());
+    header.insert("url".into(), url.into());
+    let protected = BASE64URL.encode(Value::Object(header).to_string());
+    let payload = payload.encoded();
+    let signature = sign_jose(key, format!("{protected}.{payload}").as_bytes())?;
+    Ok(Jws { protected, payload, signature: BASE64URL.encode(signature) })
+}
+
+/// The hash of the HMAC in an external account binding (RFC 7518 3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MacAlgorithm {
+    #[default]
+    Hs256,
+    Hs384,
+    Hs512,
+}
+
+impl MacAlgorithm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+        }
+    }
+
+    fn hmac(self) -> hmac::Algorithm {
+        match self {
+            Self::Hs256 => hmac::HMAC_SHA256,
+            Self::Hs384 => hmac::HMAC_SHA384,
+            Self::Hs512 => hmac::HMAC_SHA512,
+        }
+    }
+}
+
+/// The JWS that binds a new account to one that the CA already has (RFC 8555 7.3.4). `mac_key` is the raw key.
+///
+/// # Errors
+/// When the public key cannot be written.
+pub fn bind_external_account(
+    key: &PrivateKey,
+    key_id: &str,
+    mac_key: &[u8],
+    algorithm: MacAlgorithm,
+    new_account_url: &str,
+) -> Result<Jws, pki::Error> {
+    let mut header = Map::new();
+    header.insert("alg".into(), algorithm.name().into());
+    header.insert("kid".into(), key_id.into());
+    header.insert("url".into(), new_account_url.into());
+    let protected = BASE64URL.encode(Value::Object(header).to_string());
+    let payload = BASE64URL.encode(Jwk::of(key)?.canonical());
+    let mac = hmac::sign(&hmac::Key::new(algorithm.hmac(), mac_key), format!("{protected}.{payload}").as_bytes());
+    Ok(Jws { protected, payload, signature: BASE64URL.encode(mac) })
+}
+
+/// `token.thumbprint` (RFC 8555 8.1): what an HTTP-01 challenge is answered with.
+///
+/// # Errors
+/// When the public key cannot be written.
+pub fn key_authorization(key: &PrivateKey, token: &str) -> Result<String, pki::Error> {
+    Ok(format!("{token}.{}", thumbprint(key)?))
+}
+
+/// The TXT record's value for a DNS-01 challenge (RFC 8555 8.4).
+pub fn dns01_value(key_authorization: &str) -> String {
+    BASE64URL.encode(digest(&SHA256, key_authorization.as_bytes()))
+}
+
+/// The thumbprint of a key (RFC 7638) in base64url.
+///
+/// # Errors
+/// When the public key cannot be written.
+pub fn thumbprint(key: &PrivateKey) -> Result<String, pki::Error> {
+    Ok(Jwk::of(key)?.thumbprint())
+}
+
+/// A public key as JSON. The members stand in alphabetical order, as thumbprints want them (RFC 7638 3).
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Jwk {
+    Ec { crv: &'static str, kty: &'static str, x: Number, y: Number },
+    Okp { crv: &'static str, kty: &'static str, x: Number },
+    Rsa { e: Number, kty: &'static str, n: Number },
+}
+
+impl Jwk {
+    fn of(key: &PrivateKey) -> Result<Self, pki::Error> {
+        Ok(match key.public_key_numbers()? {
+            PublicKeyNumbers::Ecdsa { curve, x, y } => {
+                Self::Ec { crv: curve_name(curve), kty: "EC", x: Number(x), y: Number(y) }
+            }
+            PublicKeyNumbers::Ed25519 { x } => Self::Okp { crv: "Ed25519", kty: "OKP", x: Number(x) },
+            PublicKeyNumbers::Rsa { modulus, exponent } => {
+                Self::Rsa { e: Number(exponent), kty: "RSA", n: Number(modulus) }
+            }
+        })
+    }
+
+    fn to_value(&self) -> Value {
+        serde_json::to_value(self).unwrap_or(Value::Null)
+    }
+
+    fn canonical(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn thumbprint(&self) -> String {
+        BASE64URL.encode(digest(&SHA256, self.canonical().as_bytes()))
+    }
+}
+
+/// A big-endian number, written in base64url.
+struct Number(Vec<u8>);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64URL.encode(&self.0))
+    }
+}
+
+fn curve_name(curve: Curve) -> &'static str {
+    match curve {
+        Curve::P256 => "P-256",
+        Curve::P384 => "P-384",
+        Curve::P521 => "P-521",
+    }
+}
+
+/// The `alg` that goes with a key (RFC 7518 3.1, RFC 8037 3.1). RSA keys use RS256 whatever their size: it is the one
+/// every CA takes.
+fn algorithm_name(key: KeyAlgorithm) -> &'static str {
+    match key {
+        KeyAlgorithm::Ecdsa(Curve::P256) => "ES256",
+        KeyAlgorithm::Ecdsa(Curve::P384) => "ES384",
+        KeyAlgorithm::Ecdsa(Curve::P521) => "ES512",
+        KeyAlgorithm::Ed25519 => "EdDSA",
+        KeyAlgorithm::Rsa(_) => "RS256",
+    }
+}
+
+fn sign_jose(key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, pki::Error> {
+    match key.algorithm() {
+        KeyAlgorithm::Rsa(_) => key.sign(SignatureAlgorithm::RsaSha256, message),
+        KeyAlgorithm::Ed25519 => key.sign(SignatureAlgorithm::Ed25519, message),
+        algorithm @ KeyAlgorithm::Ecdsa(curve) => {
+            let signature = key.sign(SignatureAlgorithm::for_key(algorithm), message)?;
+            fixed_length(&signature, curve.coordinate_len())
+                .map_err(|source| pki::Error::Der { what: "signature", source })
+        }
+    }
+}
+
+/// JOSE wants both numbers of an ECDSA signature at full length, one after the other (RFC 7518 3.4), X.509 in DER.
+fn fixed_length(signature: &[u8], length: usize) -> Result<Vec<u8>, x509_cert::der::Error> {
+    let (r, s) = AnyRef::from_der(signature)?.sequence(|reader: &mut SliceReader<'_>| {
+        Ok::<_, x509_cert::der::Error>((UintRef::decode(reader)?.as_bytes(), UintRef::decode(reader)?.as_bytes()))
+    })?;
+    let mut fixed = Vec::with_capacity(2 * length);
+    for number in [r, s] {
+        fixed.resize(fixed.len() + length.saturating_sub(number.len()), 0);
+        fixed.extend_from_slice(number);
+    }
+    Ok(fixed)
+}
