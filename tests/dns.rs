@@ -327,8 +327,19 @@ async fn a_secondary_that_catches_up_is_found_in_the_end() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(bind::txt_values(world.second(), name), set(&["value"]));
-        let recursive = verify_txt_recursively(&world.resolver(), name, "value", QUICK).await.unwrap();
-        assert!(recursive.all_found());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recursive_nameserver_is_asked_where_no_authoritative_one_can_be() {
+    let Some(world) = World::start() else { return };
+    bounded(async {
+        // Not asked for before: the resolver would remember that there was nothing.
+        let name = "_acme-challenge.recursive.example.test.";
+        world.good_provider().present(&record(name, "value")).await.unwrap();
+        let found = verify_txt_recursively(&world.resolver(), name, "value", QUICK).await.unwrap();
+        assert!(found.all_found(), "{}", found.missing_summary());
         let other = verify_txt_recursively(&world.resolver(), name, "other", QUICK).await.unwrap();
         assert_eq!(
             other.missing_summary(),
