@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::exchange::{self, Question, Route};
 use super::name::{self, NameError};
@@ -85,9 +85,6 @@ impl fmt::Display for ServerFailure {
 }
 
 fn join(failures: &[ServerFailure]) -> String {
-    if failures.is_empty() {
-        return "no nameserver could be asked in time".to_owned();
-    }
     failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -153,19 +150,18 @@ impl Resolver {
         let mut silent = Vec::new();
         for offset in 0..self.servers.len() {
             let index = (first + offset) % self.servers.len();
-            match round.ask(&self.servers[index], Route::Udp).await {
+            match round.ask(index, &self.servers[index], Route::Udp).await {
                 Outcome::Answer(message) => return Ok(self.reply(index, message)),
                 Outcome::Silence => silent.push(index),
                 Outcome::Failure => {}
             }
         }
         for index in silent {
-            if let Outcome::Answer(message) = round.ask(&self.servers[index], Route::Tcp).await {
+            if let Outcome::Answer(message) = round.ask(index, &self.servers[index], Route::Tcp).await {
                 return Ok(self.reply(index, message));
             }
         }
-        let name = name::shown(&name::to_fqdn(&round.question.name)).to_owned();
-        Err(LookupError::NoAnswer { name, record_type, failures: round.failures })
+        Err(round.into_error())
     }
 
     fn reply(&self, index: usize, message: Message) -> Reply {
@@ -186,39 +182,51 @@ struct Round {
     question: Question,
     limits: Limits,
     started: Instant,
-    failures: Vec<ServerFailure>,
+    /// With the place of the server in the list.
+    failures: Vec<(usize, ServerFailure)>,
 }
 
 impl Round {
-    async fn ask(&mut self, server: &Nameserver, route: Route) -> Outcome {
-        let addresses = match server.addresses().await {
-            Ok(addresses) => addresses,
-            Err(error) => return self.failure(server, format!("has no address we could find: {error}")),
+    async fn ask(&mut self, index: usize, server: &Nameserver, route: Route) -> Outcome {
+        let addresses = match timeout(self.time_left(), server.addresses()).await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(error)) => return self.failure(index, server, format!("has no address we could find: {error}")),
+            Err(_) => return self.failure(index, server, "was not asked, for the time was up".to_owned()),
         };
         let mut outcome = Outcome::Failure;
         for address in addresses {
-            let limit = self.limits.attempt.min(self.limits.total.saturating_sub(self.started.elapsed()));
-            if limit.is_zero() {
-                break;
-            }
-            match exchange::ask(route, address, &self.question, limit).await {
-                Ok(message) => match refusal(&message) {
+            let question = exchange::ask(route, address, &self.question, self.limits.attempt);
+            outcome = match timeout(self.time_left(), question).await {
+                Ok(Ok(message)) => match refusal(&message) {
                     None => return Outcome::Answer(message),
-                    Some(reason) => outcome = self.failure(server, reason),
+                    Some(reason) => self.failure(index, server, reason),
                 },
-                Err(error) => {
-                    let silent = error.is_udp_silence();
-                    self.failure(server, error.to_string());
-                    outcome = if silent { Outcome::Silence } else { Outcome::Failure };
+                Ok(Err(error)) if error.is_udp_silence() => {
+                    self.failure(index, server, error.to_string());
+                    Outcome::Silence
                 }
-            }
+                Ok(Err(error)) => self.failure(index, server, error.to_string()),
+                Err(_) => return self.failure(index, server, "gave no answer before the time was up".to_owned()),
+            };
         }
         outcome
     }
 
-    fn failure(&mut self, server: &Nameserver, reason: String) -> Outcome {
-        self.failures.push(ServerFailure { server: server.to_string(), reason });
+    fn time_left(&self) -> Duration {
+        self.limits.total.saturating_sub(self.started.elapsed())
+    }
+
+    fn failure(&mut self, index: usize, server: &Nameserver, reason: String) -> Outcome {
+        self.failures.push((index, ServerFailure { server: server.to_string(), reason }));
         Outcome::Failure
+    }
+
+    /// In the order of the list, wherever the round began: equal failures give equal text.
+    fn into_error(mut self) -> LookupError {
+        self.failures.sort_by_key(|(index, _)| *index);
+        let name = name::shown(&name::to_fqdn(&self.question.name)).to_owned();
+        let failures = self.failures.into_iter().map(|(_, failure)| failure).collect();
+        LookupError::NoAnswer { name, record_type: self.question.record_type, failures }
     }
 }
 

@@ -83,6 +83,8 @@ pub async fn verify_txt(
 
 /// Asks every nameserver of a resolver, for clusters that cannot reach the authoritative servers.
 ///
+/// These remember for a while that a name did not exist, also from the search for its zone, and so may be late.
+///
 /// # Errors
 ///
 /// A name that DNS cannot carry.

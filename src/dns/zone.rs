@@ -16,6 +16,9 @@ use super::resolver::{LookupError, Reply, Resolver, code_text};
 /// one costs a certificate.
 const MAX_TTL: Duration = Duration::from_mins(5);
 
+/// The same where one family or one host has no address: an answer, but one that may soon be another.
+const INCOMPLETE_TTL: Duration = Duration::from_mins(1);
+
 /// For one whole search, at all labels.
 const SEARCH_LIMIT: Duration = Duration::from_secs(30);
 
@@ -30,7 +33,7 @@ pub struct Zone {
     pub apex: String,
     /// The hosts of the zone's NS records, sorted by name.
     pub nameservers: Vec<NsHost>,
-    /// For how long this may be kept; zero if a part of it could not be found out.
+    /// For how long this may be kept; zero if the look-up of a host failed.
     pub ttl: Duration,
 }
 
@@ -43,6 +46,12 @@ pub struct NsHost {
     pub addresses: Vec<IpAddr>,
     /// Why no address was found.
     pub problem: Option<String>,
+}
+
+impl NsHost {
+    fn problem_text(&self) -> String {
+        format!("{}: {}", name::shown(&self.host), self.problem.as_deref().unwrap_or_default())
+    }
 }
 
 /// The top of a zone.
@@ -139,28 +148,36 @@ fn judge(asked: &Name, reply: &Reply) -> Verdict {
     if message.answers.iter().any(|record| matches!(record.data, RData::CNAME(_))) {
         return Verdict::Above("an alias (CNAME)".to_owned());
     }
-    let is_soa = |record: &&Record| matches!(record.data, RData::SOA(_));
-    if let Some(soa) = message.answers.iter().filter(is_soa).find(|record| record.name == *asked) {
-        return Verdict::Apex(apex(soa));
+    if let Some(soa) = message.answers.iter().find(|record| is_soa(record) && record.name == *asked) {
+        return Verdict::Apex(Apex { name: name::to_fqdn(&soa.name), ttl: bounded_ttl(soa.ttl) });
     }
     if message.metadata.response_code != ResponseCode::NXDomain {
         return Verdict::Above("no SOA record".to_owned());
     }
-    // RFC 2308 section 2.1: NXDOMAIN carries the SOA of the zone in which the name does not exist. Filters sign their
-    // made-up answers with other zones or with the root.
-    let enclosing = |record: &&Record| !record.name.is_root() && record.name.zone_of(asked);
-    match message.authorities.iter().filter(is_soa).find(enclosing) {
-        Some(soa) => Verdict::Apex(apex(soa)),
+    match message.authorities.iter().find_map(|record| enclosing_apex(asked, record)) {
+        Some(apex) => Verdict::Apex(apex),
         None => Verdict::Above(code_text(ResponseCode::NXDomain)),
     }
 }
 
-fn apex(soa: &Record) -> Apex {
-    Apex { name: name::to_fqdn(&soa.name), ttl: bounded_ttl(soa) }
+fn is_soa(record: &Record) -> bool {
+    matches!(record.data, RData::SOA(_))
 }
 
-fn bounded_ttl(record: &Record) -> Duration {
-    MAX_TTL.min(Duration::from_secs(record.ttl.into()))
+/// RFC 2308 section 2.1: NXDOMAIN carries the SOA of the zone in which the name does not exist. Filters sign their
+/// made-up answers with other zones or with the root.
+fn enclosing_apex(asked: &Name, record: &Record) -> Option<Apex> {
+    let RData::SOA(soa) = &record.data else { return None };
+    if record.name.is_root() || !record.name.zone_of(asked) {
+        return None;
+    }
+    // The time to live of this record itself is zero from BIND, which wants no negative answers about SOA kept. MINIMUM
+    // says for how long a name may be held absent (section 4), and so for how long no zone can begin at it.
+    Some(Apex { name: name::to_fqdn(&record.name), ttl: bounded_ttl(soa.minimum) })
+}
+
+fn bounded_ttl(seconds: u32) -> Duration {
+    MAX_TTL.min(Duration::from_secs(seconds.into()))
 }
 
 async fn find_nameservers(resolver: &Resolver, apex: Apex) -> Result<Zone, ZoneError> {
@@ -171,7 +188,7 @@ async fn find_nameservers(resolver: &Resolver, apex: Apex) -> Result<Zone, ZoneE
     for record in reply.message.answers.iter().filter(|record| record.name == name) {
         if let RData::NS(host) = &record.data {
             hosts.insert(name::to_fqdn(host));
-            ttl = ttl.min(bounded_ttl(record));
+            ttl = ttl.min(bounded_ttl(record.ttl));
         }
     }
     let apex_shown = name::shown(&apex.name).to_owned();
@@ -182,8 +199,8 @@ async fn find_nameservers(resolver: &Resolver, apex: Apex) -> Result<Zone, ZoneE
     let ttl = found.iter().map(|(_, address_ttl)| *address_ttl).fold(ttl, Duration::min);
     let nameservers: Vec<NsHost> = found.into_iter().map(|(host, _)| host).collect();
     if nameservers.iter().all(|host| host.addresses.is_empty()) {
-        let problems = nameservers.into_iter().filter_map(|host| host.problem).collect::<Vec<_>>();
-        return Err(ZoneError::NoAddresses { apex: apex_shown, details: problems.join("; ") });
+        let details = nameservers.iter().map(NsHost::problem_text).collect::<Vec<_>>().join("; ");
+        return Err(ZoneError::NoAddresses { apex: apex_shown, details });
     }
     Ok(Zone { apex: apex.name, nameservers, ttl })
 }
@@ -192,22 +209,21 @@ async fn find_nameservers(resolver: &Resolver, apex: Apex) -> Result<Zone, ZoneE
 async fn find_addresses(resolver: &Resolver, host: String) -> (NsHost, Duration) {
     let (v4, v6) = futures::join!(resolver.query(&host, RecordType::A), resolver.query(&host, RecordType::AAAA));
     let mut addresses = BTreeSet::new();
-    let mut problems = Vec::new();
+    let mut failure = None;
     let mut ttl = MAX_TTL;
     for reply in [v4, v6] {
         match reply {
             Ok(reply) => collect_addresses(&reply, &mut addresses, &mut ttl),
-            Err(error) => problems.push(error.to_string()),
+            Err(error) => failure = failure.or(Some(error.to_string())),
         }
     }
-    if !problems.is_empty() {
-        ttl = Duration::ZERO;
-    }
-    let problem = addresses.is_empty().then(|| {
-        ttl = Duration::ZERO;
-        problems.push(format!("{} has no address", name::shown(&host)));
-        problems.swap_remove(0)
-    });
+    let ttl = match (addresses.is_empty(), &failure) {
+        (true, Some(_)) => Duration::ZERO,
+        (false, None) => ttl,
+        _ => ttl.min(INCOMPLETE_TTL),
+    };
+    let problem =
+        addresses.is_empty().then(|| failure.unwrap_or_else(|| "it has neither A nor AAAA records".to_owned()));
     (NsHost { host, addresses: addresses.into_iter().take(MAX_ADDRESSES).collect(), problem }, ttl)
 }
 
@@ -219,7 +235,7 @@ fn collect_addresses(reply: &Reply, addresses: &mut BTreeSet<IpAddr>, ttl: &mut 
             _ => continue,
         };
         addresses.insert(address);
-        *ttl = (*ttl).min(bounded_ttl(record));
+        *ttl = (*ttl).min(bounded_ttl(record.ttl));
     }
 }
 
@@ -240,7 +256,7 @@ mod tests {
     }
 
     fn soa(owner: &str, ttl: u32) -> Record {
-        let soa = SOA::new(name("ns1.example.com."), name("root.example.com."), 1, 86400, 60, 60, 60);
+        let soa = SOA::new(name("ns1.example.com."), name("root.example.com."), 1, 86400, 60, 60, 90);
         Record::from_rdata(name(owner), ttl, RData::SOA(soa))
     }
 
@@ -278,9 +294,9 @@ mod tests {
     #[test]
     fn nxdomain_names_the_zone_only_if_it_encloses_the_name() {
         let asked = name("_acme-challenge.a.example.com.");
-        let verdict = |owner| judge(&asked, &reply(ResponseCode::NXDomain, vec![], vec![soa(owner, 60)]));
-        assert_eq!(verdict("example.com."), found("example.com.", 60));
-        assert_eq!(verdict("_acme-challenge.a.example.com."), found("_acme-challenge.a.example.com.", 60));
+        let verdict = |owner| judge(&asked, &reply(ResponseCode::NXDomain, vec![], vec![soa(owner, 0)]));
+        assert_eq!(verdict("example.com."), found("example.com.", 90));
+        assert_eq!(verdict("_acme-challenge.a.example.com."), found("_acme-challenge.a.example.com.", 90));
         for owner in ["example.net.", "b.example.com.", "x._acme-challenge.a.example.com.", "."] {
             assert!(matches!(verdict(owner), Verdict::Above(_)), "{owner}");
         }
