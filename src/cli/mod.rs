@@ -1,2 +1,3 @@
 //! The subcommands of the certwright binary.
+pub mod acmesolver;
 pub mod crds;

@@ -23,7 +23,7 @@ use crate::{
     cluster::Cluster,
     decide::{certificate::Settings, template::CopiedAnnotations},
     dns::{resolver::Resolver, zone_cache::ZoneCache},
-    http01::SolverOptions,
+    http01::objects::SolverOptions,
 };
 
 /// How many zones are remembered for the time that their records allow.

@@ -19,7 +19,7 @@ use crate::{
         verify::{VerifyConfig, verify_txt},
     },
     http01::{
-        check::{CheckTarget, check as check_http},
+        check::{CheckTarget, LayerResult, check as check_http},
         objects,
     },
 };
@@ -171,7 +171,7 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
         return Err(StepError::is_final(why));
     }
     let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
-    let pod = crate::http01::pod(challenge, &name, &context.solver)
+    let pod = objects::pod(challenge, &name, &context.solver)
         .map_err(|error| StepError::is_final(format!("The solver's podTemplate is wrong: {error}")))?;
     let cluster = &context.cluster;
     // The pod takes longest to start, so it goes first.
@@ -201,19 +201,18 @@ async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option
         present_http01(context, challenge).await?;
         return Ok(Some("the solver pod is being created".to_owned()));
     };
-    if crate::http01::pod_is_spent(pod) {
+    if objects::pod_is_spent(pod) {
         context.cluster.delete(&**pod).await?;
         return Ok(Some("the solver pod ended and is being replaced".to_owned()));
     }
-    let Some(pod_address) = crate::http01::pod_address(pod) else {
+    let Some(pod_address) = objects::pod_address(pod) else {
         return Ok(Some("the solver pod has no address yet".to_owned()));
     };
-    let target = CheckTarget::new(&challenge.spec.dns_name, &challenge.spec.token, challenge.spec.key.clone())
-        .with_pod(pod_address);
+    let target = CheckTarget::of(challenge, Some(pod_address));
     let report = check_http(&context.http, &target).await;
     let presented = challenge.status.as_ref().and_then(|status| status.presented_at.as_ref());
     let waited = presented.map_or(jiff::SignedDuration::ZERO, |at| Timestamp::now().duration_since(at.0));
-    if report.pod_passed() && waited > PUBLIC_WAY_WAITED_FOR {
+    if report.pod == LayerResult::Passed && waited > PUBLIC_WAY_WAITED_FOR {
         return Ok(None);
     }
     Ok(report.failure())
