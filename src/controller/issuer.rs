@@ -211,8 +211,7 @@ async fn register(context: &Context, acme: &AcmeIssuer, namespace: &str) -> Resu
     let account = client.register(&key, &registration).await.map_err(|error| failed(&error))?;
     // Some CAs do not show contacts at all; asking those to change what they do not show would never end.
     if !account.created && !account.body.contacts.is_empty() && account.body.contacts != contacts {
-        let handle = client.account(key, &account.url);
-        client.update_contacts(&handle, &contacts).await.map_err(|error| StepError::from_acme("Failed to update ACME account", &error))?;
+        client.update_contacts(&key, &account.url, &contacts).await.map_err(|error| StepError::from_acme("Failed to update ACME account", &error))?;
     }
     Ok(Registration { uri: account.url, email })
 }
