@@ -7,6 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
 use super::schema::{self, is_false};
 use super::{Condition, GoDuration, IssuerReference, SecretKeySelector, Sensitive};
 
@@ -354,19 +355,19 @@ pub struct CertificateStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// When the last issuance failed; absent after a success.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub last_failure_time: Option<Time>,
     /// How many issuances failed in a row; absent after a success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_issuance_attempts: Option<i64>,
     /// Start of the validity of the certificate in the Secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
     /// End of the validity of the certificate in the Secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
     /// When the certificate is going to be renewed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub renewal_time: Option<Time>,
     /// Number of the issuance that the certificate in the Secret comes from, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -395,16 +396,16 @@ pub struct CertificateAcmeStatus {
 #[schemars(!default)]
 pub struct AcmeRenewalInfo {
     /// The time span in which the CA suggests to renew.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub suggested_window: Option<SuggestedWindow>,
     /// A page that tells why the CA suggests that time.
     #[serde(rename = "explanationURL", skip_serializing_if = "Option::is_none")]
     pub explanation_url: Option<String>,
     /// When the CA was last asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub last_checked: Option<Time>,
     /// When the CA is going to be asked again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub next_check: Option<Time>,
     /// Why the last question failed; absent after a success.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
 use super::schema::{self, is_false};
 use super::{Condition, GoDuration, IssuerReference};
 
@@ -53,6 +54,7 @@ pub struct CertificateRequestSpec {
     pub issuer_ref: IssuerReference,
     /// The PKCS#10 certificate signing request in PEM form.
     #[schemars(schema_with = "schema::bytes")]
+    #[serde(deserialize_with = "lenient::bytes")]
     pub request: ByteString,
     /// Lifetime to ask for; issuers may shorten or ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,14 +91,19 @@ pub struct CertificateRequestStatus {
     #[schemars(schema_with = "schema::request_conditions")]
     pub conditions: Vec<Condition>,
     /// The signed certificate with its chain in PEM form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub certificate: Option<ByteString>,
     /// Certificate of the signing CA in PEM form, if the issuer knows it. It becomes `ca.crt` of the Secret.
-    #[serde(default, rename = "ca", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "ca",
+        deserialize_with = "lenient::optional_bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::bytes")]
     pub ca: Option<ByteString>,
     /// When the request failed or was denied.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub failure_time: Option<Time>,
 }

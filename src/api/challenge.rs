@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
 use super::schema::{ACME_STATES, is_false};
 use super::solver::AcmeSolver;
 use super::{IssuerReference, Sensitive};
@@ -72,7 +73,7 @@ pub struct ChallengeStatus {
     #[serde(default, skip_serializing_if = "is_false")]
     pub presented: bool,
     /// When the answer was put in place.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub presented_at: Option<Time>,
     /// State of the challenge; `errored` means that it failed without the server's doing.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
+
 /// What the controllers found out about one aspect of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -23,7 +25,7 @@ pub struct Condition {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When the status last changed. A new reason or message alone does not move this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
     /// The metadata.generation that the condition was computed from. A lower number than the current one means that
     /// the condition does not yet speak of the newest spec.

@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretKeySelector;
 use super::reference::ServiceAccountReference;
-use super::schema;
+use super::{SecretKeySelector, Sensitive, schema};
 
 /// Answers by a TXT record. Exactly one provider is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -253,5 +252,5 @@ pub struct WebhookSolver {
     /// Settings of the provider, handed over as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::anything")]
-    pub config: Option<serde_json::Value>,
+    pub config: Option<Sensitive<serde_json::Value>>,
 }

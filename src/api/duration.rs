@@ -155,7 +155,7 @@ fn format_as_go(duration: SignedDuration) -> String {
 /// `value / scale` as a decimal without trailing zeros, then the unit.
 fn push_decimal(text: &mut String, value: u128, scale: u128, unit: &str) {
     let _ = write!(text, "{}", value / scale);
-    if value % scale != 0 {
+    if !value.is_multiple_of(scale) {
         let width = scale.ilog10() as usize;
         let fraction = format!("{:0width$}", value % scale);
         let _ = write!(text, ".{}", fraction.trim_end_matches('0'));

@@ -7,6 +7,7 @@ use kube::{CustomResource, CustomResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
 use super::schema::{self, is_false};
 use super::solver::AcmeSolver;
 use super::{Condition, SecretKeySelector};
@@ -89,7 +90,7 @@ pub struct AcmeIssuer {
     pub preferred_chain: Option<String>,
     /// CA certificates in PEM form that the server's own certificate is checked against, instead of the well-known
     /// ones. Cannot be combined with skipTLSVerify.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub ca_bundle: Option<ByteString>,
     /// Whether the server's own certificate is not checked at all. Anybody on the way can then answer in its place;

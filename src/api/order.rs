@@ -6,6 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
 use super::schema::{self, ACME_STATES};
 use super::{GoDuration, IssuerReference};
 
@@ -36,6 +37,7 @@ use super::{GoDuration, IssuerReference};
 pub struct OrderSpec {
     /// The certificate signing request that finalizes the order, in PEM form. Readers should accept DER too.
     #[schemars(schema_with = "schema::bytes")]
+    #[serde(deserialize_with = "lenient::bytes")]
     pub request: ByteString,
     /// The ACME issuer whose account places the order.
     pub issuer_ref: IssuerReference,
@@ -74,7 +76,7 @@ pub struct OrderStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authorizations: Vec<OrderAuthorization>,
     /// The certificate with its chain in PEM form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub certificate: Option<ByteString>,
     /// State of the order at the server; `errored` means that it failed without the server's doing. `valid`, `invalid`,
@@ -86,7 +88,7 @@ pub struct OrderStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the order failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub failure_time: Option<Time>,
 }
 

@@ -5,25 +5,28 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Text that travels through the API in the clear but must never be printed: passwords, challenge keys.
+/// Something that travels through the API in the clear but must never be printed: passwords, challenge keys, settings
+/// that may hold credentials.
 ///
-/// On the wire it is a plain string; `Debug` hides the content. There is no `Display`.
+/// On the wire it is what it wraps; `Debug` hides the content. There is no `Display`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Sensitive(String);
+pub struct Sensitive<T = String>(T);
 
-impl Sensitive {
+impl<T> Sensitive<T> {
     /// The content, for the one place that needs it.
-    pub fn expose(&self) -> &str {
+    pub fn expose(&self) -> &T {
         &self.0
     }
+}
 
+impl Sensitive<String> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl fmt::Debug for Sensitive {
+impl<T> fmt::Debug for Sensitive<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"<hidden>\"")
     }
@@ -41,13 +44,19 @@ impl From<&str> for Sensitive {
     }
 }
 
+impl From<serde_json::Value> for Sensitive<serde_json::Value> {
+    fn from(value: serde_json::Value) -> Self {
+        Self(value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn debug_hides_what_the_wire_shows() {
-        let secret = Sensitive::from("hunter2");
+        let secret = Sensitive::<String>::from("hunter2");
         assert_eq!(format!("{secret:?}"), "\"<hidden>\"");
         assert_eq!(serde_json::json!(secret), serde_json::json!("hunter2"));
         assert_eq!(secret.expose(), "hunter2");
