@@ -68,3 +68,40 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
         other => other,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: AcmeSolverArgs,
+    }
+
+    #[test]
+    fn flags_are_those_of_the_pod() {
+        let flags = ["", "--listen-port=8090", "--domain=2001:db8::7", "--token=-_a", "--key=-_a.-b"];
+        let args = Cli::try_parse_from(flags).ok().unwrap().args;
+        assert_eq!(args.listen_port, 8090);
+        assert_eq!((args.domain.as_str(), args.token.as_str(), args.key.as_str()), ("2001:db8::7", "-_a", "-_a.-b"));
+        let args = Cli::try_parse_from(["", "--domain=d", "--token=t", "--key=k"]).ok().unwrap().args;
+        assert_eq!(args.listen_port, 8089);
+        assert!(Cli::try_parse_from(["", "--domain=d", "--token=t"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn both_address_families_are_listened_on() {
+        let listener = listen(0).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.is_ok());
+        if address.is_ipv6() {
+            assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.is_ok());
+        }
+        assert_eq!(listen(address.port()).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

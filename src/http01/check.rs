@@ -4,17 +4,16 @@
 //! outcome gives an equal status, and it never repeats what a server said: with a name that leads to an inner service the
 //! report would otherwise read that service out to whoever may create Challenges.
 
-use std::error::Error as StdError;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::header::{HOST, LOCATION};
-use reqwest::{Client, ClientBuilder, Response, Url, redirect};
-use thiserror::Error;
+use reqwest::{Client, Response, Url};
 use tokio::time::timeout;
 
-use super::lookup::{Lookup, LookupError};
+use super::client::problem;
+pub use super::client::{ClientError, client};
+pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
 use crate::api::{Challenge, Sensitive};
 
 /// Time for each layer, redirects included.
@@ -54,117 +53,6 @@ impl CheckTarget {
             timeout: TIMEOUT,
         }
     }
-}
-
-/// What a round found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckReport {
-    /// The solver Pod itself, asked by its address.
-    pub pod: LayerResult,
-    /// The name, asked as the CA does it.
-    pub public: LayerResult,
-}
-
-impl CheckReport {
-    /// Whether the CA will find the key, as far as can be told from here.
-    pub fn passed(&self) -> bool {
-        self.public == LayerResult::Passed
-    }
-
-    /// What is wrong, in one sentence that also says how far the way is clear. `None` if it passed.
-    pub fn failure(&self) -> Option<String> {
-        let LayerResult::Failed(public) = &self.public else { return None };
-        Some(match &self.pod {
-            LayerResult::NotAsked => public.to_string(),
-            LayerResult::Passed => format!("{public}; the solver pod itself answers with the key"),
-            LayerResult::Failed(pod) => format!("{public}; {pod}"),
-        })
-    }
-}
-
-/// What a layer found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LayerResult {
-    /// There is nothing to ask yet.
-    NotAsked,
-    /// The key came back.
-    Passed,
-    /// Something else happened.
-    Failed(CheckError),
-}
-
-/// Who was asked, and what happened.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{place} {problem}")]
-pub struct CheckError {
-    /// The URL that was asked first and the origin of the last redirect, or the solver pod.
-    pub place: String,
-    pub problem: Problem,
-}
-
-/// What came back instead of the key.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Problem {
-    #[error("cannot be asked: the name or the token has characters that do not belong there")]
-    Malformed,
-    #[error("cannot be asked: the name does not resolve")]
-    NameNotFound,
-    #[error("cannot be asked: the name servers gave no answer for the name")]
-    LookupFailed,
-    #[error("refused the connection")]
-    Refused,
-    #[error("cannot be reached: there is no route to its address")]
-    NoRoute,
-    #[error("did not answer within {0:?}")]
-    TimedOut(Duration),
-    #[error("closed the connection before it had answered")]
-    Closed,
-    #[error("did not complete the TLS handshake")]
-    Tls,
-    #[error("did not answer in HTTP")]
-    NotHttp,
-    #[error("could not be asked")]
-    Other,
-    #[error("answered {0} where the key was expected")]
-    Status(u16),
-    #[error("answered 200, but with something other than the key")]
-    OtherBody,
-    #[error("redirects without saying where to")]
-    RedirectNowhere,
-    #[error("redirects to where CAs do not follow: only http on port 80 and https on port 443 are allowed")]
-    RedirectElsewhere,
-    #[error("redirects in a circle")]
-    RedirectLoop,
-    #[error("redirects more than {MAX_REDIRECTS} times")]
-    TooManyRedirects,
-}
-
-/// Why there is no client for the check.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    #[error("the machine's name server settings cannot be used for the HTTP-01 self-check; look at /etc/resolv.conf")]
-    Lookup(#[source] hickory_net::NetError),
-    #[error("the HTTP client of the HTTP-01 self-check cannot be set up")]
-    Client(#[source] reqwest::Error),
-}
-
-/// The client for [`check`], to be made once. It asks directly, without a proxy, as CAs do.
-pub fn client() -> Result<Client, ClientError> {
-    builder().map_err(ClientError::Lookup)?.build().map_err(ClientError::Client)
-}
-
-fn builder() -> Result<ClientBuilder, hickory_net::NetError> {
-    Ok(Client::builder()
-        .dns_resolver(Lookup::from_system()?)
-        .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
-        .no_proxy()
-        .http1_only()
-        // Each round must see the way as it is now, and the address of a Pod may soon be that of another.
-        .pool_max_idle_per_host(0)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        // CAs do not verify either: the redirect may lead to the very certificate that is to be replaced.
-        .tls_danger_accept_invalid_certs(true))
 }
 
 /// Asks the solver Pod and the public name, both at once.
@@ -231,7 +119,7 @@ async fn follow(client: &Client, target: &CheckTarget, trail: &mut Vec<Url>) -> 
             return Err(Problem::RedirectLoop);
         }
         if trail.len() > MAX_REDIRECTS {
-            return Err(Problem::TooManyRedirects);
+            return Err(Problem::TooManyRedirects(MAX_REDIRECTS));
         }
         trail.push(next);
     }
@@ -282,54 +170,6 @@ async fn read_key(mut response: Response, url: &Url, key: &str) -> Result<(), Pr
     if body.trim_ascii_end() == key.as_bytes() { Ok(()) } else { Err(Problem::OtherBody) }
 }
 
-/// Finds the cause in the client's error.
-fn problem(error: &reqwest::Error, url: &Url) -> Problem {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<LookupError>() {
-            return match error {
-                LookupError::NotFound => Problem::NameNotFound,
-                LookupError::Failed(_) => Problem::LookupFailed,
-            };
-        }
-        if let Some(problem) = error.downcast_ref::<io::Error>().and_then(|error| io_problem(error, url)) {
-            return problem;
-        }
-        if let Some(problem) = error.downcast_ref::<hyper::Error>().and_then(http_problem) {
-            return problem;
-        }
-        cause = error.source();
-    }
-    Problem::Other
-}
-
-fn io_problem(error: &io::Error, url: &Url) -> Option<Problem> {
-    use io::ErrorKind as Kind;
-    // A handshake fails with the TLS library's error inside: bad data from a server that does not speak TLS, or its
-    // early end.
-    let tls = error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>);
-    match error.kind() {
-        _ if tls => Some(Problem::Tls),
-        Kind::ConnectionRefused => Some(Problem::Refused),
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::AddrNotAvailable => Some(Problem::NoRoute),
-        Kind::UnexpectedEof if url.scheme() == "https" => Some(Problem::Tls),
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => {
-            Some(Problem::Closed)
-        }
-        _ => None,
-    }
-}
-
-fn http_problem(error: &hyper::Error) -> Option<Problem> {
-    if error.is_incomplete_message() || error.is_closed() {
-        Some(Problem::Closed)
-    } else if error.is_parse() {
-        Some(Problem::NotHttp)
-    } else {
-        None
-    }
-}
-
 impl CheckTarget {
     fn public_url(&self) -> Option<Url> {
         let host = host(&self.domain)?;
@@ -353,5 +193,302 @@ fn host(domain: &str) -> Option<String> {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
             (!domain.is_empty() && domain.bytes().all(allowed)).then(|| domain.to_ascii_lowercase())
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::client::builder;
+    use super::super::server::{Answer, serve};
+    use super::*;
+
+    const TOKEN: &str = "tok-en_1";
+    const KEY: &str = "tok-en_1.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+
+    /// Leads all names that the tests use to this machine.
+    fn test_client() -> Client {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        builder().unwrap().resolve("example.com", here).resolve("www.example.com", here).build().unwrap()
+    }
+
+    fn target(domain: &str, port: u16) -> CheckTarget {
+        CheckTarget {
+            domain: domain.into(),
+            token: TOKEN.into(),
+            key: KEY.into(),
+            pod_address: None,
+            port,
+            timeout: TIMEOUT,
+        }
+    }
+
+    async fn solver(domain: &str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Answer { domain: domain.into(), token: TOKEN.into(), key: KEY.into() };
+        tokio::spawn(serve(listener, answer, std::future::pending()));
+        address
+    }
+
+    /// A server that answers every request with what the function makes of its target and the port.
+    async fn scripted(script: impl Fn(&str, u16) -> String + Send + 'static) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let head = read_head(&mut stream).await;
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                drop(stream.write_all(script(path, port).as_bytes()).await);
+            }
+        });
+        port
+    }
+
+    async fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        let mut buffer = [0; 1024];
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => head.extend_from_slice(&buffer[..length]),
+            }
+            if head.first() == Some(&0x16) {
+                break;
+            }
+        }
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    fn to(location: &str) -> String {
+        format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+    }
+
+    async fn problem_with(port: u16) -> Problem {
+        match check(&test_client(), &target("example.com", port)).await.public {
+            LayerResult::Failed(error) => error.problem,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_solver_passes_in_both_layers() {
+        for domain in ["example.com", "127.0.0.1", "EXAMPLE.com"] {
+            let address = solver(domain).await;
+            let target = CheckTarget { pod_address: Some(address), ..target(domain, address.port()) };
+            let report = check(&test_client(), &target).await;
+            assert_eq!(report, CheckReport { pod: LayerResult::Passed, public: LayerResult::Passed }, "{domain}");
+            assert!(report.passed());
+            assert_eq!(report.failure(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pod_is_asked_with_the_host_of_the_challenge() {
+        for domain in ["example.com", "2001:db8::7"] {
+            let address = solver(domain).await;
+            let target =
+                CheckTarget { pod_address: Some(address), timeout: Duration::from_secs(2), ..target(domain, 1) };
+            let report = check(&test_client(), &target).await;
+            assert_eq!(report.pod, LayerResult::Passed, "{domain}");
+            assert!(!report.passed());
+        }
+    }
+
+    #[tokio::test]
+    async fn each_wrong_answer_has_its_name() {
+        let status = scripted(|_, _| "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into()).await;
+        assert_eq!(problem_with(status).await, Problem::Status(404));
+        let empty = scripted(|_, _| "HTTP/1.1 204 No Content\r\n\r\n".into()).await;
+        assert_eq!(problem_with(empty).await, Problem::Status(204));
+        for body in ["", "another key", &KEY[..20], &format!("{KEY}x"), &format!(" {KEY}")] {
+            let body = ok(body);
+            let other = scripted(move |_, _| body.clone()).await;
+            assert_eq!(problem_with(other).await, Problem::OtherBody);
+        }
+        let no_http = scripted(|_, _| "SSH-2.0-OpenSSH_9.2\r\n\r\n".into()).await;
+        assert_eq!(problem_with(no_http).await, Problem::NotHttp);
+        let silent = scripted(|_, _| String::new()).await;
+        assert_eq!(problem_with(silent).await, Problem::Closed);
+        let cut = scripted(|_, _| format!("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{KEY}")).await;
+        assert_eq!(problem_with(cut).await, Problem::Closed);
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        assert_eq!(problem_with(nobody).await, Problem::Refused);
+    }
+
+    #[tokio::test]
+    async fn white_space_after_the_key_passes() {
+        let port = scripted(|_, _| ok(&format!("{KEY}\r\n \n"))).await;
+        assert!(check(&test_client(), &target("example.com", port)).await.passed());
+    }
+
+    #[tokio::test]
+    async fn an_endless_body_is_not_read_to_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+        });
+        assert_eq!(problem_with(port).await, Problem::OtherBody);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_costs_no_more_than_the_time_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limit = Duration::from_millis(300);
+        let target =
+            CheckTarget { pod_address: Some(address), timeout: limit, ..target("example.com", address.port()) };
+        let begun = Instant::now();
+        let report = check(&test_client(), &target).await;
+        assert!(begun.elapsed() < 3 * limit, "the layers are asked at once: {:?}", begun.elapsed());
+        let expected = format!(
+            "http://example.com:{}/.well-known/acme-challenge/tok-en_1 did not answer within 300ms; \
+             the solver pod did not answer within 300ms",
+            address.port()
+        );
+        assert_eq!(report.failure(), Some(expected));
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_as_cas_do() {
+        // Ten redirects to other paths and another name, relative and absolute, and then the key.
+        let hops = scripted(|path, port| match path.strip_prefix("/hop/").map(|hop| hop.parse().unwrap()) {
+            None => to("/hop/1"),
+            Some(10) => ok(KEY),
+            Some(hop) if hop % 2 == 0 => to(&format!("{}", hop + 1)),
+            Some(hop) => to(&format!("http://www.example.com:{port}/hop/{}", hop + 1)),
+        });
+        assert!(check(&test_client(), &target("example.com", hops.await)).await.passed());
+        let endless = scripted(|path, _| to(&format!("{path}1"))).await;
+        assert_eq!(problem_with(endless).await, Problem::TooManyRedirects(10));
+        let circle = scripted(|path, _| to(if path == "/a" { "/b" } else { "/a" })).await;
+        assert_eq!(problem_with(circle).await, Problem::RedirectLoop);
+        let nowhere = scripted(|_, _| "HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n".into()).await;
+        assert_eq!(problem_with(nowhere).await, Problem::RedirectNowhere);
+        for elsewhere in
+            ["http://example.com:8080/", "https://example.com:8443/", "ftp://example.com/", "file:///etc/passwd"]
+        {
+            let port = scripted(move |_, _| to(elsewhere)).await;
+            assert_eq!(problem_with(port).await, Problem::RedirectElsewhere, "{elsewhere}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_tls_is_named() {
+        let port = scripted(|path, port| {
+            if path.starts_with('/') {
+                to(&format!("https://www.example.com:{port}/secret?a=b"))
+            } else {
+                "no TLS".into()
+            }
+        });
+        let port = port.await;
+        let report = check(&test_client(), &target("example.com", port)).await;
+        let expected = format!(
+            "http://example.com:{port}/.well-known/acme-challenge/tok-en_1, redirected to https://www.example.com:{port}, \
+             did not complete the TLS handshake"
+        );
+        assert_eq!(report.failure(), Some(expected));
+    }
+
+    #[tokio::test]
+    async fn certificates_are_not_verified_after_a_redirect() {
+        let port = scripted_with_tls();
+        assert!(check(&test_client(), &target("example.com", port)).await.passed());
+    }
+
+    /// Redirects plain requests to TLS on the same port, and answers there with the key under a certificate that nobody
+    /// trusts.
+    fn scripted_with_tls() -> u16 {
+        use std::io::{Read as _, Write as _};
+        use std::sync::Arc;
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(vec!["other.test".into()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key.into())
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let mut first = [0];
+                stream.peek(&mut first).unwrap();
+                let mut buffer = [0; 4096];
+                if first == [0x16] {
+                    let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                    let mut stream = rustls::StreamOwned::new(session, stream);
+                    let _ = stream.read(&mut buffer).unwrap();
+                    stream.write_all(ok(KEY).as_bytes()).unwrap();
+                } else {
+                    let _ = stream.read(&mut buffer).unwrap();
+                    stream.write_all(to(&format!("https://www.example.com:{port}/")).as_bytes()).unwrap();
+                }
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn what_is_no_name_is_not_asked_for() {
+        let address = solver("example.com").await;
+        for domain in
+            ["", "a b", "example.com/x?", "user@example.com", "example.com:80", "exämple.com", "127.1", "0x7f000001"]
+        {
+            let report = check(&test_client(), &target(domain, address.port())).await;
+            let LayerResult::Failed(error) = report.public else { panic!("{domain} was asked for") };
+            assert_eq!(error.problem, Problem::Malformed, "{domain}");
+        }
+        let target =
+            CheckTarget { token: "../x".into(), pod_address: Some(address), ..target("example.com", address.port()) };
+        let failure = check(&test_client(), &target).await.failure().unwrap();
+        assert!(failure.starts_with("the challenge's URL cannot be asked: "), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn the_ports_of_the_challenge_and_of_cas_are_the_default() {
+        let challenge = Challenge::new(
+            "c",
+            crate::api::ChallengeSpec {
+                dns_name: "2001:DB8::7".into(),
+                token: TOKEN.into(),
+                ..crate::api::ChallengeSpec::default()
+            },
+        );
+        let target = CheckTarget::of(&challenge, None);
+        assert_eq!(target.public_url().unwrap().as_str(), "http://[2001:db8::7]/.well-known/acme-challenge/tok-en_1");
+        assert_eq!(target.timeout, TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn failures_say_how_far_the_way_is_clear() {
+        let address = solver("example.com").await;
+        let port = scripted(|_, _| "HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n".into()).await;
+        let target = CheckTarget { pod_address: Some(address), ..target("example.com", port) };
+        let expected = format!(
+            "http://example.com:{port}/.well-known/acme-challenge/tok-en_1 answered 503 where the key was expected; \
+             the solver pod itself answers with the key"
+        );
+        assert_eq!(check(&test_client(), &target).await.failure(), Some(expected));
     }
 }

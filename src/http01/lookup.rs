@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_net::NetError;
-use hickory_resolver::TokioResolver;
+use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
 
@@ -27,7 +28,10 @@ pub(super) struct Lookup(TokioResolver);
 
 impl Lookup {
     pub(super) fn from_system() -> Result<Self, NetError> {
-        let mut builder = TokioResolver::builder_tokio()?;
+        Self::from_builder(TokioResolver::builder_tokio()?)
+    }
+
+    fn from_builder(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Self, NetError> {
         let options = builder.options_mut();
         // Pods have search domains and `ndots:5`: without this a public name would be tried below each of them first.
         options.ndots = 0;
@@ -56,4 +60,71 @@ impl Resolve for Lookup {
 
 fn classify(error: NetError) -> LookupError {
     if error.is_nx_domain() || error.is_no_records_found() { LookupError::NotFound } else { LookupError::Failed(error) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::str::FromStr;
+
+    use hickory_proto::op::{Message, ResponseCode};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{RData, Record, RecordType};
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// A name server that knows `known.example.`, refuses to say anything about `broken.example.`, and denies the rest.
+    async fn name_server() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            loop {
+                let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+                let reply = answer(&Message::from_vec(&buffer[..length]).unwrap());
+                socket.send_to(&reply.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(query: &Message) -> Message {
+        let question = query.queries[0].clone();
+        let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
+        reply.add_query(question.clone());
+        match question.name().to_ascii().as_str() {
+            "known.example." if question.query_type() == RecordType::A => {
+                let data = RData::A(A(Ipv4Addr::new(192, 0, 2, 7)));
+                reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+            }
+            "known.example." => {}
+            "broken.example." => reply.metadata.response_code = ResponseCode::ServFail,
+            _ => reply.metadata.response_code = ResponseCode::NXDomain,
+        }
+        reply
+    }
+
+    async fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+        let server = name_server().await;
+        let mut connection = ConnectionConfig::udp();
+        connection.port = server.port();
+        let servers = vec![NameServerConfig::new(server.ip(), true, vec![connection])];
+        let config = ResolverConfig::from_parts(None, vec![], servers);
+        let lookup =
+            Lookup::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())).unwrap();
+        match lookup.resolve(Name::from_str(name).unwrap()).await {
+            Ok(found) => Ok(found.map(|address| address.ip()).collect()),
+            Err(error) => Err(error.downcast::<LookupError>().unwrap().to_string()),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_such_name_is_told_from_no_answer() {
+        assert_eq!(addresses("known.example").await, Ok(vec![IpAddr::from([192, 0, 2, 7])]));
+        assert_eq!(addresses("unknown.example").await, Err("the name does not resolve".into()));
+        assert_eq!(addresses("broken.example").await, Err("the name servers gave no answer for the name".into()));
+    }
 }

@@ -5,8 +5,11 @@
 //! ([`objects`]); [`check`] asks what the CA will ask, before the CA does.
 
 pub mod check;
+mod client;
 mod lookup;
 pub mod objects;
+mod pod;
+mod report;
 pub mod server;
 mod template;
 

@@ -1,16 +1,11 @@
 //! The Pod, Service and Ingress that answer one Challenge, as they are wanted.
 //!
-//! They are made from the Challenge alone, so they can be compared with what is there and made again at any time. The
-//! Pod has no readiness probe: without one it counts as ready the moment its container runs, a probe would add at least
-//! one period of waiting, and the self-check asks the Pod anyway.
+//! They are made from the Challenge alone, so they can be compared with what is there and made again at any time.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecurityContext, Service, ServicePort, ServiceSpec,
-};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     ServiceBackendPort,
@@ -21,13 +16,14 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 
 use super::SOLVER_PORT;
-use super::template::{self, TemplateError};
+pub use super::pod::{pod, pod_address, pod_is_spent};
+pub use super::template::TemplateError;
 use crate::api::Challenge;
 use crate::api::names::{annotation, label};
-use crate::api::pod_template::{PodTemplate, TemplateMetadata};
+use crate::api::pod_template::TemplateMetadata;
 use crate::api::solver::Http01Ingress;
 
-const PORT: i32 = SOLVER_PORT as i32;
+pub(super) const PORT: i32 = SOLVER_PORT as i32;
 
 /// What the controller's flags say about solvers. The defaults are cert-manager's.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,22 +94,6 @@ pub fn labels(challenge: &Challenge) -> BTreeMap<String, String> {
     ])
 }
 
-/// The Pod that runs the solver's server. Fails if the solver's podTemplate cannot be a part of a Pod.
-pub fn pod(challenge: &Challenge, name: &str, options: &SolverOptions) -> Result<Pod, TemplateError> {
-    let mut metadata = metadata(challenge, name, options);
-    let annotations =
-        [(annotation::ISTIO_INJECT.into(), "false".into()), (annotation::SAFE_TO_EVICT.into(), "true".into())];
-    metadata.annotations = Some(BTreeMap::from(annotations));
-    let mut spec = pod_spec(challenge, options);
-    if let Some(template) = pod_template(challenge) {
-        merge_metadata(&mut metadata, template.metadata.as_ref(), challenge);
-        if let Some(wanted) = &template.spec {
-            template::merge(&mut spec, wanted)?;
-        }
-    }
-    Ok(Pod { metadata, spec: Some(spec), status: None })
-}
-
 /// The Service in front of the Pod.
 pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Service {
     let mut metadata = metadata(challenge, name, options);
@@ -156,19 +136,7 @@ pub fn ingress(challenge: &Challenge, name: &str, options: &SolverOptions) -> In
     Ingress { metadata, spec: Some(spec), status: None }
 }
 
-/// Where the Pod can be asked, once it has an address.
-pub fn pod_address(pod: &Pod) -> Option<SocketAddr> {
-    let address: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    Some(SocketAddr::new(address, SOLVER_PORT))
-}
-
-/// Whether the Pod will never answer again (evicted, preempted, its container stopped for good): it is to be replaced.
-pub fn pod_is_spent(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
-}
-
-fn metadata(challenge: &Challenge, name: &str, options: &SolverOptions) -> ObjectMeta {
+pub(super) fn metadata(challenge: &Challenge, name: &str, options: &SolverOptions) -> ObjectMeta {
     let mut all = options.extra_labels.clone();
     all.extend(labels(challenge));
     ObjectMeta {
@@ -186,68 +154,12 @@ fn blocking(owner: OwnerReference) -> OwnerReference {
 }
 
 /// Adds what a template wants; the labels by which we find the objects stay as they are.
-fn merge_metadata(metadata: &mut ObjectMeta, template: Option<&TemplateMetadata>, challenge: &Challenge) {
+pub(super) fn merge_metadata(metadata: &mut ObjectMeta, template: Option<&TemplateMetadata>, challenge: &Challenge) {
     let Some(template) = template else { return };
     metadata.annotations.get_or_insert_default().extend(template.annotations.clone());
     let all = metadata.labels.get_or_insert_default();
     all.extend(template.labels.clone());
     all.extend(labels(challenge));
-}
-
-fn pod_spec(challenge: &Challenge, options: &SolverOptions) -> PodSpec {
-    PodSpec {
-        containers: vec![container(challenge, options)],
-        restart_policy: Some("OnFailure".into()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        node_selector: Some(BTreeMap::from([("kubernetes.io/os".into(), "linux".into())])),
-        runtime_class_name: options.runtime_class_name.clone().filter(|name| !name.is_empty()),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(options.run_as_non_root),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
-            ..PodSecurityContext::default()
-        }),
-        ..PodSpec::default()
-    }
-}
-
-fn container(challenge: &Challenge, options: &SolverOptions) -> Container {
-    let spec = &challenge.spec;
-    let resources = |cpu: &Quantity, memory: &Quantity| {
-        Some(BTreeMap::from([("cpu".to_owned(), cpu.clone()), ("memory".to_owned(), memory.clone())]))
-    };
-    Container {
-        name: "acmesolver".into(),
-        image: Some(options.image.clone()),
-        image_pull_policy: Some(options.image_pull_policy.clone()),
-        // The image's entry point is the certwright binary. cert-manager's solver image ignores the first argument, so
-        // either image may be set. The key is readable in the Pod's spec, as it is in the Challenge: whoever may read
-        // Pods learns what the CA will fetch in the open anyway, and nothing that helps without the account's key.
-        args: Some(vec![
-            "acmesolver".into(),
-            format!("--listen-port={SOLVER_PORT}"),
-            format!("--domain={}", spec.dns_name),
-            format!("--token={}", spec.token),
-            format!("--key={}", spec.key.expose()),
-        ]),
-        ports: Some(vec![ContainerPort {
-            name: Some("http".into()),
-            container_port: PORT,
-            ..ContainerPort::default()
-        }]),
-        resources: Some(ResourceRequirements {
-            requests: resources(&options.request_cpu, &options.request_memory),
-            limits: resources(&options.limit_cpu, &options.limit_memory),
-            ..ResourceRequirements::default()
-        }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
-            read_only_root_filesystem: Some(true),
-            ..SecurityContext::default()
-        }),
-        ..Container::default()
-    }
 }
 
 fn ingress_annotations(solver: Option<&Http01Ingress>) -> BTreeMap<String, String> {
@@ -283,12 +195,8 @@ fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -
     }
 }
 
-fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
+pub(super) fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
     challenge.spec.solver.http01.as_ref()?.ingress.as_ref()
-}
-
-fn pod_template(challenge: &Challenge) -> Option<&PodTemplate> {
-    ingress_solver(challenge)?.pod_template.as_ref()
 }
 
 /// In the API an empty text means the same as none.
@@ -305,4 +213,183 @@ fn adler32(bytes: &[u8]) -> u32 {
         (low, (high + low) % MODULUS)
     });
     high << 16 | low
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::ChallengeSpec;
+
+    /// A Challenge for the name whose http01 solver is as given.
+    pub(in crate::http01) fn challenge(dns_name: &str, http01: Value) -> Challenge {
+        let solver = serde_json::from_value(Value::from_iter([("http01", http01)])).unwrap();
+        let spec = ChallengeSpec {
+            dns_name: dns_name.into(),
+            token: "tok-en_1".into(),
+            key: "tok-en_1.print".into(),
+            type_: "HTTP-01".into(),
+            solver,
+            ..ChallengeSpec::default()
+        };
+        let mut challenge = Challenge::new("www-1-2", spec);
+        challenge.metadata.namespace = Some("shop".into());
+        challenge.metadata.uid = Some("0f1e".into());
+        challenge
+    }
+
+    /// What every solver object of `challenge("example.com", …)` has.
+    pub(in crate::http01) fn common_metadata(annotations: &Value) -> Value {
+        json!({
+            "name": "cm-acme-http-solver-1",
+            "namespace": "shop",
+            "labels": {
+                "acme.cert-manager.io/http-domain": "446694490",
+                "acme.cert-manager.io/http-token": "232850143",
+                "acme.cert-manager.io/http01-solver": "true",
+            },
+            "annotations": annotations,
+            "ownerReferences": [{
+                "apiVersion": "acme.cert-manager.io/v1",
+                "kind": "Challenge",
+                "name": "www-1-2",
+                "uid": "0f1e",
+                "controller": true,
+                "blockOwnerDeletion": true,
+            }],
+        })
+    }
+
+    fn made(challenge: &Challenge) -> (Value, Value) {
+        let options = SolverOptions::default();
+        let service = service(challenge, "cm-acme-http-solver-1", &options);
+        let ingress = ingress(challenge, "cm-acme-http-solver-1", &options);
+        (json!(service), json!(ingress))
+    }
+
+    #[test]
+    fn checksums_are_those_of_adler() {
+        // "Wikipedia" is the well-known example; the others are from zlib.
+        for (text, sum) in [("", 1), ("Wikipedia", 0x11E6_0398), ("example.com", 446_694_490)] {
+            assert_eq!(adler32(text.as_bytes()), sum, "{text}");
+        }
+        assert_eq!(adler32(&vec![0xff; 100_000]), 345_649_196);
+    }
+
+    #[test]
+    fn service_and_ingress_without_settings() {
+        let (service, ingress) = made(&challenge("example.com", json!({"ingress": {}})));
+        let selector = json!({
+            "acme.cert-manager.io/http-domain": "446694490",
+            "acme.cert-manager.io/http-token": "232850143",
+            "acme.cert-manager.io/http01-solver": "true",
+        });
+        assert_eq!(
+            service,
+            json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": common_metadata(&json!({"auth.istio.io/8089": "NONE"})),
+                "spec": {
+                    "type": "NodePort",
+                    "ports": [{"name": "http", "port": 8089, "targetPort": 8089}],
+                    "selector": selector,
+                },
+            })
+        );
+        let backend = json!({"service": {"name": "cm-acme-http-solver-1", "port": {"number": 8089}}});
+        let path = json!({"path": "/.well-known/acme-challenge/tok-en_1", "pathType": "Exact", "backend": backend});
+        let range = json!({"nginx.ingress.kubernetes.io/whitelist-source-range": "0.0.0.0/0,::/0"});
+        assert_eq!(
+            ingress,
+            json!({
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "Ingress",
+                "metadata": common_metadata(&range),
+                "spec": {"rules": [{"host": "example.com", "http": {"paths": [path]}}]},
+            })
+        );
+    }
+
+    #[test]
+    fn settings_reach_service_and_ingress() {
+        let (service, ingress) = made(&challenge(
+            "example.com",
+            json!({"ingress": {
+                "serviceType": "ClusterIP",
+                "class": "nginx",
+                "ingressTemplate": {"metadata": {
+                    "labels": {"team": "web", "acme.cert-manager.io/http01-solver": "false"},
+                    "annotations": {"haproxy.org/whitelist-source-range": "10.0.0.0/8", "team": "web"},
+                }},
+            }}),
+        ));
+        assert_eq!(service["spec"]["type"], "ClusterIP");
+        assert_eq!(service["metadata"]["labels"].get("team"), None);
+        let annotations = json!({
+            "kubernetes.io/ingress.class": "nginx",
+            "haproxy.org/whitelist-source-range": "10.0.0.0/8",
+            "team": "web",
+        });
+        assert_eq!(ingress["metadata"]["annotations"], annotations);
+        assert_eq!(ingress["metadata"]["labels"]["team"], "web");
+        assert_eq!(ingress["metadata"]["labels"]["acme.cert-manager.io/http01-solver"], "true");
+        assert_eq!(ingress["spec"].get("ingressClassName"), None);
+
+        let (service, ingress) = made(&challenge(
+            "example.com",
+            json!({"ingress": {"serviceType": "", "class": "", "ingressClassName": "traefik"}}),
+        ));
+        assert_eq!(service["spec"]["type"], "NodePort");
+        assert_eq!(ingress["spec"]["ingressClassName"], "traefik");
+        assert_eq!(ingress["metadata"]["annotations"].get("kubernetes.io/ingress.class"), None);
+    }
+
+    #[test]
+    fn addresses_have_no_host() {
+        for address in ["192.0.2.7", "2001:db8::7"] {
+            let (_, ingress) = made(&challenge(address, json!({"ingress": {}})));
+            assert_eq!(ingress["spec"]["rules"][0].get("host"), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn flags_reach_the_objects() {
+        let extra = [("team", "web"), ("acme.cert-manager.io/http-token", "7")];
+        let options = SolverOptions {
+            extra_labels: extra.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            exact_path: false,
+            ..SolverOptions::default()
+        };
+        let challenge = challenge("example.com", json!({"ingress": {}}));
+        let ingress = json!(ingress(&challenge, "n", &options));
+        assert_eq!(ingress["spec"]["rules"][0]["http"]["paths"][0]["pathType"], "ImplementationSpecific");
+        for labels in [&ingress["metadata"]["labels"], &json!(service(&challenge, "n", &options))["metadata"]["labels"]]
+        {
+            assert_eq!(labels["team"], "web");
+            assert_eq!(labels["acme.cert-manager.io/http-token"], "232850143");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_said() {
+        for (http01, part) in [
+            (Value::Null, "no http01 part"),
+            (json!({}), "no ingress"),
+            (json!({"gatewayHTTPRoute": {}}), "gatewayHTTPRoute"),
+            (json!({"ingress": {"name": "www"}}), "ingress.name"),
+            (json!({"ingress": {"class": "a", "ingressClassName": "b"}}), "both class and ingressClassName"),
+        ] {
+            let sentence = unsupported(&challenge("example.com", http01)).unwrap();
+            assert!(sentence.contains(part) && sentence.ends_with('.'), "{sentence}");
+        }
+        for http01 in [json!({"ingress": {}}), json!({"ingress": {"name": "", "class": "", "ingressClassName": "b"}})] {
+            assert_eq!(unsupported(&challenge("example.com", http01)), None);
+        }
+        let mut odd = challenge("example.com", json!({"ingress": {}}));
+        odd.spec.token = "../admin".into();
+        assert!(unsupported(&odd).unwrap().contains("token"));
+    }
 }

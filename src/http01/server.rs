@@ -215,3 +215,220 @@ fn address(host: &str) -> Option<IpAddr> {
 fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const KEY: &str = "tok-en_1.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
+    const PATH: &str = "/.well-known/acme-challenge/tok-en_1";
+
+    async fn start(domain: &str) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Answer { domain: domain.into(), token: "tok-en_1".into(), key: KEY.into() };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(serve(listener, answer, async { drop(stopped.await) }));
+        (address, stop, server)
+    }
+
+    /// What comes back for exactly these bytes.
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may close before it has read everything.
+        drop(stream.write_all(request.as_bytes()).await);
+        let mut response = Vec::new();
+        drop(stream.read_to_end(&mut response).await);
+        String::from_utf8(response).unwrap()
+    }
+
+    async fn ask(address: SocketAddr, line: &str, host: &str) -> String {
+        exchange(address, &format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await
+    }
+
+    fn status(response: &str) -> u16 {
+        response.strip_prefix("HTTP/1.1 ").unwrap()[..3].parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_key_is_answered_as_text() {
+        let (address, _stop, _) = start("example.com").await;
+        let response = ask(address, &format!("GET {PATH}"), "example.com").await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert_eq!(status(head), 200);
+        assert!(head.contains("content-type: text/plain"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", KEY.len())), "{head}");
+        assert_eq!(body, KEY);
+
+        let head_only = ask(address, &format!("HEAD {PATH}"), "example.com").await;
+        assert_eq!(status(&head_only), 200);
+        assert!(head_only.ends_with("\r\n\r\n"), "{head_only}");
+    }
+
+    #[tokio::test]
+    async fn only_the_host_of_the_challenge_is_answered() {
+        let names = [
+            ("example.com", true),
+            ("EXAMPLE.com", true),
+            ("example.com.", true),
+            ("example.com:80", true),
+            ("example.com:8089", true),
+            ("example.com.:80", true),
+            ("example.com:", true),
+            ("example.com:http", false),
+            ("example.com:80:80", false),
+            ("example.com..", false),
+            ("example.com.evil.test", false),
+            ("evil.test.example.com", false),
+            ("evilexample.com", false),
+            ("example.co", false),
+            ("[example.com]", false),
+            ("", false),
+            (".", false),
+            ("192.0.2.7", false),
+        ];
+        let (name, _stop, _) = start("Example.com").await;
+        for (host, answered) in names {
+            let response = ask(name, &format!("GET {PATH}"), host).await;
+            assert_eq!(response.ends_with(KEY), answered, "{host:?}: {response}");
+            assert_eq!(status(&response), if answered { 200 } else { 404 }, "{host:?}");
+        }
+        let addresses = [
+            ("[2001:db8::7]", true),
+            ("[2001:DB8:0:0::7]", true),
+            ("[2001:db8::7]:80", true),
+            ("2001:db8::7", true),
+            ("[2001:db8::7", false),
+            ("[2001:db8::7]80", false),
+            ("[2001:db8::8]", false),
+            ("example.com", false),
+        ];
+        let (address, _stop, _) = start("2001:db8::7").await;
+        for (host, answered) in addresses {
+            let response = ask(address, &format!("GET {PATH}"), host).await;
+            assert_eq!(response.ends_with(KEY), answered, "{host:?}: {response}");
+        }
+        let (address, _stop, _) = start("192.0.2.7").await;
+        for (host, answered) in
+            [("192.0.2.7", true), ("192.0.2.7:80", true), ("192.0.2.70", false), ("[192.0.2.7]", false)]
+        {
+            let response = ask(address, &format!("GET {PATH}"), host).await;
+            assert_eq!(response.ends_with(KEY), answered, "{host:?}: {response}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_exact_path_is_answered() {
+        let (address, _stop, _) = start("example.com").await;
+        for other in [
+            "/.well-known/acme-challenge/tok-en_2",
+            "/.well-known/acme-challenge/tok-en_",
+            "/.well-known/acme-challenge/tok-en_11",
+            "/.well-known/acme-challenge/TOK-EN_1",
+            "/.well-known/acme-challenge/",
+            "/.well-known/acme-challenge",
+            "/.well-known/acme-challenge/tok-en_1/",
+            "/.well-known/acme-challenge//tok-en_1",
+            "//.well-known/acme-challenge/tok-en_1",
+            "/x/.well-known/acme-challenge/tok-en_1",
+            "/x/../.well-known/acme-challenge/tok-en_1",
+            "/.well-known/x/../acme-challenge/tok-en_1",
+            "/.well-known/acme-challenge/./tok-en_1",
+            "/.well-known/acme-challenge/%74ok-en_1",
+            "/%2ewell-known/acme-challenge/tok-en_1",
+            "/.well-known%2facme-challenge/tok-en_1",
+            "/tok-en_1",
+            "/healthz/",
+        ] {
+            let response = ask(address, &format!("GET {other}"), "example.com").await;
+            assert_eq!(status(&response), 404, "{other}");
+            assert!(!response.contains(KEY), "{other}");
+        }
+        for (alive, host) in [("/", "10.0.0.1:8089"), ("/healthz", "anything")] {
+            let response = ask(address, &format!("GET {alive}"), host).await;
+            assert_eq!(status(&response), 200, "{alive}");
+            assert!(!response.contains(KEY), "{alive}");
+        }
+    }
+
+    #[tokio::test]
+    async fn absolute_targets_count_before_the_header() {
+        let (address, _stop, _) = start("example.com").await;
+        let right = ask(address, &format!("GET http://example.com{PATH}"), "other.test").await;
+        assert!(right.ends_with(KEY), "{right}");
+        let wrong = ask(address, &format!("GET http://other.test{PATH}"), "example.com").await;
+        assert_eq!(status(&wrong), 404);
+    }
+
+    #[tokio::test]
+    async fn other_requests_are_refused() {
+        let (address, _stop, _) = start("example.com").await;
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
+            let response = ask(address, &format!("{method} {PATH}"), "example.com").await;
+            assert_eq!(status(&response), 404, "{method}");
+        }
+        for hosts in ["Host: example.com\r\nHost: example.com\r\n", ""] {
+            let response = exchange(address, &format!("GET {PATH} HTTP/1.1\r\n{hosts}\r\n")).await;
+            assert_eq!(status(&response), 404, "{hosts:?}");
+        }
+        for headers in [format!("X: {}\r\n", "x".repeat(2 * MAX_HEAD)), "X: x\r\n".repeat(200)] {
+            let request = format!("GET {PATH} HTTP/1.1\r\nHost: example.com\r\n{headers}\r\n");
+            assert!(!exchange(address, &request).await.contains(KEY));
+        }
+        // And it is still there afterwards.
+        assert!(ask(address, &format!("GET {PATH}"), "example.com").await.ends_with(KEY));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_none_is_never_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Answer { domain: "example.com".into(), token: "a/b".into(), key: KEY.into() };
+        let server = tokio::spawn(serve(listener, answer, std::future::pending()));
+        let response = ask(address, "GET /.well-known/acme-challenge/a/b", "example.com").await;
+        assert_eq!(status(&response), 404);
+        server.abort();
+    }
+
+    /// The clock jumps ahead whenever nothing else is left to do.
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_do_not_go_on_are_dropped() {
+        let (address, _stop, _) = start("example.com").await;
+        let begun = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {PATH} HTTP/1.1\r\nHost: example.com\r\n").as_bytes()).await.unwrap();
+        let mut response = String::new();
+        drop(stream.read_to_string(&mut response).await);
+        assert!(!response.contains(KEY), "{response}");
+        assert!(begun.elapsed() >= HEAD_TIMEOUT && begun.elapsed() < CONNECTION_TIMEOUT, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn shutdown_finishes_what_was_begun_and_takes_no_more() {
+        let (address, stop, server) = start("example.com").await;
+        let mut begun = TcpStream::connect(address).await.unwrap();
+        begun.write_all(format!("GET {PATH} HTTP/1.1\r\n").as_bytes()).await.unwrap();
+        // An answer to a later connection shows that the earlier one has been accepted.
+        assert!(ask(address, &format!("GET {PATH}"), "example.com").await.ends_with(KEY));
+        stop.send(()).unwrap();
+        begun.write_all(b"Host: example.com\r\n\r\n").await.unwrap();
+        let mut response = String::new();
+        begun.read_to_string(&mut response).await.unwrap();
+        assert!(response.ends_with(KEY), "{response}");
+        timeout(DRAIN_TIMEOUT, server).await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        let answer = Answer { domain: "example.com".into(), token: "t".into(), key: KEY.into() };
+        assert!(!format!("{answer:?}").contains(KEY));
+    }
+}
