@@ -77,9 +77,11 @@ impl Authority {
     }
 }
 
-/// A key pair without a certificate, in `NAME.key`: for signing ServiceAccount tokens.
-pub fn key(folder: &Path, name: &str) -> Result<PathBuf> {
-    write(folder, &format!("{name}.key"), &KeyPair::generate()?.serialize_pem())
+/// A key pair without a certificate, for signing ServiceAccount tokens: the files `NAME.key` and `NAME.pub`.
+pub fn key_pair(folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+    let key = KeyPair::generate()?;
+    let private = write(folder, &format!("{name}.key"), &key.serialize_pem())?;
+    Ok((private, write(folder, &format!("{name}.pub"), &key.public_key_pem())?))
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {

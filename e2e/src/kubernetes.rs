@@ -123,7 +123,7 @@ fn arguments(folder: &Path, authority: &Authority, kubernetes: &Kubernetes) -> R
     let server = authority.server("kube-apiserver", &names)?;
     let kubelet = authority.client("kube-apiserver-to-kubelet", "kube-apiserver", Some("system:masters"))?;
     let proxy = authority.client("front-proxy", "front-proxy", None)?;
-    let accounts = authority::key(folder, "service-accounts")?;
+    let (account_key, account_public_key) = authority::key_pair(folder, "service-accounts")?;
     let issuer = "https://kubernetes.default.svc.cluster.local".to_owned();
     let ca = authority.certificate_file().display().to_string();
     let file = |path: &Path| path.display().to_string();
@@ -135,8 +135,8 @@ fn arguments(folder: &Path, authority: &Authority, kubernetes: &Kubernetes) -> R
         ("tls-private-key-file", file(&server.key_file)),
         ("client-ca-file", ca.clone()),
         ("service-account-issuer", issuer),
-        ("service-account-key-file", file(&accounts)),
-        ("service-account-signing-key-file", file(&accounts)),
+        ("service-account-key-file", file(&account_public_key)),
+        ("service-account-signing-key-file", file(&account_key)),
         ("service-cluster-ip-range", SERVICE_RANGE.to_owned()),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("allow-privileged", "true".to_owned()),

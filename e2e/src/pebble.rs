@@ -178,7 +178,9 @@ impl Acme {
     pub fn http_client(&self) -> Result<reqwest::Client> {
         let pem = fs::read(&self.ca_file).with_context(|| format!("reading {}", self.ca_file.display()))?;
         let authority = reqwest::Certificate::from_pem(&pem)?;
-        let client = reqwest::Client::builder().tls_certs_only([authority]).no_proxy().timeout(Duration::from_secs(10));
+        // RFC 8555 section 6.1 wants a user agent, and Pebble insists on one.
+        let client = reqwest::Client::builder().user_agent("certwright-testbed").tls_certs_only([authority]);
+        let client = client.no_proxy().timeout(Duration::from_secs(10));
         Ok(client.build()?)
     }
 }
