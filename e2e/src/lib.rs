@@ -6,6 +6,7 @@
 //! - [`catalogue`], [`cache`], [`go`], [`wheel`], [`packages`]: the programs a testbed is made of, and how they come here
 //! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
+//! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
 
@@ -13,12 +14,17 @@ pub mod audit;
 pub mod authority;
 pub mod cache;
 pub mod catalogue;
+pub mod cgroups;
+pub mod check;
 pub mod dns;
 pub mod go;
+pub mod image;
+pub mod ingress;
 pub mod kubernetes;
 pub mod launcher;
 pub mod lifecycle;
 pub mod network;
+pub mod node;
 pub mod packages;
 pub mod pebble;
 pub mod process;

@@ -16,7 +16,7 @@ use crate::launcher::Launcher;
 use crate::pebble::PebbleOptions;
 use crate::process::Identity;
 use crate::state::{Network, STATE_VARIABLE, State, Tier};
-use crate::{catalogue, dns, kubernetes, network, packages, pebble};
+use crate::{catalogue, cgroups, check, dns, ingress, kubernetes, network, node, packages, pebble};
 
 /// How long a testbed may take to start once its programs are there.
 const UP: Duration = Duration::from_mins(4);
@@ -34,7 +34,8 @@ pub struct Options {
 
 /// Starts a testbed in `folder`; it stays until [`down`]. On failure nothing but the folder with its logs remains.
 pub fn up(folder: &Path, options: &Options) -> Result<State> {
-    packages::require(options.tier)?;
+    fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    check::check(options.tier, folder)?;
     catalogue::ensure(options.tier)?;
     let state = prepare(folder, options)?;
     let started = start(&state).and_then(|()| State::load(&state.folder));
@@ -51,7 +52,13 @@ pub async fn up_inside(folder: &Path) -> Result<()> {
     network::configure().context("setting up the network namespace")?;
     dns::start(&mut launcher).await?;
     pebble::start(&mut launcher, &options.pebble).await?;
-    kubernetes::start(&mut launcher).await?;
+    let authority = kubernetes::start(&mut launcher).await?;
+    if options.tier == Tier::Cluster {
+        node::start(&mut launcher, &authority).await?;
+        node::wait_for_services().await?;
+        ingress::start_cluster_dns(&mut launcher, &authority).await?;
+        ingress::start(&mut launcher, &authority).await?;
+    }
     launcher.finish()?;
     Ok(())
 }
@@ -86,6 +93,9 @@ pub fn down(folder: &Path) -> Result<()> {
     }
     let state = State::load(&folder)?;
     kill_all(&state)?;
+    if state.tier == Tier::Cluster {
+        cgroups::remove(&node::control_group(&state))?;
+    }
     if let Network::Named(name) = &state.network {
         network::delete(name)?;
     }
@@ -98,7 +108,7 @@ pub async fn run(folder: Option<&Path>, options: &Options, program: &[String]) -
     let own = folder.is_none();
     let folder = folder.map_or_else(temporary_folder, Path::to_owned);
     fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
-    packages::require(options.tier)?;
+    check::check(options.tier, &folder)?;
     catalogue::ensure(options.tier)?;
     let guard = Guard::start(&folder)?;
     let result = run_guarded(&folder, options, program).await;
@@ -245,11 +255,15 @@ fn start(state: &State) -> Result<()> {
     bail!("not ready after {} s", UP.as_secs())
 }
 
-/// Kills every process written down, and every other one inside the network namespace, until none is left.
+/// Kills every process written down, every other one inside the network namespace, and those of pods, until none is
+/// left.
 fn kill_all(state: &State) -> Result<()> {
     let start = Instant::now();
     loop {
         let mut alive: Vec<Identity> = network::processes(&state.network);
+        if state.tier == Tier::Cluster {
+            alive.extend(cgroups::processes(&node::control_group(state)));
+        }
         alive.extend(state.processes.iter().map(|record| record.identity).filter(|identity| identity.is_alive()));
         // The first process goes last where it holds the namespace, or the others could not be found any more.
         let holder = match state.network {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use certwright_e2e::lifecycle::{self, Options};
 use certwright_e2e::pebble::PebbleOptions;
-use certwright_e2e::{State, Tier, catalogue, packages};
+use certwright_e2e::{State, Tier, catalogue, check, image, packages};
 use clap::{Args, Parser, Subcommand};
 
 /// Starts real components for certwright's tests in a network namespace of their own, and runs commands among them.
@@ -28,6 +28,20 @@ enum Action {
     Packages {
         #[arg(long, value_enum, default_value = "api")]
         tier: Tier,
+    },
+    /// Tell whether this machine can run a tier; exit code 3 with the reason when it cannot.
+    Check {
+        #[arg(long, value_enum, default_value = "api")]
+        tier: Tier,
+    },
+    /// Make a container image of a static certwright and give it to a testbed of tier cluster.
+    Image {
+        /// The testbed's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The static binary.
+        #[arg(long)]
+        binary: PathBuf,
     },
     /// Start a testbed that stays until `down`.
     Up {
@@ -128,6 +142,17 @@ fn act(action: Action) -> Result<ExitCode> {
     match action {
         Action::Tools { tier } => catalogue::ensure(tier)?,
         Action::Packages { tier } => packages::install(tier)?,
+        Action::Check { tier } => {
+            if let Err(reason) = check::check(tier, &std::env::temp_dir()) {
+                eprintln!("tier {tier} cannot run here: {reason:#}");
+                return Ok(ExitCode::from(3));
+            }
+            println!("tier {tier} can run here");
+        }
+        Action::Image { dir, binary } => {
+            image::import_certwright(&State::load(&dir)?, &binary)?;
+            println!("{}", image::CERTWRIGHT);
+        }
         Action::Up { shape, dir } => {
             let state = lifecycle::up(&dir, &shape.options())?;
             println!("{}", State::file_in(&state.folder).display());

@@ -28,7 +28,7 @@ const PACKAGES: &[Package] = &[
     package("containernetworking-plugins", "/usr/lib/cni/bridge", Tier::Cluster),
     package("iptables", "iptables", Tier::Cluster),
     package("conntrack", "conntrack", Tier::Cluster),
-    package("busybox-static", "busybox", Tier::Cluster),
+    package("busybox-static", "/usr/share/doc/busybox-static", Tier::Cluster),
     package("mount", "mount", Tier::Cluster),
 ];
 
