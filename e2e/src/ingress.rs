@@ -23,6 +23,8 @@ use crate::{catalogue, image};
 const NAMESPACE: &str = "testbed-ingress";
 const GATEWAY: &str = "testbed";
 const CLASS: &str = "contour";
+/// Contour lets Envoy listen on a port only while some route leads there: this one always does.
+const ALIVE: &str = "alive.certwright.test";
 const READY: Duration = Duration::from_mins(1);
 
 /// Starts CoreDNS and makes it the cluster's DNS Service.
@@ -93,8 +95,9 @@ fn start_envoy(launcher: &mut Launcher, folder: &Path) -> Result<()> {
     let mut command = Command::new(launcher.state.program("contour"));
     command.arg("bootstrap").arg(&bootstrap).args(["--xds-address=127.0.0.1", "--xds-port=8001"]);
     run(command.arg("--admin-address").arg(folder.join("envoy-admin.sock")))?;
-    let mut command = Launcher::command(&launcher.state.program("envoy"))?;
-    command.arg("--config-path").arg(bootstrap).args(["--use-dynamic-base-id", "--concurrency", "1"]);
+    // Envoy asks the kernel for SIGTERM when its parent dies. The shell lives on as its parent.
+    let mut command = Launcher::command(&require_program("sh")?)?;
+    command.args(["-c", "\"$0\" \"$@\"; exit $?"]).arg(launcher.state.program("envoy")).arg("--config-path").arg(bootstrap).args(["--use-dynamic-base-id", "--concurrency", "1"]);
     command.args(["--service-cluster", "testbed", "--service-node", "testbed", "--log-level", "warn"]);
     launcher.start("envoy", command)?;
     Ok(())
@@ -115,11 +118,14 @@ fn redirect_ports() -> Result<()> {
 }
 
 async fn wait_for_gateway(state: &State) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let url = format!("http://{NODE}/");
-    // No route is there yet: that Envoy says so is the sign of life.
-    let look = async || Ok::<_, reqwest::Error>((client.get(&url).send().await?.status() == 404).then_some(()));
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    // The machine's resolver does not know the testbed's names.
+    let client = client.resolve(ALIVE, (NODE, 80).into()).build()?;
+    let url = format!("http://{ALIVE}/");
+    let look = async || Ok::<_, reqwest::Error>((client.get(&url).send().await?.status() == 302).then_some(()));
     until("Envoy on port 80", READY, look).await?;
+    let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|connection| Some(drop(connection)));
+    until("Envoy on port 443", READY, look).await?;
     let gateway = format!("gateway/{GATEWAY}");
     kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=30s"])
 }
@@ -194,6 +200,16 @@ fn objects(authority: &Authority) -> Result<Vec<Value>> {
                     { "name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": from_all },
                     { "name": "https", "port": 443, "protocol": "HTTPS", "allowedRoutes": from_all, "tls": certificate },
                 ],
+            },
+        }),
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": { "name": "alive", "namespace": NAMESPACE },
+            "spec": {
+                "parentRefs": [{ "name": GATEWAY }], "hostnames": [ALIVE],
+                "rules": [{ "filters": [{
+                    "type": "RequestRedirect", "requestRedirect": { "hostname": "redirected.invalid", "statusCode": 302 },
+                }]}],
             },
         }),
     ])

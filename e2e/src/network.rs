@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::kubernetes::SERVICE_RANGE;
 use crate::packages::require_program;
 use crate::process::Identity;
 use crate::state::Network;
@@ -51,7 +52,10 @@ pub fn configure() -> Result<()> {
         run(Command::new(&ip).args(["address", "add", &format!("{address}/24"), "dev", "node0"]))?;
     }
     run(Command::new(&ip).args(["link", "set", "node0", "up"]))?;
-    run(Command::new(&ip).args(["link", "set", "outside0", "up"]))
+    run(Command::new(&ip).args(["link", "set", "outside0", "up"]))?;
+    // A packet to a Service needs some route, or it is refused before kube-proxy's rules see it. There is no other route:
+    // what is not in the testbed is unreachable at once.
+    run(Command::new(&ip).args(["route", "add", SERVICE_RANGE, "dev", "node0"]))
 }
 
 /// The beginning of a command that runs inside `network`.

@@ -206,7 +206,7 @@ fn start_kube_proxy(launcher: &mut Launcher, authority: &Authority, containerd: 
         "clientConnection": { "kubeconfig": config }, "clusterCIDR": POD_RANGE, "hostnameOverride": NAME,
         "bindAddress": NODE, "conntrack": { "maxPerCore": 0 },
         // So that a pod reaches a pod on the same bridge through a Service even where bridged packets pass no rules.
-        "iptables": { "masqueradeAll": true, "minSyncPeriod": "0s", "syncPeriod": "30s" },
+        "iptables": { "masqueradeAll": true, "minSyncPeriod": "100ms", "syncPeriod": "30s" },
     });
     let file = folder.join("kube-proxy.json");
     fs::write(&file, serde_json::to_vec_pretty(&settings)?)?;
