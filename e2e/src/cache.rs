@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
+use aws_lc_rs::digest::{Context, SHA256};
 
 /// The cache folder: `$CERTWRIGHT_CACHE`, else `~/.cache/certwright`.
 pub fn root() -> Result<PathBuf> {
@@ -12,6 +13,13 @@ pub fn root() -> Result<PathBuf> {
     }
     let home = std::env::home_dir().context("no home folder: set HOME, or name a cache folder in CERTWRIGHT_CACHE")?;
     Ok(home.join(".cache/certwright"))
+}
+
+/// SHA-256 of `parts` one after the other, in hexadecimal digits.
+pub fn sha256_hex(parts: &[&[u8]]) -> String {
+    let mut context = Context::new(&SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Holds the lock file `<folder>.lock` until dropped, so that two testbeds never build the same program at once.

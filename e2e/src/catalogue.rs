@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use crate::state::Tier;
 use crate::{cache, go, wheel};
@@ -70,11 +69,7 @@ pub const MODULES: &[Module] = &[
             program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", Tier::Cluster, 15),
         ]
     ),
-    pinned!(
-        "contour",
-        "",
-        &[program("contour", "github.com/projectcontour/contour/cmd/contour", Tier::Cluster, 165)]
-    ),
+    pinned!("contour", "", &[program("contour", "github.com/projectcontour/contour/cmd/contour", Tier::Cluster, 165)]),
     pinned!("coredns", "", &[program("coredns", "github.com/coredns/coredns", Tier::Cluster, 205)]),
 ];
 
@@ -82,9 +77,8 @@ impl Module {
     /// The folder of the module's programs: its name and the first 12 hex digits of SHA-256 over go.mod and go.sum, so
     /// that a changed pin is a new folder.
     pub fn folder(&self) -> Result<PathBuf> {
-        let digest = Sha256::new().chain_update(self.go_mod).chain_update(self.go_sum).finalize();
-        let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Ok(cache::root()?.join("tools").join(format!("{}-{hex}", self.name)))
+        let hex = cache::sha256_hex(&[self.go_mod.as_bytes(), self.go_sum.as_bytes()]);
+        Ok(cache::root()?.join("tools").join(format!("{}-{hex:.12}", self.name)))
     }
 }
 

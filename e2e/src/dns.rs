@@ -73,7 +73,8 @@ fn write_files(home: &Path, address: Ipv4Addr, role: Role, tsig: &Tsig) -> Resul
         }
     }
     let text = configuration(home, address, role, tsig);
-    fs::write(home.join("named.conf"), text).with_context(|| format!("writing the DNS configuration in {}", home.display()))
+    fs::write(home.join("named.conf"), text)
+        .with_context(|| format!("writing the DNS configuration in {}", home.display()))
 }
 
 fn configuration(home: &Path, address: Ipv4Addr, role: Role, tsig: &Tsig) -> String {

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::cache::sha256_hex;
 use crate::network::run;
 use crate::packages::require_program;
 use crate::process::Identity;
@@ -58,7 +58,12 @@ pub fn socket(folder: &Path) -> PathBuf {
 fn import_archive(containerd: Identity, socket: &Path, archive: &Path) -> Result<()> {
     let mut command = Command::new(require_program("nsenter")?);
     command.arg(format!("--target={}", containerd.pid)).args(["--mount", "--net"]);
-    command.arg(require_program("ctr")?).arg("--address").arg(socket).args(["--namespace", "k8s.io", "--timeout", "60s"]);
+    command.arg(require_program("ctr")?).arg("--address").arg(socket).args([
+        "--namespace",
+        "k8s.io",
+        "--timeout",
+        "60s",
+    ]);
     run(command.args(["images", "import"]).arg(archive))
 }
 
@@ -99,7 +104,9 @@ fn archive(folder: &Path, image: &Image<'_>) -> Result<PathBuf> {
 
 fn layer(image: &Image<'_>) -> Result<Vec<u8>> {
     let mut layer = tar::Builder::new(Vec::new());
-    for (folder, mode) in [("bin/", 0o755), ("etc/", 0o755), ("etc/ssl/", 0o755), ("etc/ssl/certs/", 0o755), ("tmp/", 0o1777)] {
+    for (folder, mode) in
+        [("bin/", 0o755), ("etc/", 0o755), ("etc/ssl/", 0o755), ("etc/ssl/certs/", 0o755), ("tmp/", 0o1777)]
+    {
         let mut header = header(0, mode);
         header.set_entry_type(tar::EntryType::Directory);
         layer.append_data(&mut header, folder, std::io::empty())?;
@@ -131,8 +138,7 @@ fn descriptor(media_type: &str, content: &[u8]) -> Value {
 }
 
 fn digest(content: &[u8]) -> String {
-    let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", sha256_hex(&[content]))
 }
 
 /// The name of this machine's architecture in image configurations.

@@ -97,7 +97,12 @@ fn start_envoy(launcher: &mut Launcher, folder: &Path) -> Result<()> {
     run(command.arg("--admin-address").arg(folder.join("envoy-admin.sock")))?;
     // Envoy asks the kernel for SIGTERM when its parent dies. The shell lives on as its parent.
     let mut command = Launcher::command(&require_program("sh")?)?;
-    command.args(["-c", "\"$0\" \"$@\"; exit $?"]).arg(launcher.state.program("envoy")).arg("--config-path").arg(bootstrap).args(["--use-dynamic-base-id", "--concurrency", "1"]);
+    command
+        .args(["-c", "\"$0\" \"$@\"; exit $?"])
+        .arg(launcher.state.program("envoy"))
+        .arg("--config-path")
+        .arg(bootstrap)
+        .args(["--use-dynamic-base-id", "--concurrency", "1"]);
     command.args(["--service-cluster", "testbed", "--service-node", "testbed", "--log-level", "warn"]);
     launcher.start("envoy", command)?;
     Ok(())
@@ -148,7 +153,11 @@ fn resolves(name: &str) -> Result<()> {
     dig.args([&format!("@{CLUSTER_DNS}"), name, "A", "+short", "+time=1", "+tries=1"]);
     let output = dig.output().context("starting dig")?;
     let answer = String::from_utf8_lossy(&output.stdout);
-    ensure!(answer.trim().parse::<std::net::Ipv4Addr>().is_ok(), "{CLUSTER_DNS} does not know {name}: {}", answer.trim());
+    ensure!(
+        answer.trim().parse::<std::net::Ipv4Addr>().is_ok(),
+        "{CLUSTER_DNS} does not know {name}: {}",
+        answer.trim()
+    );
     Ok(())
 }
 

@@ -53,7 +53,13 @@ pub async fn client(file: &Path) -> Result<Client> {
 }
 
 /// Writes a kubeconfig for `user` (and `group`) to `FOLDER/NAME.kubeconfig`.
-pub fn kubeconfig(folder: &Path, authority: &Authority, name: &str, user: &str, group: Option<&str>) -> Result<PathBuf> {
+pub fn kubeconfig(
+    folder: &Path,
+    authority: &Authority,
+    name: &str,
+    user: &str,
+    group: Option<&str>,
+) -> Result<PathBuf> {
     let signed = authority.client(name, user, group)?;
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "testbed",

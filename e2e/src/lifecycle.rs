@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::launcher::Launcher;
 use crate::pebble::PebbleOptions;
 use crate::process::Identity;
 use crate::state::{Network, STATE_VARIABLE, State, Tier};
-use crate::{catalogue, cgroups, check, dns, ingress, kubernetes, network, node, packages, pebble};
+use crate::{cache, catalogue, cgroups, check, dns, ingress, kubernetes, network, node, packages, pebble};
 
 /// How long a testbed may take to start once its programs are there.
 const UP: Duration = Duration::from_mins(4);
@@ -42,7 +41,8 @@ pub fn up(folder: &Path, options: &Options) -> Result<State> {
     if started.is_err() {
         down(&state.folder)?;
     }
-    started.with_context(|| format!("starting the testbed in {} (its logs: {})", folder.display(), state.logs().display()))
+    started
+        .with_context(|| format!("starting the testbed in {} (its logs: {})", folder.display(), state.logs().display()))
 }
 
 /// The part of [`up`] that runs inside the new network namespace; `folder` holds the options.
@@ -215,9 +215,8 @@ fn prepare(folder: &Path, options: &Options) -> Result<State> {
 
 /// Unique by the folder's path, so that two testbeds never share one.
 fn namespace_name(folder: &Path, name: &str) -> String {
-    let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("certwright-{name}-{hex}")
+    let hex = cache::sha256_hex(&[folder.as_os_str().as_encoded_bytes()]);
+    format!("certwright-{name}-{hex:.8}")
 }
 
 fn link_programs(folder: &Path, tier: Tier) -> Result<()> {

@@ -92,7 +92,9 @@ pub fn processes(network: &Network) -> Vec<Identity> {
     let Some(namespace) = namespace else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != std::process::id() && namespace_of(*pid) == Some(namespace)).filter_map(Identity::of).collect()
+    pids.filter(|pid| *pid != std::process::id() && namespace_of(*pid) == Some(namespace))
+        .filter_map(Identity::of)
+        .collect()
 }
 
 fn file(name: &str) -> PathBuf {

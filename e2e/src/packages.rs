@@ -44,7 +44,10 @@ pub fn require(tier: Tier) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    bail!("Debian packages are missing: {0}\nas root, run: apt-get update && apt-get install --no-install-recommends {0}", missing.join(" "))
+    bail!(
+        "Debian packages are missing: {0}\nas root, run: apt-get update && apt-get install --no-install-recommends {0}",
+        missing.join(" ")
+    )
 }
 
 /// Installs the missing packages of `tier` through apt-get, which only root may.
@@ -71,7 +74,10 @@ pub fn find(program: &str) -> Option<PathBuf> {
     }
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = path.split(':').chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"]);
-    folders.filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(program)).find(|file| file.is_file())
+    folders
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| Path::new(folder).join(program))
+        .find(|file| file.is_file())
 }
 
 /// Like [`find`], with an error that tells which program is missing.

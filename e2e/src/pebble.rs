@@ -132,7 +132,12 @@ fn prepare(state: &State, options: &PebbleOptions) -> Result<Prepared> {
     Ok(Prepared { program: state.program("pebble"), configuration, environment: environment(options), acme })
 }
 
-fn write_configuration(folder: &Path, options: &PebbleOptions, server: &Signed, keys: &BTreeMap<String, String>) -> Result<PathBuf> {
+fn write_configuration(
+    folder: &Path,
+    options: &PebbleOptions,
+    server: &Signed,
+    keys: &BTreeMap<String, String>,
+) -> Result<PathBuf> {
     let profile = |(name, seconds): (&String, &u64)| {
         (name.clone(), json!({ "description": format!("valid for {seconds} seconds"), "validityPeriod": seconds }))
     };

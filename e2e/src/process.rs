@@ -57,7 +57,8 @@ impl Process {
         let output = OpenOptions::new().create(true).append(true).open(log);
         let output = output.with_context(|| format!("opening the log {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().with_context(|| format!("starting {name} ({})", command.get_program().display()))?;
+        let child =
+            command.spawn().with_context(|| format!("starting {name} ({})", command.get_program().display()))?;
         Ok(Self { name: name.to_owned(), child, log: log.to_owned(), kept: false })
     }
 
@@ -94,7 +95,12 @@ impl Process {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => {
-                bail!("{} ended early with {status}; the end of {}:\n{}", self.name, self.log.display(), tail(&self.log, 20))
+                bail!(
+                    "{} ended early with {status}; the end of {}:\n{}",
+                    self.name,
+                    self.log.display(),
+                    tail(&self.log, 20)
+                )
             }
         }
     }
@@ -163,7 +169,8 @@ mod tests {
     #[test]
     fn an_early_end_is_told_with_the_log() {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = Process::start("poet", shell("echo so sad; exit 7"), &folder.path().join("poet.log")).unwrap();
+        let mut process =
+            Process::start("poet", shell("echo so sad; exit 7"), &folder.path().join("poet.log")).unwrap();
         process.child.wait().unwrap();
         let error = process.check().unwrap_err().to_string();
         assert!(error.contains("poet ended early") && error.contains("so sad"), "{error}");
@@ -173,7 +180,8 @@ mod tests {
     fn stop_kills_who_does_not_listen() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let mut process = Process::start("deaf", shell("trap '' TERM; echo ready; while :; do sleep 0.05; done"), &log).unwrap();
+        let mut process =
+            Process::start("deaf", shell("trap '' TERM; echo ready; while :; do sleep 0.05; done"), &log).unwrap();
         while !process.read_log().unwrap().contains("ready") {
             std::thread::sleep(Duration::from_millis(5));
         }

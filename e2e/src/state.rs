@@ -166,7 +166,8 @@ impl State {
     /// Reads a state file.
     pub fn load_file(file: &Path) -> Result<Self> {
         let text = std::fs::read(file).with_context(|| format!("reading {}: is the testbed up?", file.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("reading {}: written by another version?", file.display()))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("reading {}: written by another version?", file.display()))
     }
 
     /// Writes the state file so that a reader sees the old one or the new one, never a part.

@@ -15,7 +15,11 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs `look` until it gives a value; what it said last is in the error when `patience` is over.
 /// `Ok(None)` and errors both mean "not yet".
-pub async fn until<T, E: Display>(what: &str, patience: Duration, mut look: impl AsyncFnMut() -> Result<Option<T>, E>) -> Result<T> {
+pub async fn until<T, E: Display>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<Option<T>, E>,
+) -> Result<T> {
     let end = Instant::now() + patience;
     loop {
         let last = match timeout(LOOK_DEADLINE.min(patience), look()).await {
@@ -32,7 +36,12 @@ pub async fn until<T, E: Display>(what: &str, patience: Duration, mut look: impl
 }
 
 /// Like [`until`] for a process that must live meanwhile: when it ends, so does the waiting, with the end of its log.
-pub async fn until_ready<E: Display>(process: &mut Process, what: &str, patience: Duration, mut look: impl AsyncFnMut() -> Result<(), E>) -> Result<()> {
+pub async fn until_ready<E: Display>(
+    process: &mut Process,
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<(), E>,
+) -> Result<()> {
     let end = Instant::now() + patience;
     loop {
         process.check()?;

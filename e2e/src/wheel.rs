@@ -49,7 +49,9 @@ fn find_binary(package: &std::path::Path) -> Result<PathBuf> {
             let size = entry.metadata()?.len();
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
-            } else if entry.file_name().to_string_lossy().starts_with("envoy") && best.as_ref().is_none_or(|(most, _)| size > *most) {
+            } else if entry.file_name().to_string_lossy().starts_with("envoy")
+                && best.as_ref().is_none_or(|(most, _)| size > *most)
+            {
                 best = Some((size, entry.path()));
             }
         }
