@@ -1,0 +1,132 @@
+//! Counting writes: every write that any user sent to the Kubernetes API, from its audit log.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// A place in the audit log; what comes after it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// One write as the API server saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub user: String,
+    /// `create`, `update`, `patch`, `delete` or `deletecollection`.
+    pub verb: String,
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Plural name, such as `secrets`.
+    pub resource: String,
+    /// Such as `status`; empty when there is none.
+    pub subresource: String,
+    pub namespace: String,
+    /// Empty when the name was not in the request's path.
+    pub name: String,
+    /// The HTTP status of the answer; 409 for a lost race, 403 for a missing right.
+    pub code: u16,
+    /// When the request came, RFC 3339.
+    pub received: String,
+}
+
+/// The current end of the audit log.
+pub fn mark(log: &Path) -> Result<Mark> {
+    let length = std::fs::metadata(log).with_context(|| format!("reading the audit log {}", log.display()))?.len();
+    Ok(Mark(length))
+}
+
+/// All writes after `mark`. A line still being written is left out.
+pub fn writes_since(log: &Path, mark: Mark) -> Result<Vec<Write>> {
+    let mut file = File::open(log).with_context(|| format!("reading the audit log {}", log.display()))?;
+    file.seek(SeekFrom::Start(mark.0))?;
+    let mut reader = BufReader::new(file);
+    let mut writes = Vec::new();
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 {
+        if !line.ends_with('\n') {
+            break;
+        }
+        let event: Event = serde_json::from_str(&line).context("reading an event of the audit log")?;
+        writes.push(event.into_write());
+        line.clear();
+    }
+    Ok(writes)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    verb: String,
+    user: User,
+    #[serde(default)]
+    object_ref: ObjectRef,
+    #[serde(default)]
+    response_status: ResponseStatus,
+    #[serde(default)]
+    request_received_timestamp: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ObjectRef {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct ResponseStatus {
+    #[serde(default)]
+    code: u16,
+}
+
+impl Event {
+    fn into_write(self) -> Write {
+        let object = self.object_ref;
+        Write {
+            user: self.user.username,
+            verb: self.verb,
+            group: object.api_group,
+            resource: object.resource,
+            subresource: object.subresource,
+            namespace: object.namespace,
+            name: object.name,
+            code: self.response_status.code,
+            received: self.request_received_timestamp,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"kind":"Event","verb":"patch","user":{"username":"certwright"},"objectRef":{"resource":"certificates","namespace":"a","name":"web","apiGroup":"cert-manager.io","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":409},"requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z"}"#;
+
+    #[test]
+    fn reads_what_follows_the_mark_and_no_half_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.log");
+        std::fs::write(&log, format!("{EVENT}\n")).unwrap();
+        let mark = mark(&log).unwrap();
+        assert_eq!(writes_since(&log, mark).unwrap(), []);
+        std::fs::write(&log, format!("{EVENT}\n{EVENT}\n{}", &EVENT[..40])).unwrap();
+        let writes = writes_since(&log, mark).unwrap();
+        assert_eq!(writes.len(), 1);
+        let write = writes.first().unwrap();
+        assert_eq!((write.user.as_str(), write.verb.as_str(), write.code), ("certwright", "patch", 409));
+        assert_eq!((write.resource.as_str(), write.subresource.as_str()), ("certificates", "status"));
+    }
+}

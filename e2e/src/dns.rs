@@ -1,0 +1,139 @@
+//! Two BIND servers: a primary that takes dynamic updates (RFC 2136) and resolves, and a secondary that follows it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::launcher::Launcher;
+use crate::network::{NODE, SECONDARY_DNS};
+use crate::packages::require_program;
+use crate::pebble::random;
+use crate::state::{Dns, Tsig};
+use crate::wait::until_ready;
+
+/// The zones: every name in them that nothing else is said about has the node's address.
+pub const ZONES: [&str; 2] = ["certwright.test", "other.test"];
+
+const KEY_NAME: &str = "testbed-key";
+const ALGORITHM: &str = "hmac-sha256";
+const READY: Duration = Duration::from_secs(20);
+
+/// Starts both servers and waits until each serves every zone.
+pub async fn start(launcher: &mut Launcher) -> Result<()> {
+    let folder = launcher.state.folder.join("dns");
+    let secret = STANDARD.encode(random::<32>()?);
+    let tsig = Tsig { name: KEY_NAME.into(), algorithm: ALGORITHM.into(), secret };
+    let named = own_named(&launcher.state.folder)?;
+    for (name, address, role) in [("primary", NODE, Role::Primary), ("secondary", SECONDARY_DNS, Role::Secondary)] {
+        let home = folder.join(name);
+        write_files(&home, address, role, &tsig)?;
+        let mut command = Launcher::command(&named)?;
+        command.args(["-g", "-n", "1", "-c"]).arg(home.join("named.conf"));
+        let process = launcher.start(&format!("dns-{name}"), command)?;
+        until_ready(process, &format!("the {name} DNS server"), READY, async || serves_all(address)).await?;
+    }
+    fs::write(resolver_file(&launcher.state.folder), format!("nameserver {NODE}\n"))?;
+    let zones = ZONES.map(str::to_owned).to_vec();
+    launcher.state.dns = Some(Dns { primary: NODE, secondary: SECONDARY_DNS, zones, tsig });
+    Ok(())
+}
+
+/// The `resolv.conf` for who is inside the testbed.
+pub fn resolver_file(folder: &Path) -> PathBuf {
+    folder.join("resolv.conf")
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Primary,
+    Secondary,
+}
+
+/// A copy of `named`: where AppArmor guards `/usr/sbin/named`, that path may not read a testbed's folder.
+fn own_named(folder: &Path) -> Result<PathBuf> {
+    let copy = folder.join("dns/named");
+    fs::create_dir_all(folder.join("dns"))?;
+    fs::copy(require_program("named")?, &copy).context("copying named")?;
+    Ok(copy)
+}
+
+fn write_files(home: &Path, address: Ipv4Addr, role: Role, tsig: &Tsig) -> Result<()> {
+    fs::create_dir_all(home).with_context(|| format!("making the folder {}", home.display()))?;
+    if role == Role::Primary {
+        fs::write(home.join("root.zone"), root_zone())?;
+        for zone in ZONES {
+            fs::write(home.join(format!("{zone}.zone")), zone_text(zone))?;
+        }
+    }
+    let text = configuration(home, address, role, tsig);
+    fs::write(home.join("named.conf"), text)
+        .with_context(|| format!("writing the DNS configuration in {}", home.display()))
+}
+
+fn configuration(home: &Path, address: Ipv4Addr, role: Role, tsig: &Tsig) -> String {
+    let home = home.display();
+    let (name, algorithm, secret) = (&tsig.name, &tsig.algorithm, &tsig.secret);
+    // The secondary is an authoritative server only, as most in the world are.
+    let recursion = if role == Role::Primary { "recursion yes; allow-recursion { any; };" } else { "recursion no;" };
+    let mut text = format!(
+        "options {{\n  directory \"{home}\";\n  pid-file none;\n  session-keyfile \"{home}/session.key\";\n  \
+         listen-on port 53 {{ {address}; }};\n  listen-on-v6 {{ none; }};\n  notify-source {address};\n  \
+         transfer-source {address};\n  query-source address {address};\n  {recursion}\n  dnssec-validation no;\n  \
+         empty-zones-enable no;\n  minimal-responses no;\n  notify-delay 0;\n  max-ncache-ttl 1;\n}};\n\
+         controls {{ }};\nkey \"{name}\" {{ algorithm {algorithm}; secret \"{secret}\"; }};\n"
+    );
+    if role == Role::Primary {
+        text.push_str("zone \".\" { type primary; file \"root.zone\"; notify no; };\n");
+    }
+    for zone in ZONES {
+        let body = match role {
+            Role::Primary => format!(
+                "type primary; file \"{zone}.zone\"; allow-update {{ key \"{name}\"; }}; allow-transfer {{ any; }}; \
+                 notify explicit; also-notify {{ {SECONDARY_DNS}; }};"
+            ),
+            Role::Secondary => {
+                format!("type secondary; file \"{zone}.zone\"; primaries {{ {NODE}; }}; notify no; min-refresh-time 1;")
+            }
+        };
+        let _ = writeln!(text, "zone \"{zone}\" {{ {body} }};");
+    }
+    text
+}
+
+/// A root of our own, so that names outside are answered "no such name" at once instead of asked for in vain.
+fn root_zone() -> String {
+    let mut text = String::from("$TTL 60\n@ SOA ns1.certwright.test. hostmaster.certwright.test. 1 3600 600 86400 1\n");
+    text.push_str("@ NS ns1.certwright.test.\n");
+    for zone in ZONES {
+        let _ = writeln!(text, "{zone}. NS ns1.{zone}.\n{zone}. NS ns2.{zone}.");
+        let _ = writeln!(text, "ns1.{zone}. A {NODE}\nns2.{zone}. A {SECONDARY_DNS}");
+    }
+    text
+}
+
+fn zone_text(zone: &str) -> String {
+    format!(
+        "$TTL 60\n@ SOA ns1.{zone}. hostmaster.{zone}. 1 60 10 86400 1\n@ NS ns1.{zone}.\n@ NS ns2.{zone}.\n@ A {NODE}\n\
+         ns1 A {NODE}\nns2 A {SECONDARY_DNS}\n* A {NODE}\n"
+    )
+}
+
+fn serves_all(server: Ipv4Addr) -> Result<()> {
+    for zone in ZONES {
+        let mut dig = Command::new(require_program("dig")?);
+        dig.args([&format!("@{server}"), zone, "SOA", "+norecurse", "+short", "+time=1", "+tries=1"]);
+        let output = dig.output().context("starting dig")?;
+        let answer = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() || !answer.starts_with(&format!("ns1.{zone}.")) {
+            bail!("{server} does not serve {zone}: {}", answer.trim());
+        }
+    }
+    Ok(())
+}

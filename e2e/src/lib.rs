@@ -1,0 +1,38 @@
+//! The testbed: a real Kubernetes API, an ACME certificate authority and DNS servers (tier `api`), and a node with an
+//! ingress controller besides (tier `cluster`), in a network namespace of their own.
+//!
+//! # Layout
+//!
+//! - [`catalogue`], [`cache`], [`go`], [`wheel`], [`packages`]: the programs a testbed is made of, and how they come here
+//! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
+//! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
+//! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
+//! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
+//! - [`testbed`], [`audit`]: what tests use inside a testbed
+
+pub mod audit;
+pub mod authority;
+pub mod cache;
+pub mod catalogue;
+pub mod cgroups;
+pub mod check;
+pub mod dns;
+pub mod go;
+pub mod image;
+pub mod ingress;
+pub mod kubernetes;
+pub mod launcher;
+pub mod lifecycle;
+pub mod network;
+pub mod node;
+pub mod packages;
+pub mod pebble;
+pub mod process;
+pub mod state;
+pub mod testbed;
+pub mod wait;
+pub mod wheel;
+
+pub use process::Process;
+pub use state::{State, Tier};
+pub use testbed::Testbed;

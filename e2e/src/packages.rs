@@ -1,0 +1,95 @@
+//! The programs that come from Debian packages.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::state::Tier;
+
+/// A Debian package, known by a file that it brings.
+struct Package {
+    name: &'static str,
+    file: &'static str,
+    tier: Tier,
+}
+
+const fn package(name: &'static str, file: &'static str, tier: Tier) -> Package {
+    Package { name, file, tier }
+}
+
+const PACKAGES: &[Package] = &[
+    package("iproute2", "ip", Tier::Api),
+    package("util-linux", "nsenter", Tier::Api),
+    package("bind9", "named", Tier::Api),
+    package("bind9-dnsutils", "nsupdate", Tier::Api),
+    package("containerd", "containerd", Tier::Cluster),
+    package("runc", "runc", Tier::Cluster),
+    package("containernetworking-plugins", "/usr/lib/cni/bridge", Tier::Cluster),
+    package("iptables", "iptables", Tier::Cluster),
+    package("conntrack", "conntrack", Tier::Cluster),
+    package("busybox-static", "/usr/share/doc/busybox-static", Tier::Cluster),
+    package("mount", "mount", Tier::Cluster),
+];
+
+/// Names of the packages of `tier` that this machine lacks.
+pub fn missing(tier: Tier) -> Vec<&'static str> {
+    let wanted = PACKAGES.iter().filter(|package| tier.includes(package.tier));
+    wanted.filter(|package| find(package.file).is_none()).map(|package| package.name).collect()
+}
+
+/// An error that names what is missing and how to get it, when something is.
+pub fn require(tier: Tier) -> Result<()> {
+    let missing = missing(tier);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "Debian packages are missing: {0}\nas root, run: apt-get update && apt-get install --no-install-recommends {0}",
+        missing.join(" ")
+    )
+}
+
+/// Installs the missing packages of `tier` through apt-get, which only root may.
+pub fn install(tier: Tier) -> Result<()> {
+    let missing = missing(tier);
+    if missing.is_empty() {
+        eprintln!("all Debian packages for tier {tier} are there");
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return require(tier);
+    }
+    apt_get(&["update"])?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(&missing);
+    apt_get(&arguments)
+}
+
+/// The full path of `program`: an absolute one as it is, else as found in PATH and the system folders, which PATH often
+/// lacks for users who are not root.
+pub fn find(program: &str) -> Option<PathBuf> {
+    if program.starts_with('/') {
+        return Path::new(program).exists().then(|| PathBuf::from(program));
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"]);
+    folders
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| Path::new(folder).join(program))
+        .find(|file| file.is_file())
+}
+
+/// Like [`find`], with an error that tells which program is missing.
+pub fn require_program(program: &str) -> Result<PathBuf> {
+    find(program).with_context(|| format!("the program {program} is missing: run `testbed packages`"))
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments).status();
+    let status = status.context("starting apt-get; this is only for Debian and its kin")?;
+    if !status.success() {
+        bail!("apt-get {} ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Testbeds do not meet, and leave nothing. These start testbeds of tier `api` themselves; the programs must be there
+//! (`testbed tools`): `cargo test -p certwright-e2e --test testbed_lifecycle -- --include-ignored`.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use certwright_e2e::State;
+use certwright_e2e::state::Network;
+
+const PATIENCE: Duration = Duration::from_mins(2);
+
+fn testbed(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts `testbed run` in `folder` with a shell script.
+fn run(folder: &Path, script: &str) -> Child {
+    testbed(&["run", "--dir", folder.to_str().unwrap(), "--", "sh", "-c", script]).spawn().unwrap()
+}
+
+fn finish(mut child: Child) -> Output {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("testbed run did not end");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.wait_with_output().unwrap()
+}
+
+fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !look() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Asserts that no process of `state` runs and its network is gone.
+fn assert_nothing_left(state: &State) {
+    for record in &state.processes {
+        assert!(!record.identity.is_alive(), "{} still runs", record.name);
+    }
+    if let Network::Named(name) = &state.network {
+        assert!(!PathBuf::from("/var/run/netns").join(name).exists(), "{name} is still there");
+    }
+    assert!(!State::file_in(&state.folder).exists());
+}
+
+#[test]
+#[ignore = "starts testbeds"]
+fn two_testbeds_side_by_side_never_meet() {
+    let (left, right) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Each makes a namespace of its own name, waits until the other has done so, and lists.
+    let script = |name: &str, me: &Path, other: &Path| {
+        let (me, other) = (me.display(), other.display());
+        format!(
+            "kubectl create namespace only-{name} >&2 && touch {me}/made && cp $CERTWRIGHT_TESTBED {me}/copy && \
+             i=0 && while [ ! -e {other}/made ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done && \
+             kubectl get namespaces -o name | grep only-"
+        )
+    };
+    let first = run(left.path(), &script("left", left.path(), right.path()));
+    let second = run(right.path(), &script("right", right.path(), left.path()));
+    for (child, name, folder) in [(first, "left", left.path()), (second, "right", right.path())] {
+        let output = finish(child);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let seen = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(seen.trim(), format!("namespace/only-{name}"), "{said}");
+        assert_nothing_left(&State::load_file(&folder.join("copy")).unwrap());
+    }
+}
+
+#[test]
+#[ignore = "starts testbeds"]
+fn the_exit_code_is_that_of_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = finish(run(folder.path(), "cp $CERTWRIGHT_TESTBED \"$CERTWRIGHT_TESTBED.copy\"; exit 7"));
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_nothing_left(&State::load_file(&folder.path().join("state.json.copy")).unwrap());
+}
+
+#[test]
+#[ignore = "starts testbeds"]
+fn a_killed_run_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = run(folder.path(), "sleep 300");
+    let ready = || State::load(folder.path()).is_ok_and(|state| state.ready);
+    wait_for("the testbed", ready);
+    let state = State::load(folder.path()).unwrap();
+    assert!(state.processes.iter().all(|record| record.identity.is_alive()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the testbed to be gone", || !State::file_in(folder.path()).exists());
+    assert_nothing_left(&state);
+}
+
+#[test]
+#[ignore = "starts testbeds"]
+fn a_testbed_that_is_up_can_be_entered_and_ended_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    assert!(finish(testbed(&["up", "--dir", directory]).spawn().unwrap()).status.success());
+    let state = State::load(folder.path()).unwrap();
+    let output =
+        finish(testbed(&["exec", "--dir", directory, "--", "kubectl", "get", "--raw", "/readyz"]).spawn().unwrap());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok");
+    assert!(!finish(testbed(&["up", "--dir", directory]).spawn().unwrap()).status.success(), "it was up already");
+    assert!(finish(testbed(&["status", "--dir", directory]).spawn().unwrap()).status.success());
+    for _ in 0..2 {
+        assert!(finish(testbed(&["down", "--dir", directory]).spawn().unwrap()).status.success());
+        assert_nothing_left(&state);
+    }
+    assert!(!finish(testbed(&["status", "--dir", directory]).spawn().unwrap()).status.success());
+}
