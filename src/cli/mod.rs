@@ -1,3 +1,75 @@
 //! The subcommands of the certwright binary.
-pub mod acmesolver;
-pub mod crds;
+
+mod acmesolver;
+mod controller;
+mod crds;
+mod log;
+mod probe;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Keeps TLS certificates in Kubernetes Secrets, obtained from ACME certificate authorities.
+#[derive(Parser)]
+#[command(name = "certwright", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answers one HTTP-01 challenge; runs in the solver pods that the controller starts.
+    Acmesolver(acmesolver::AcmeSolverArgs),
+    /// Watches Certificates and keeps their Secrets valid. Runs until it is told to stop.
+    Controller(Box<controller::ControllerArgs>),
+    /// Prints the CustomResourceDefinitions, for `kubectl apply -f -`.
+    Crds,
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("certwright: error: another TLS provider is installed in this process");
+        return ExitCode::FAILURE;
+    }
+    match carry_out(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("certwright: error: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Acmesolver(args) => {
+            log::start(log::Format::Text, "info");
+            // One request at a time is all that ever comes.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(acmesolver::run(args))?)
+        }
+        Command::Controller(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            Ok(runtime.block_on(controller::run(*args))?)
+        }
+        Command::Crds => Ok(crds::run()?),
+    }
+}
+
+/// The message with what caused it, as far as the message does not say it already.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -5,7 +5,7 @@
 //! ([`objects`]); [`check`] asks what the CA will ask, before the CA does.
 
 pub mod check;
-mod client;
+pub mod client;
 mod lookup;
 pub mod objects;
 mod pod;

@@ -1,0 +1,238 @@
+//! `certwright controller`.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{
+    Api, Client, Config,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{log, probe};
+use crate::{
+    api::{Certificate, GoDuration, Order},
+    cluster::{Cluster, Hub, Recorder},
+    controller::{Context, Options},
+    decide::{certificate::Settings, template::CopiedAnnotations},
+    dns::resolver::Resolver,
+    http01::{client, objects::SolverOptions},
+};
+
+/// The flags have cert-manager's names and defaults.
+#[derive(Args, Clone, Debug)]
+pub struct ControllerArgs {
+    /// Kubeconfig file; without it, $KUBECONFIG, ~/.kube/config, or the pod's service account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace in which the Secrets that ClusterIssuers refer to lie.
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    cluster_resource_namespace: String,
+    /// How many objects are worked on at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 16)]
+    concurrent_workers: usize,
+    /// DNS servers to ask, as host:port, separated by commas; without them, those of /etc/resolv.conf.
+    #[arg(long, value_name = "SERVERS", value_delimiter = ',')]
+    dns01_recursive_nameservers: Vec<String>,
+    /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
+    #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
+    acme_http01_solver_image: String,
+    /// When the kubelet pulls the solver image.
+    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
+    acme_http01_solver_image_pull_policy: String,
+    /// CPU that a solver pod requests.
+    #[arg(long, value_name = "QUANTITY", default_value = "10m")]
+    acme_http01_solver_resource_request_cpu: String,
+    /// Memory that a solver pod requests.
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
+    acme_http01_solver_resource_request_memory: String,
+    /// CPU that a solver pod may use.
+    #[arg(long, value_name = "QUANTITY", default_value = "100m")]
+    acme_http01_solver_resource_limits_cpu: String,
+    /// Memory that a solver pod may use.
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
+    acme_http01_solver_resource_limits_memory: String,
+    /// Whether solver pods must run as another user than root.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    acme_http01_solver_run_as_non_root: bool,
+    /// Delete a Certificate's Secret together with the Certificate.
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    enable_certificate_owner_ref: bool,
+    /// Which annotations are copied from Certificates to CertificateRequests and Orders, by prefix; `-` excludes.
+    #[arg(long, value_name = "PREFIXES", default_value = "*,-kubectl.kubernetes.io/,-fluxcd.io/,-argocd.argoproj.io/", allow_hyphen_values = true)]
+    copied_annotation_prefixes: String,
+    /// Wait after the first failed issuance of a Certificate; doubled after each further one.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    certificate_request_minimum_backoff_duration: SignedDuration,
+    /// Longest wait after a failed issuance.
+    #[arg(long, value_name = "DURATION", default_value = "32h", value_parser = duration)]
+    certificate_request_maximum_backoff_duration: SignedDuration,
+    /// Where /livez and /readyz are served; an empty value turns them off.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9403")]
+    internal_healthz_listen_address: String,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value = "text")]
+    logging_format: log::Format,
+    /// What is logged: a level (error, warn, info, debug, trace), or directives such as info,certwright::acme=debug.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log_level: String,
+}
+
+/// Why the controller did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    #[error("cannot read the kubeconfig: {0}")]
+    Kubeconfig(String),
+    #[error("cannot reach the Kubernetes API: {0}")]
+    Api(String),
+    #[error("the CustomResourceDefinitions are not installed ({0}); install them with: certwright crds | kubectl apply -f -")]
+    NoCrds(String),
+    #[error("--dns01-recursive-nameservers: {0}")]
+    Nameservers(String),
+    #[error("--internal-healthz-listen-address {address:?}: {problem}")]
+    Listen { address: String, problem: String },
+    #[error("cannot set up the self-check: {0}")]
+    SelfCheck(String),
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[from] std::io::Error),
+    #[error("a watch ended by itself, which is a defect of certwright; the process ends so that it is started anew")]
+    WatchEnded,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
+    log::start(args.logging_format, &args.log_level);
+    let client = connect(args.kubeconfig.as_ref()).await?;
+    check_crds(&client).await?;
+    let (recorder, _sender) = Recorder::start(client.clone());
+    let hub = Arc::new(Hub::new());
+    let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
+    let (mut watches, mut filled) = hub.watch(&client, &recorder);
+    serve_probes(&args, filled.clone()).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, mut stopped) = watch::channel(false);
+    let work = async {
+        wait_until_filled(&mut filled).await;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching Certificates");
+        crate::controller::run(context, async move {
+            let _ = stopped.changed().await;
+        })
+        .await;
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        () = &mut work => return Ok(()),
+        _ = watches.join_next() => return Err(ControllerError::WatchEnded),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; what is under way may end");
+    let _ = stop.send(true);
+    // Nothing that a stop interrupts is lost, so it is bounded.
+    let _ = tokio::time::timeout(Duration::from_secs(15), work).await;
+    Ok(())
+}
+
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    GoDuration::from(text).to_duration().map_err(|error| error.to_string())
+}
+
+async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, ControllerError> {
+    let unreadable = |error: &dyn std::fmt::Display| ControllerError::Kubeconfig(error.to_string());
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unreadable(&error))?
+        }
+        None => Config::infer().await.map_err(|error| unreadable(&error))?,
+    };
+    // Retries are decided per object, with a wait that others can see.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))
+}
+
+/// One question per group tells whether the kinds are served at all.
+async fn check_crds(client: &Client) -> Result<(), ControllerError> {
+    let params = ListParams::default().limit(1);
+    let certificates: Api<Certificate> = Api::all(client.clone());
+    let orders: Api<Order> = Api::all(client.clone());
+    let answers = tokio::join!(certificates.list_metadata(&params), orders.list_metadata(&params));
+    for error in [answers.0.err(), answers.1.err()].into_iter().flatten() {
+        return Err(match error {
+            kube::Error::Api(status) if status.code == 404 => {
+                ControllerError::NoCrds(status.message)
+            }
+            other => ControllerError::Api(other.to_string()),
+        });
+    }
+    Ok(())
+}
+
+fn context(
+    args: &ControllerArgs,
+    client: Client,
+    hub: Arc<Hub>,
+    recorder: Recorder,
+) -> Result<Context, ControllerError> {
+    let resolver = if args.dns01_recursive_nameservers.is_empty() {
+        Resolver::system()
+    } else {
+        Resolver::from_nameservers(&args.dns01_recursive_nameservers)
+            .map_err(|error| ControllerError::Nameservers(error.to_string()))?
+    };
+    let options = Options {
+        certificate: Settings {
+            owner_reference: args.enable_certificate_owner_ref,
+            least_wait: args.certificate_request_minimum_backoff_duration,
+            most_wait: args.certificate_request_maximum_backoff_duration,
+        },
+        copied_annotations: CopiedAnnotations::new(&args.copied_annotation_prefixes),
+        cluster_resource_namespace: args.cluster_resource_namespace.clone(),
+        workers: args.concurrent_workers,
+        authoritative_port: 53,
+    };
+    let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
+    Ok(Context::new(Cluster::new(client, hub, recorder), options, Arc::new(resolver), solver_options(args), http))
+}
+
+fn solver_options(args: &ControllerArgs) -> SolverOptions {
+    SolverOptions {
+        image: args.acme_http01_solver_image.clone(),
+        image_pull_policy: args.acme_http01_solver_image_pull_policy.clone(),
+        request_cpu: Quantity(args.acme_http01_solver_resource_request_cpu.clone()),
+        request_memory: Quantity(args.acme_http01_solver_resource_request_memory.clone()),
+        limit_cpu: Quantity(args.acme_http01_solver_resource_limits_cpu.clone()),
+        limit_memory: Quantity(args.acme_http01_solver_resource_limits_memory.clone()),
+        run_as_non_root: args.acme_http01_solver_run_as_non_root,
+        ..SolverOptions::default()
+    }
+}
+
+async fn serve_probes(args: &ControllerArgs, filled: watch::Receiver<usize>) -> Result<(), ControllerError> {
+    let address = &args.internal_healthz_listen_address;
+    if address.is_empty() {
+        return Ok(());
+    }
+    let wrong = |problem: String| ControllerError::Listen { address: address.clone(), problem };
+    let parsed: SocketAddr = address.parse().map_err(|_| wrong("is not ADDRESS:PORT".to_owned()))?;
+    let listener = probe::listen(parsed).await.map_err(|error| wrong(error.to_string()))?;
+    tokio::spawn(probe::serve(listener, filled));
+    Ok(())
+}
+
+/// Says every few seconds how far it is, in a cluster so large or slow that somebody may wonder.
+async fn wait_until_filled(filled: &mut watch::Receiver<usize>) {
+    while *filled.borrow_and_update() < Hub::WATCHES {
+        if tokio::time::timeout(Duration::from_secs(5), filled.changed()).await.is_err() {
+            tracing::info!(filled = *filled.borrow(), of = Hub::WATCHES, "waiting for the first lists of all kinds");
+        }
+    }
+}

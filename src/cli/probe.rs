@@ -1,0 +1,35 @@
+//! The endpoints that the kubelet asks: `/livez` and `/readyz`.
+
+use std::net::SocketAddr;
+
+use axum::{Router, http::StatusCode, routing::get};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::cluster::Hub;
+
+/// Serves until the process ends. `/livez` answers as long as the process runs; `/readyz` and `/healthz` once every
+/// watch has been filled.
+pub async fn serve(listener: TcpListener, filled: watch::Receiver<usize>) {
+    let ready = move || {
+        let filled = *filled.borrow();
+        async move {
+            if filled >= Hub::WATCHES {
+                (StatusCode::OK, "ok".to_owned())
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{filled} of {} watches filled", Hub::WATCHES))
+            }
+        }
+    };
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/healthz", get(ready.clone()))
+        .route("/readyz", get(ready));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the probe endpoints ended");
+    }
+}
+
+/// Listens where the flag says.
+pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
