@@ -480,3 +480,135 @@ fn sign_ecdsa(
     let pair = EcdsaKeyPair::from_private_key_der(wanted, pkcs8.as_ref()).map_err(|_| failed())?;
     Ok(pair.sign(&SystemRandom::new(), message).map_err(|_| failed())?.as_ref().to_vec())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::pki::openssl;
+
+    const KINDS: [KeyAlgorithm; 5] = [
+        KeyAlgorithm::Ecdsa(Curve::P256),
+        KeyAlgorithm::Ecdsa(Curve::P384),
+        KeyAlgorithm::Ecdsa(Curve::P521),
+        KeyAlgorithm::Ed25519,
+        KeyAlgorithm::Rsa(2048),
+    ];
+
+    #[test]
+    fn specifications_have_defaults_and_limits() {
+        let spec = KeyAlgorithm::from_spec;
+        assert_eq!(spec(None, None).unwrap(), KeyAlgorithm::Rsa(2048));
+        assert_eq!(spec(Some("RSA"), Some(0)).unwrap(), KeyAlgorithm::Rsa(2048));
+        assert_eq!(spec(Some("RSA"), Some(8192)).unwrap(), KeyAlgorithm::Rsa(8192));
+        assert_eq!(spec(Some("ECDSA"), None).unwrap(), KeyAlgorithm::Ecdsa(Curve::P256));
+        assert_eq!(spec(Some("ECDSA"), Some(521)).unwrap(), KeyAlgorithm::Ecdsa(Curve::P521));
+        assert_eq!(spec(Some("Ed25519"), Some(7)).unwrap(), KeyAlgorithm::Ed25519);
+        for (algorithm, size, message) in [
+            ("RSA", 1024, "an RSA key has 2048 to 8192 bits, not 1024"),
+            ("RSA", -1, "an RSA key has 2048 to 8192 bits, not -1"),
+            ("ECDSA", 512, "an ECDSA key has 256, 384 or 521 bits, not 512"),
+            ("DSA", 0, "\"DSA\" is not a private key algorithm; use RSA, ECDSA or Ed25519"),
+        ] {
+            assert_eq!(spec(Some(algorithm), Some(size)).unwrap_err().to_string(), message);
+        }
+        let error = PrivateKey::generate(KeyAlgorithm::Rsa(2560)).unwrap_err();
+        assert!(error.to_string().contains("2048, 3072, 4096 or 8192 bits, not 2560"), "{error}");
+    }
+
+    #[test]
+    fn every_kind_survives_both_encodings_and_openssl_reads_them() {
+        for kind in KINDS {
+            let key = PrivateKey::generate(kind).unwrap();
+            assert_eq!(key.algorithm(), kind);
+            assert_eq!(KeyAlgorithm::from_spki(&key.public_key().unwrap()).unwrap(), kind);
+            for encoding in [Encoding::Pkcs1, Encoding::Pkcs8] {
+                let pem = key.to_pem(encoding).unwrap();
+                let again = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+                assert_eq!(again.algorithm(), kind);
+                assert_eq!(again.public_key_der().unwrap(), key.public_key_der().unwrap());
+                let Some(public) = openssl::run(&["pkey", "-pubout", "-outform", "DER"], pem.as_bytes()) else {
+                    return;
+                };
+                assert_eq!(public, key.public_key_der().unwrap(), "{kind} {encoding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_label_follows_the_encoding() {
+        for (kind, pkcs1_label) in [
+            (KeyAlgorithm::Rsa(2048), "-----BEGIN RSA PRIVATE KEY-----\n"),
+            (KeyAlgorithm::Ecdsa(Curve::P256), "-----BEGIN EC PRIVATE KEY-----\n"),
+            (KeyAlgorithm::Ed25519, "-----BEGIN PRIVATE KEY-----\n"),
+        ] {
+            let key = PrivateKey::generate(kind).unwrap();
+            assert!(key.to_pem(Encoding::Pkcs1).unwrap().starts_with(pkcs1_label));
+            assert!(key.to_pem(Encoding::Pkcs8).unwrap().starts_with("-----BEGIN PRIVATE KEY-----\n"));
+            assert_eq!(key.pkcs1_der().is_some(), matches!(kind, KeyAlgorithm::Rsa(_)));
+        }
+    }
+
+    #[test]
+    fn keys_made_by_openssl_are_read() {
+        for (arguments, kind) in [
+            (&["genrsa", "-traditional", "2560"][..], KeyAlgorithm::Rsa(2560)),
+            (&["genrsa", "2048"], KeyAlgorithm::Rsa(2048)),
+            // Writes an EC PARAMETERS block before the key.
+            (&["ecparam", "-name", "secp384r1", "-genkey"], KeyAlgorithm::Ecdsa(Curve::P384)),
+            (&["ecparam", "-name", "secp521r1", "-genkey", "-noout"], KeyAlgorithm::Ecdsa(Curve::P521)),
+            (&["genpkey", "-algorithm", "ed25519"], KeyAlgorithm::Ed25519),
+        ] {
+            let Some(pem) = openssl::run(arguments, b"") else { return };
+            assert_eq!(PrivateKey::from_pem(&pem).unwrap().algorithm(), kind);
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_say_why() {
+        let refused = |pem: &[u8]| PrivateKey::from_pem(pem).unwrap_err().to_string();
+        assert_eq!(refused(b""), "the private key holds no PEM block \"PRIVATE KEY\"");
+        assert_eq!(refused(&[b'x'; 13_001]), "the private key is 13001 bytes long; at most 13000 bytes are read");
+        assert!(refused(pem::encode("PRIVATE KEY", b"nonsense").as_bytes()).contains("not valid DER"));
+        assert!(refused(pem::encode("RSA PRIVATE KEY", b"nonsense").as_bytes()).contains("not usable"));
+        assert!(refused(pem::encode("DSA PRIVATE KEY", b"nonsense").as_bytes()).contains("unsupported"));
+        let Some(small) = openssl::run(&["genrsa", "1024"], b"") else { return };
+        assert_eq!(refused(&small), "the private key is not usable: an RSA key needs at least 2048 bits");
+        let encrypted = openssl::run(&["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x"], b"").unwrap();
+        assert_eq!(refused(&encrypted), "the private key is encrypted; store it without a passphrase");
+        let foreign = openssl::run(&["ecparam", "-name", "secp256k1", "-genkey", "-noout"], b"").unwrap();
+        assert!(refused(&foreign).contains("no ECDSA key on P-256, P-384 or P-521"));
+        let foreign = openssl::run(&["genpkey", "-algorithm", "x25519"], b"").unwrap();
+        assert!(refused(&foreign).contains("unsupported algorithm 1.3.101.110"));
+    }
+
+    #[test]
+    fn signatures_verify_only_over_what_was_signed() {
+        for kind in KINDS {
+            let key = PrivateKey::generate(kind).unwrap();
+            let algorithm = SignatureAlgorithm::for_key(kind);
+            let signature = key.sign(algorithm, b"message").unwrap();
+            let public = key.public_key().unwrap();
+            let verify = |message| super::super::signature::verify(algorithm, &public, message, &signature).unwrap();
+            assert!(verify(b"message"), "{kind}");
+            assert!(!verify(b"massage"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_signature_algorithm_of_another_key_is_refused() {
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P521)).unwrap();
+        assert!(key.sign(SignatureAlgorithm::EcdsaSha256, b"").is_ok());
+        assert!(key.sign(SignatureAlgorithm::RsaSha256, b"").is_err());
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+        assert!(key.sign(SignatureAlgorithm::EcdsaSha512, b"").is_err());
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        assert!(key.sign(SignatureAlgorithm::EcdsaSha256, b"").is_err());
+    }
+
+    #[test]
+    fn debug_shows_the_kind_only() {
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+        assert_eq!(format!("{key:?}"), "PrivateKey(ECDSA 256)");
+    }
+}

@@ -19,6 +19,8 @@ pub mod csr;
 mod error;
 pub mod key;
 pub mod names;
+#[cfg(test)]
+mod openssl;
 pub mod pem;
 pub mod san;
 pub mod signature;

@@ -113,8 +113,10 @@ pub fn parse_literal(text: &str) -> Result<Name, Error> {
         let mut attributes = RelativeDistinguishedName::default();
         for attribute in split_unescaped(rdn, b'+') {
             let attribute = literal_attribute(attribute).map_err(fail)?;
-            let twice = |_| fail("an attribute appears twice with the same value".to_owned());
-            attributes.insert(attribute).map_err(twice)?;
+            if attributes.iter().any(|known| *known == attribute) {
+                return Err(fail("an attribute appears twice with the same value".to_owned()));
+            }
+            attributes.insert(attribute).map_err(encode)?;
         }
         rdns.push(attributes);
     }
@@ -231,7 +233,7 @@ fn unescape(value: &str) -> Result<String, String> {
 }
 
 fn decode_hex(hex: &str) -> Option<Vec<u8>> {
-    if hex.len() % 2 != 0 || !hex.is_ascii() {
+    if !hex.len().is_multiple_of(2) || !hex.is_ascii() {
         return None;
     }
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
