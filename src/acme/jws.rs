@@ -13,10 +13,7 @@ use x509_cert::der::{
     asn1::{AnyRef, UintRef},
 };
 
-use crate::pki::{
-    self, KeyAlgorithm, PrivateKey, SignatureAlgorithm,
-    key::{Curve, PublicKeyNumbers},
-};
+use crate::pki::{self, Curve, KeyAlgorithm, PrivateKey, PublicKeyNumbers, SignatureAlgorithm};
 
 /// A flattened JSON Web Signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -32,7 +32,8 @@ pub struct ParsedCertificate {
     pub issuer_der: Vec<u8>,
     /// The issuer's distinguished name as text (RFC 4514).
     pub issuer_text: String,
-    pub key_algorithm: KeyAlgorithm,
+    /// `None` for kinds of keys we do not handle.
+    pub key_algorithm: Option<KeyAlgorithm>,
     pub names: SubjectAltNames,
     pub not_after: Timestamp,
     pub not_before: Timestamp,
@@ -81,7 +82,7 @@ impl ParsedCertificate {
             issuer_common_name: subject::common_name(tbs.issuer()),
             issuer_der: tbs.issuer().to_der().map_err(encode)?,
             issuer_text: tbs.issuer().to_string(),
-            key_algorithm: KeyAlgorithm::from_spki(tbs.subject_public_key_info())?,
+            key_algorithm: KeyAlgorithm::from_spki(tbs.subject_public_key_info()).ok(),
             names: names.map(SubjectAltNames::from_extension_value).unwrap_or_default(),
             not_after: timestamp(tbs.validity().not_after),
             not_before: timestamp(tbs.validity().not_before),
@@ -291,7 +292,7 @@ mod tests {
             let Some(pem) = openssl::run(&arguments, b"") else { return };
             let certificate = ParsedCertificate::from_pem_chain(&pem).unwrap().remove(0);
             assert!(certificate.is_self_signed(), "{options:?}");
-            assert_eq!(certificate.key_algorithm, KeyAlgorithm::Rsa(2048));
+            assert_eq!(certificate.key_algorithm, Some(KeyAlgorithm::Rsa(2048)));
         }
     }
 

@@ -16,7 +16,7 @@ use x509_cert::{
 };
 
 use super::{
-    Error, KeyAlgorithm, PrivateKey, SignatureAlgorithm, Subject, SubjectAltNames,
+    Error, KeyAlgorithm, NameConstraints, PrivateKey, SignatureAlgorithm, Subject, SubjectAltNames,
     pem::{self, MAX_CERTIFICATE},
     signed::{self, Signed},
     subject,
@@ -36,6 +36,8 @@ pub struct CertificateRequestTemplate {
     pub is_ca: bool,
     /// A whole distinguished name (RFC 4514) in place of `common_name` and `subject`.
     pub literal_subject: Option<String>,
+    /// Which names a CA may issue for.
+    pub name_constraints: Option<NameConstraints>,
     pub names: SubjectAltNames,
     /// `None` for what goes with the key; see [`SignatureAlgorithm::for_key`].
     pub signature_algorithm: Option<SignatureAlgorithm>,
@@ -52,6 +54,7 @@ impl Default for CertificateRequestTemplate {
             encode_usages: true,
             is_ca: false,
             literal_subject: None,
+            name_constraints: None,
             names: SubjectAltNames::default(),
             signature_algorithm: None,
             subject: Subject::default(),
@@ -111,6 +114,9 @@ impl CertificateRequestTemplate {
         if self.encode_basic_constraints {
             let constraints = BasicConstraints { ca: self.is_ca, path_len_constraint: None };
             extensions.push(extension(true, &constraints)?);
+        }
+        if let Some(constraints) = &self.name_constraints {
+            extensions.push(extension(constraints.critical, &constraints.to_extension_value()?)?);
         }
         Ok(extensions)
     }
@@ -233,7 +239,7 @@ where
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::pki::{key::Curve, openssl};
+    use crate::pki::{Curve, openssl};
 
     fn template() -> CertificateRequestTemplate {
         CertificateRequestTemplate {

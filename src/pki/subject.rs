@@ -242,6 +242,8 @@ fn decode_hex(hex: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn typed() -> Subject {
@@ -319,6 +321,22 @@ mod tests {
         ] {
             let message = parse_literal(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+
+    proptest! {
+        /// x509-cert writes names by RFC 4514 on its own; what it writes, we read.
+        #[test]
+        fn written_names_are_read_back(cn in "[ -~äß]{1,20}", ou in "[ -~]{1,20}", o in "\\PC{1,10}") {
+            let subject =
+                Subject { organizational_units: vec![ou], organizations: vec![o], ..Subject::default() };
+            let name = subject.to_name(Some(&cn)).unwrap();
+            prop_assert_eq!(parse_literal(&name.to_string()).unwrap(), name);
+        }
+
+        #[test]
+        fn any_text_is_judged_without_panic(text in "\\PC{0,60}") {
+            let _ = parse_literal(&text);
         }
     }
 }

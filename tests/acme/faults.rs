@@ -275,6 +275,17 @@ async fn unreachable_servers_are_told_apart() {
     }
 }
 
+/// The clock runs ahead whenever everybody waits, so this takes no half minute.
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/dir", silent.local_addr().unwrap());
+    let started = tokio::time::Instant::now();
+    let error = client(&url).directory().await.unwrap_err();
+    assert!(matches!(error, Error::Transport { kind: TransportKind::Timeout, .. }), "{error:?}");
+    assert!(started.elapsed() <= Duration::from_secs(31), "{:?}", started.elapsed());
+}
+
 #[test]
 fn bad_configurations_are_refused_at_once() {
     let refused = |directory_url: &str, ca_bundle: Option<&[u8]>| {

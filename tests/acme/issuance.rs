@@ -8,7 +8,7 @@ use certwright::{
         Registration, renewal,
     },
     pki::{
-        CertificateRequestTemplate, KeyAlgorithm, ParsedCertificate, PrivateKey, SubjectAltNames, key::Curve,
+        CertificateRequestTemplate, Curve, KeyAlgorithm, ParsedCertificate, PrivateKey, SubjectAltNames,
         verify_chain_links,
     },
 };
