@@ -33,7 +33,7 @@ pub mod usage;
 
 pub use algorithm::{Curve, KeyAlgorithm};
 pub use certificate::{ParsedCertificate, verify_chain_links};
-pub use constraints::NameConstraints;
+pub use constraints::{NameConstraints, NameSubtrees};
 pub use csr::{CertificateRequestTemplate, ParsedRequest};
 pub use error::Error;
 pub use key::{Encoding, PrivateKey, PublicKeyNumbers};
