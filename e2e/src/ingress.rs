@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::authority::Authority;
-use crate::kubernetes::kubeconfig;
+use crate::kubernetes::{kubeconfig, kubectl_cache as cache};
 use crate::launcher::Launcher;
 use crate::network::{CLUSTER_DNS_SERVER, NODE, run};
 use crate::node::{self, CLUSTER_DNS};
@@ -129,7 +129,7 @@ async fn wait_for_gateway(state: &State) -> Result<()> {
     let url = format!("http://{ALIVE}/");
     let look = async || Ok::<_, reqwest::Error>((client.get(&url).send().await?.status() == 302).then_some(()));
     until("Envoy on port 80", READY, look).await?;
-    let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|connection| Some(drop(connection)));
+    let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|_| Some(()));
     until("Envoy on port 443", READY, look).await?;
     let gateway = format!("gateway/{GATEWAY}");
     kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=30s"])
@@ -145,6 +145,7 @@ fn apply(state: &State, name: &str, objects: &[Value]) -> Result<()> {
 
 fn kubectl(state: &State, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(state.program("kubectl"));
+    command.env("KUBECACHEDIR", cache(state));
     run(command.arg("--kubeconfig").arg(&state.kubernetes()?.admin_kubeconfig).args(arguments))
 }
 
