@@ -50,10 +50,11 @@ pub async fn up_inside(folder: &Path) -> Result<()> {
     pebble::start(&mut launcher, &options.pebble).await?;
     let authority = kubernetes::start(&mut launcher).await?;
     if options.tier == Tier::Cluster {
+        let definitions = ingress::begin(&launcher)?;
         node::start(&mut launcher, &authority).await?;
         node::wait_for_services().await?;
         ingress::start_cluster_dns(&mut launcher, &authority).await?;
-        ingress::start(&mut launcher, &authority).await?;
+        ingress::start(&mut launcher, &authority, definitions).await?;
     }
     launcher.finish()?;
     Ok(())
