@@ -308,7 +308,6 @@ pub fn merge_patch(former: &Value, wanted: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Context, certificate::event, memory::Memory, run::{Round, step_name}, step_error::StepError};
+use super::{
+    Context,
+    certificate::event,
+    memory::Memory,
+    run::{Round, step_name},
+    step_error::StepError,
+};
 use crate::{
     api::{
         CertificateRequest, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,

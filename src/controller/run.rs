@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
-const LONGEST_PASS: Duration = Duration::from_secs(180);
+const LONGEST_PASS: Duration = Duration::from_mins(3);
 
 /// Rounds of gather, decide and act before a pass makes room for others.
 const MOST_ROUNDS: u32 = 20;
