@@ -6,12 +6,12 @@ use kube::ResourceExt;
 use super::{
     Context,
     account::secrets_namespace,
-    request::HeldIssuer,
+    held_issuer::HeldIssuer,
     step_error::{StepError, signed},
 };
 use crate::{
     api::{Challenge, dns01},
-    cluster::{ObjectName, WriteError, owner_entry},
+    cluster::{ApiError, ObjectName, owner_entry},
     decide::{TroubleClass, fixed_name, secret, solver::Method},
     dns::{
         cname::follow_cnames,
@@ -185,10 +185,10 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
 }
 
 /// The names are fixed, so what is there already is what a former pass created.
-fn existing<T>(created: Result<T, WriteError>) -> Result<(), StepError> {
+fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
     match created {
-        Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
-        Err(WriteError::Refused { what, message }) => {
+        Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
+        Err(ApiError::Refused { what, message }) => {
             Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {message}")))
         }
         Err(error) => Err(error.into()),
