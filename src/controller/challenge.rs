@@ -6,12 +6,11 @@ use kube::ResourceExt;
 use super::{
     Context,
     account::account_of,
-    certificate::event,
+    held_issuer::HeldIssuer,
     memory::Memory,
-    order::next_look,
+    pace::next_look,
     presenter,
-    request::HeldIssuer,
-    run::{Round, step_name},
+    round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{
