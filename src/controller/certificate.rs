@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use super::{
     Context,
     memory::Memory,
-    run::Round,
+    run::{Round, step_name},
     step_error::StepError,
 };
 use crate::{
@@ -57,6 +57,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, CertificateStep::Publish(_)) {
             round = Round::Again;
         }

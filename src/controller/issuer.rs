@@ -14,7 +14,7 @@ use super::{
     certificate::{event, generate_key},
     memory::Memory,
     request::HeldIssuer,
-    run::Round,
+    run::{Round, step_name},
     step_error::StepError,
 };
 use crate::{
@@ -65,6 +65,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, IssuerStep::Publish(_)) {
             round = Round::Again;
         }

@@ -101,6 +101,13 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     Wake::At(Timestamp::now() + SignedDuration::from_secs(1))
 }
 
+/// The kind of a step, for the log. What it carries may be secret, so it is not shown.
+pub(super) fn step_name(step: &impl std::fmt::Debug) -> String {
+    let mut text = format!("{step:?}");
+    text.truncate(text.find(['(', ' ']).unwrap_or(text.len()));
+    text
+}
+
 fn round<'a>(
     context: &'a Context,
     key: &'a Key,

@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{CertificateSpec, names::annotation, solver::AcmeSolver},
+    api::{
+        CertificateSpec,
+        certificate::{NameConstraintItem, NameConstraints},
+        names::annotation,
+        solver::AcmeSolver,
+    },
     pki::{
-        CertificateRequestTemplate, Encoding, KeyAlgorithm, SignatureAlgorithm, Subject, SubjectAltNames,
+        self,
+        CertificateRequestTemplate, Encoding, NameSubtrees, KeyAlgorithm, SignatureAlgorithm, Subject, SubjectAltNames,
         names::{parse_ip_address, validate_email_address, validate_uri},
         san::OtherName,
         validate_dns_name,
@@ -46,6 +52,7 @@ pub fn request_template(spec: &CertificateSpec) -> Result<CertificateRequestTemp
         encode_usages: spec.encode_usages_in_request.unwrap_or(true),
         is_ca: spec.is_ca,
         literal_subject,
+        name_constraints: spec.name_constraints.as_ref().map(name_constraints),
         names,
         signature_algorithm,
         subject: subject(spec),
@@ -109,6 +116,23 @@ fn subject(spec: &CertificateSpec) -> Subject {
         provinces: subject.provinces,
         serial_number: subject.serial_number,
         street_addresses: subject.street_addresses,
+    }
+}
+
+fn name_constraints(constraints: &NameConstraints) -> pki::NameConstraints {
+    let subtrees = |item: &Option<NameConstraintItem>| {
+        let item = item.clone().unwrap_or_default();
+        NameSubtrees {
+            dns_domains: item.dns_domains,
+            email_addresses: item.email_addresses,
+            ip_ranges: item.ip_ranges,
+            uri_domains: item.uri_domains,
+        }
+    };
+    pki::NameConstraints {
+        critical: constraints.critical,
+        excluded: subtrees(&constraints.excluded),
+        permitted: subtrees(&constraints.permitted),
     }
 }
 
