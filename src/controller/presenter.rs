@@ -34,7 +34,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge, issuer: &H
             let provider = provider(context, challenge, issuer).await?;
             provider.present(&record).await.map_err(|error| provider_trouble("Error presenting challenge", &error))
         }
-        Some(Method::Http01) => present_http01(context, challenge).await,
+        Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
 }
@@ -47,7 +47,7 @@ pub(super) async fn check(
 ) -> Result<Option<String>, StepError> {
     match Method::from_spec(&challenge.spec.type_) {
         Some(Method::Dns01) => check_dns01(context, challenge).await,
-        Some(Method::Http01) => check_http01(context, challenge).await,
+        Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
 }
@@ -211,7 +211,7 @@ pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option
 async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
     let Some(pod) = pods.first() else {
-        present_http01(context, challenge).await?;
+        Box::pin(present_http01(context, challenge)).await?;
         return Ok(Some("the solver pod is being created".to_owned()));
     };
     if objects::pod_is_spent(pod) {
