@@ -8,8 +8,9 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
     Context,
+    key_generation::generate_key,
     memory::Memory,
-    run::{Round, step_name},
+    round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{
@@ -17,9 +18,9 @@ use crate::{
         Certificate, CertificateRequest, CertificateRequestSpec,
         names::{annotation, field_manager, label},
     },
-    cluster::{Event, Key, ObjectName, owner_entry},
+    cluster::{Key, ObjectName, owner_entry},
     decide::{
-        Note, Wake,
+        Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, decide},
         secret::{TLS_KEY, entry},
         template,
@@ -105,10 +106,6 @@ async fn act(context: &Context, certificate: &Certificate, step: CertificateStep
     Ok(())
 }
 
-pub(super) fn event(note: Note) -> Event {
-    if note.warning { Event::warning(&note.reason, note.text) } else { Event::normal(&note.reason, note.text) }
-}
-
 async fn create_next_key(
     context: &Context,
     certificate: &Certificate,
@@ -139,17 +136,6 @@ async fn create_next_key(
     Ok(())
 }
 
-/// Generates a key on a thread of its own, a bounded number at once.
-pub(super) async fn generate_key(
-    context: &Context,
-    algorithm: crate::pki::KeyAlgorithm,
-) -> Result<PrivateKey, StepError> {
-    let failed = |error: &dyn std::fmt::Display| StepError::transient(format!("Failed to generate a private key: {error}"));
-    let _permit = context.key_generation.acquire().await.map_err(|error| failed(&error))?;
-    let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
-    generated.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
-}
-
 async fn create_request(
     context: &Context,
     certificate: &Certificate,
@@ -168,7 +154,8 @@ async fn create_request(
         .map_err(|error| error.to_string())
         .and_then(|template| template.build_pem(&key).map_err(|error| error.to_string()))
         .map_err(|error| StepError::is_final(format!("Failed to generate CSR: {error}")))?;
-    let mut annotations: BTreeMap<String, String> = context.options.copied_annotations.filter(certificate.annotations());
+    let mut annotations: BTreeMap<String, String> =
+        context.options.copied_annotations.filter(certificate.annotations());
     annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
     annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
     annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);

@@ -30,6 +30,8 @@ pub struct Memory {
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
     pub check: Option<Check>,
+    /// The version of the solver pod that the check saw.
+    pub checked_solver: Option<String>,
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
     pub cleaned_up: bool,
@@ -40,7 +42,13 @@ pub struct Memory {
 
 impl Memory {
     /// Notes a failed effect.
-    pub fn failed(&mut self, class: TroubleClass, message: String, retry_after: Option<jiff::SignedDuration>, now: Timestamp) {
+    pub fn failed(
+        &mut self,
+        class: TroubleClass,
+        message: String,
+        retry_after: Option<jiff::SignedDuration>,
+        now: Timestamp,
+    ) {
         let failures = self.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
         self.trouble = Some(Trouble { message, class, failures, at: now, retry_after });
     }

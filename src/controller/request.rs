@@ -1,20 +1,21 @@
 //! CertificateRequests: gather and act.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Context, certificate::event, memory::Memory, run::{Round, step_name}, step_error::StepError};
+use super::{
+    Context,
+    held_issuer::HeldIssuer,
+    memory::Memory,
+    round::{Round, event, step_name},
+    step_error::StepError,
+};
 use crate::{
-    api::{
-        CertificateRequest, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
-        names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition},
-    },
-    cluster::{Hub, Key, ObjectName},
+    api::{CertificateRequest, Order},
+    cluster::{Key, ObjectName},
     decide::{
         Wake, fixed_name,
-        request::{RequestStep, SeenIssuerOf, SeenRequest, decide},
+        request::{RequestStep, SeenRequest, decide},
     },
 };
 
@@ -54,7 +55,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
 async fn act(
     context: &Context,
     request: &CertificateRequest,
-    order: Option<&crate::api::Order>,
+    order: Option<&Order>,
     step: RequestStep,
 ) -> Result<(), StepError> {
     let cluster = &context.cluster;
@@ -74,61 +75,4 @@ async fn act(
         RequestStep::Publish(note) => cluster.publish(event(note).about(request)),
     }
     Ok(())
-}
-
-/// The issuer that an object refers to, as it lies in the stores.
-pub(super) enum HeldIssuer {
-    ClusterIssuer(Arc<ClusterIssuer>),
-    Foreign,
-    Issuer(Arc<Issuer>),
-    Missing,
-    UnknownKind,
-}
-
-impl HeldIssuer {
-    pub(super) fn look_up(hub: &Hub, reference: &IssuerReference, namespace: &str) -> Self {
-        if !reference.is_ours() {
-            return Self::Foreign;
-        }
-        match reference.kind_or_default() {
-            KIND_CLUSTER_ISSUER => hub
-                .cluster_issuers
-                .get(&ObjectName::new("", &reference.name))
-                .map_or(Self::Missing, Self::ClusterIssuer),
-            KIND_ISSUER => {
-                hub.issuers.get(&ObjectName::new(namespace, &reference.name)).map_or(Self::Missing, Self::Issuer)
-            }
-            _ => Self::UnknownKind,
-        }
-    }
-
-    /// As the decisions see it.
-    pub(super) fn seen(&self) -> SeenIssuerOf<'_> {
-        let Some((spec, status)) = self.parts() else {
-            return match self {
-                Self::Foreign => SeenIssuerOf::Foreign,
-                Self::UnknownKind => {
-                    SeenIssuerOf::Unserved("spec.issuerRef.kind is neither Issuer nor ClusterIssuer; correct it")
-                }
-                _ => SeenIssuerOf::Missing,
-            };
-        };
-        match &spec.acme {
-            Some(acme) => {
-                let ready = status.and_then(|status| find_condition(&status.conditions, condition::READY));
-                SeenIssuerOf::Acme { ready, acme }
-            }
-            None => SeenIssuerOf::Unserved(
-                "The issuer is not an ACME issuer; this version of certwright signs with ACME issuers only",
-            ),
-        }
-    }
-
-    pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {
-        match self {
-            Self::ClusterIssuer(issuer) => Some((&issuer.spec, issuer.status.as_ref())),
-            Self::Issuer(issuer) => Some((&issuer.spec, issuer.status.as_ref())),
-            _ => None,
-        }
-    }
 }

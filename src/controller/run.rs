@@ -5,14 +5,16 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Context, certificate, challenge, issuer, memory::Memory, order, request, step_error::StepError};
+use super::{
+    Context, certificate, challenge, issuer, memory::Memory, order, request, round::Round, step_error::StepError,
+};
 use crate::{
-    cluster::{Key, Kind, WriteError},
+    cluster::{ApiError, Key, Kind},
     decide::{Wake, backoff},
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
-const LONGEST_PASS: Duration = Duration::from_secs(180);
+const LONGEST_PASS: Duration = Duration::from_mins(3);
 
 /// Rounds of gather, decide and act before a pass makes room for others.
 const MOST_ROUNDS: u32 = 20;
@@ -71,14 +73,6 @@ async fn pass(context: Arc<Context>, key: Key) -> Wake {
     wake
 }
 
-/// What one round came to.
-pub enum Round {
-    /// Steps were taken: there may be more to do.
-    Again,
-    /// Nothing is left to do for now.
-    Rest(Wake),
-}
-
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     for _ in 0..MOST_ROUNDS {
         match round(context, key, memory).await {
@@ -89,7 +83,7 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
                 memory.failed(class, message, retry_after, Timestamp::now());
             }
             // Somebody else wrote: the store has it now, so look again.
-            Err(StepError::Write(WriteError::Conflict { .. } | WriteError::Gone { .. })) => {}
+            Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Err(StepError::Write(error)) => {
                 memory.write_failures = memory.write_failures.saturating_add(1);
                 tracing::warn!(%key, %error, failures = memory.write_failures, "write failed");
@@ -99,13 +93,6 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     }
     tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in 1 s");
     Wake::At(Timestamp::now() + SignedDuration::from_secs(1))
-}
-
-/// The kind of a step, for the log. What it carries may be secret, so it is not shown.
-pub(super) fn step_name(step: &impl std::fmt::Debug) -> String {
-    let mut text = format!("{step:?}");
-    text.truncate(text.find(['(', ' ']).unwrap_or(text.len()));
-    text
 }
 
 fn round<'a>(

@@ -10,8 +10,8 @@ use crate::{
         solver::AcmeSolver,
     },
     pki::{
-        self,
-        CertificateRequestTemplate, Encoding, NameSubtrees, KeyAlgorithm, SignatureAlgorithm, Subject, SubjectAltNames,
+        self, CertificateRequestTemplate, Encoding, KeyAlgorithm, NameSubtrees, SignatureAlgorithm, Subject,
+        SubjectAltNames,
         names::{parse_ip_address, validate_email_address, validate_uri},
         san::OtherName,
         validate_dns_name,
@@ -27,7 +27,7 @@ pub struct SpecError {
 }
 
 impl SpecError {
-    fn new(path: impl Into<String>, problem: impl ToString) -> Self {
+    fn new(path: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         Self { path: path.into(), problem: problem.to_string() }
     }
 }
@@ -44,7 +44,10 @@ pub fn request_template(spec: &CertificateSpec) -> Result<CertificateRequestTemp
     let common_name = spec.common_name.clone().filter(|name| !name.is_empty());
     let literal_subject = spec.literal_subject.clone().filter(|subject| !subject.is_empty());
     if names.is_empty() && common_name.is_none() && literal_subject.is_none() {
-        return Err(SpecError::new("spec", "names nothing to certify; set at least dnsNames, ipAddresses or commonName"));
+        return Err(SpecError::new(
+            "spec",
+            "names nothing to certify; set at least dnsNames, ipAddresses or commonName",
+        ));
     }
     Ok(CertificateRequestTemplate {
         common_name,
@@ -151,11 +154,17 @@ impl Default for CopiedAnnotations {
 impl CopiedAnnotations {
     /// Prefixes separated by commas; `*` is every annotation, a leading `-` excludes.
     pub fn new(prefixes: &str) -> Self {
-        Self { prefixes: prefixes.split(',').map(|prefix| prefix.trim().to_owned()).filter(|p| !p.is_empty()).collect() }
+        Self {
+            prefixes: prefixes.split(',').map(|prefix| prefix.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+        }
     }
 
     pub fn filter(&self, annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        annotations.iter().filter(|(key, _)| self.includes(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        annotations
+            .iter()
+            .filter(|(key, _)| self.includes(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     fn includes(&self, key: &str) -> bool {
