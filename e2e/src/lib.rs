@@ -10,6 +10,7 @@
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`demo`], [`relay`]: `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
+//! - [`install`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
 
 pub mod audit;
 pub mod authority;
@@ -17,11 +18,13 @@ pub mod cache;
 pub mod catalogue;
 pub mod cgroups;
 pub mod check;
+pub mod controller;
 pub mod demo;
 pub mod dns;
 pub mod go;
 pub mod image;
 pub mod ingress;
+pub mod install;
 pub mod kubernetes;
 pub mod launcher;
 pub mod lifecycle;
@@ -31,11 +34,14 @@ pub mod packages;
 pub mod pebble;
 pub mod process;
 pub mod relay;
+pub mod scene;
 pub mod state;
 pub mod testbed;
 pub mod wait;
 pub mod wheel;
 
+pub use controller::Controller;
 pub use process::Process;
+pub use scene::Scene;
 pub use state::{State, Tier};
 pub use testbed::Testbed;
