@@ -8,6 +8,7 @@
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
+//! - [`demo`], [`relay`]: `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
 //! - [`install`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
 
@@ -18,6 +19,7 @@ pub mod catalogue;
 pub mod cgroups;
 pub mod check;
 pub mod controller;
+pub mod demo;
 pub mod dns;
 pub mod go;
 pub mod image;
@@ -31,6 +33,7 @@ pub mod node;
 pub mod packages;
 pub mod pebble;
 pub mod process;
+pub mod relay;
 pub mod scene;
 pub mod state;
 pub mod testbed;

@@ -24,6 +24,7 @@ use crate::{
         Wake,
         challenge::{CaChallenge, ChallengeStep, Check, SeenChallenge, decide, is_ours},
         order::OrderState,
+        solver::Method,
     },
 };
 
@@ -39,6 +40,11 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let uid = challenge.uid().unwrap_or_default();
     if memory.uid != uid {
         *memory = Memory { uid, ..Memory::default() };
+    }
+    let solver = presenter::solver_version(context, &challenge);
+    if memory.checked_solver != solver {
+        memory.checked_solver = solver;
+        memory.check = None;
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     let seen = SeenChallenge {
@@ -105,7 +111,8 @@ async fn act(
             let since = *memory.checked_since.get_or_insert(now);
             let found = presenter::check(context, challenge, issuer).await?;
             memory.trouble = None;
-            let next = Timestamp::now() + check_interval(Timestamp::now().duration_since(since));
+            let method = Method::from_spec(&challenge.spec.type_);
+            let next = Timestamp::now() + check_interval(method, Timestamp::now().duration_since(since));
             memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
         }
         ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
@@ -127,11 +134,13 @@ async fn act(
     Ok(())
 }
 
-/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for.
-fn check_interval(since_first: SignedDuration) -> SignedDuration {
+/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for. What HTTP-01
+/// asks lies in the cluster; DNS servers belong to others.
+fn check_interval(method: Option<Method>, since_first: SignedDuration) -> SignedDuration {
     match since_first.as_millis() {
-        ..2_000 => SignedDuration::from_millis(200),
-        2_000..120_000 => SignedDuration::from_secs(1),
+        ..3_000 if method == Some(Method::Http01) => SignedDuration::from_millis(100),
+        ..3_000 => SignedDuration::from_millis(200),
+        3_000..120_000 => SignedDuration::from_secs(1),
         _ => SignedDuration::from_secs(10),
     }
 }
