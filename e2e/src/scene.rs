@@ -356,5 +356,18 @@ fn yaml<T: Serialize>(object: &T) -> String {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
+    shorten(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
+}
+
+/// Certificates and the like would bury what matters.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::String(text) if text.len() > 500 && !text.contains(' ') => {
+            *text = format!("{} bytes", text.len());
+        }
+        _ => {}
+    }
 }

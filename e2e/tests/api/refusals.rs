@@ -11,7 +11,7 @@ use certwright_e2e::{Scene, dns};
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::support::{condition_of, failed, issuer_with, only_request, scene, unready, writes_during};
+use crate::support::{condition_of, event, failed, issuer_with, only_request, scene, settles, unready, writes_during};
 
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
@@ -31,7 +31,7 @@ async fn an_order_that_the_ca_refuses() {
         events.iter().any(|(reason, note)| reason == "Failed" && note.contains("rejectedIdentifier")),
         "{events:?}"
     );
-    assert_eq!(writes_during(&scene, Duration::from_secs(3)).await, []);
+    settles(&scene).await;
 
     // A changed spec is tried at once, whatever failed before.
     let other = scene.dns_name("www");
@@ -75,7 +75,7 @@ async fn a_challenge_that_fails_at_the_ca() {
         Ok::<_, anyhow::Error>((!held).then_some(()))
     };
     until("the finalizers to go", PATIENCE, look).await.unwrap();
-    assert_eq!(writes_during(&scene, Duration::from_secs(2)).await, []);
+    settles(&scene).await;
 }
 
 async fn no_record_is_left(scene: &Scene) {
