@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Note, Trouble, TroubleClass};
+use super::{Decision, Note, Trouble};
 use crate::api::{
     Condition, IssuerSpec, IssuerStatus, find_condition,
     issuer::{AcmeIssuer, AcmeIssuerStatus},
@@ -118,7 +118,7 @@ fn without_key(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
         let secret = &acme.private_key_secret_ref.name;
         let text = format!(
             "The Secret {secret:?} has no account key under {:?}, and spec.acme.disableAccountKeyGeneration forbids \
-             making one; put the key there",
+             making one; put the key there, and it is tried again",
             account_key_entry(acme)
         );
         return not_ready(seen, reason::ERR_VERIFY_ACME_ACCOUNT, &text, Decision::rest(), now);
@@ -151,16 +151,9 @@ fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, no
 
 /// What the last failure means for now; none if it is time for the next try.
 fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
-    let trouble = seen.trouble?;
-    let (text, rest) = match trouble.class {
-        TroubleClass::Final => {
-            (format!("{}; tried again when the issuer or its Secrets change", trouble.message), Decision::rest())
-        }
-        TroubleClass::Transient if now < trouble.next_try() => {
-            (trouble.sentence(), Decision::rest_until(trouble.next_try()))
-        }
-        TroubleClass::Transient => return None,
-    };
+    // A refusal is tried again too, only later: nobody could tell otherwise when the CA has changed its mind.
+    let trouble = seen.trouble.filter(|trouble| now < trouble.next_try())?;
+    let (text, rest) = (trouble.sentence(), Decision::rest_until(trouble.next_try()));
     Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, rest, now))
 }
 

@@ -112,7 +112,10 @@ pub enum TroubleClass {
 impl Trouble {
     /// When the next try is due; the other side's wish is a lower bound.
     pub fn next_try(&self) -> Timestamp {
-        let wait = backoff::after_failures(self.failures);
+        let wait = match self.class {
+            TroubleClass::Final => backoff::after_refusals(self.failures),
+            TroubleClass::Transient => backoff::after_failures(self.failures),
+        };
         self.at + self.retry_after.map_or(wait, |wish| wait.max(wish))
     }
 
