@@ -18,10 +18,11 @@ use crate::{
         Certificate, CertificateRequest, CertificateRequestSpec,
         names::{annotation, field_manager, label},
     },
-    cluster::{Key, ObjectName, owner_entry},
+    cluster::{ApiError, Key, ObjectName, owner_entry},
     decide::{
         Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, decide},
+        request::is_owned_by,
         secret::{TLS_KEY, entry},
         template,
     },
@@ -62,8 +63,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, CertificateStep::Publish(_)) {
             round = Round::Again;
         }
+        // Telling of a trouble does not end it.
+        let is_effect = !matches!(step, CertificateStep::Publish(_) | CertificateStep::WriteStatus(_));
         act(context, &certificate, step).await?;
-        memory.trouble = None;
+        if is_effect {
+            memory.trouble = None;
+        }
     }
     Ok(round)
 }
@@ -178,6 +183,26 @@ async fn create_request(
         },
         status: None,
     };
-    context.cluster.create(&request).await?;
-    Ok(())
+    match context.cluster.create(&request).await {
+        Err(conflict @ ApiError::Conflict { .. }) => Err(in_the_way(context, certificate, &request, conflict)),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// The name of a request is fixed. One that is not this Certificate's may be that of a former Certificate of the same
+/// name, which the garbage collector takes away; until then, trying again and again would only be refused.
+fn in_the_way(
+    context: &Context,
+    certificate: &Certificate,
+    wanted: &CertificateRequest,
+    conflict: ApiError,
+) -> StepError {
+    let name = ObjectName::of(wanted);
+    match context.cluster.hub.certificate_requests.get(&name) {
+        Some(held) if !is_owned_by(held.meta(), certificate) => StepError::transient(format!(
+            "The CertificateRequest {:?} belongs to another object; delete it if nobody needs it",
+            name.name
+        )),
+        _ => conflict.into(),
+    }
 }

@@ -244,11 +244,14 @@ impl<'a> Plan<'a> {
         self.status.revision.unwrap_or_default().saturating_add(1)
     }
 
-    /// What keeps the issuance under way from going on, in the words of its CertificateRequest. The usual steps of an
-    /// issuance are not obstacles.
+    /// What keeps the issuance under way from going on: a trouble of our own, or in the words of its CertificateRequest.
+    /// The usual steps of an issuance are not obstacles.
     fn obstacle(&self) -> Option<String> {
         if !is_issuing(&self.status) {
             return None;
+        }
+        if let Some(trouble) = self.seen.trouble {
+            return Some(trouble.sentence());
         }
         let request = self.request_of(Some(self.next_revision()))?;
         let ready = find_condition(&request.status.as_ref()?.conditions, condition::READY)?;
@@ -297,7 +300,11 @@ impl<'a> Plan<'a> {
     fn wait_for(mut self, trouble: &Trouble) -> Decision<CertificateStep> {
         self.wake = self.wake.min(Wake::At(trouble.next_try()));
         let text = trouble.sentence();
-        self.note_if_new(event::REQUEST_FAILED, &text);
+        let issuing = find_condition(&self.status.conditions, condition::ISSUING).cloned().unwrap_or_default();
+        if issuing.message.as_ref() != Some(&text) {
+            self.set(condition::ISSUING, "True", &issuing.reason.unwrap_or_default(), &text);
+            self.notes.push(Note::warning(event::REQUEST_FAILED, text));
+        }
         self.finish()
     }
 
