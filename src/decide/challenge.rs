@@ -94,6 +94,11 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
     prove(seen, &status, now)
 }
 
+/// The reason in the status of every Challenge that was presented: nothing is in the way.
+pub fn usual_wait(type_: &str) -> String {
+    format!("Waiting for {type_} challenge propagation")
+}
+
 /// Whether either spelling of the finalizer is set.
 pub fn has_finalizer(challenge: &Challenge) -> bool {
     challenge.finalizers().iter().any(|set| is_ours(set))
@@ -111,7 +116,7 @@ fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> 
         presented: true,
         presented_at: Some(Time(now)),
         state: Some(state::PENDING.to_owned()),
-        reason: Some(format!("Waiting for {type_} challenge propagation")),
+        reason: Some(usual_wait(type_)),
     };
     Decision::act(vec![
         ChallengeStep::Present,
@@ -156,7 +161,7 @@ fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
             if presented_at(status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {
                 return rest;
             }
-            let reason = format!("Waiting for {} challenge propagation: {}", seen.challenge.spec.type_, check.summary);
+            let reason = format!("{}: {}", usual_wait(&seen.challenge.spec.type_), check.summary);
             with_reason(status, &reason, rest)
         }
         _ => Decision::act(vec![ChallengeStep::SelfCheck]),

@@ -7,7 +7,9 @@ use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
-    Decision, Note, Trouble, TroubleClass, fixed_name,
+    Decision, Note, Trouble, TroubleClass,
+    challenge::usual_wait,
+    fixed_name,
     request::{SeenIssuerOf, is_owned_by, labels_of},
     solver::{self, Choice, Method, NoSolver},
     template,
@@ -96,14 +98,14 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
     }
     let acme = match usable_issuer(seen) {
         Ok(acme) => acme,
-        Err(why) => return with_reason(seen, &status, &why, Decision::rest()),
+        Err(why) => return tell(&status, Some(why), Decision::rest()),
     };
     if let Some(trouble) = seen.trouble {
         if trouble.class == TroubleClass::Final {
             return fail(&status, state::ERRORED, &trouble.message, now);
         }
         if now < trouble.next_try() {
-            return with_reason(seen, &status, &trouble.sentence(), Decision::rest_until(trouble.next_try()));
+            return tell(&status, Some(trouble.sentence()), Decision::rest_until(trouble.next_try()));
         }
     }
     if status.url.is_none() {
@@ -144,7 +146,18 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
     if seen.challenges.iter().all(|challenge| state_of(challenge) == OrderState::Valid) {
         return obtain(seen, status, now);
     }
-    Decision::rest()
+    let obstacle = seen.challenges.iter().find_map(|challenge| obstacle(challenge));
+    tell(status, obstacle, Decision::rest())
+}
+
+/// What keeps an open Challenge from going on, if it is more than the usual wait.
+fn obstacle(challenge: &Challenge) -> Option<String> {
+    let status = challenge.status.as_ref()?;
+    let reason = status.reason.as_deref().filter(|reason| !reason.is_empty())?;
+    let is_usual = *reason == usual_wait(&challenge.spec.type_);
+    let is_open = state_of(challenge) == OrderState::Open;
+    (is_open && !is_usual)
+        .then(|| format!("{} challenge for {:?}: {reason}", challenge.spec.type_, domain_of(challenge)))
 }
 
 /// Every name is proven: have the certificate made, and fetch it.
@@ -223,11 +236,16 @@ fn usable_issuer<'a>(seen: &SeenOrder<'a>) -> Result<&'a AcmeIssuer, String> {
 
 fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> Decision<OrderStep> {
     let challenge = failed.status.clone().unwrap_or_default();
-    let domain =
-        if failed.spec.wildcard { format!("*.{}", failed.spec.dns_name) } else { failed.spec.dns_name.clone() };
+    let domain = domain_of(failed);
     let why = challenge.reason.unwrap_or_else(|| "no reason was given".to_owned());
     let reason = format!("{} challenge for {domain:?} failed: {why}", failed.spec.type_);
     fail(status, challenge.state.as_deref().unwrap_or(state::INVALID), &reason, now)
+}
+
+/// The name that a Challenge is for, with `*.` for a wildcard.
+fn domain_of(challenge: &Challenge) -> String {
+    let spec = &challenge.spec;
+    if spec.wildcard { format!("*.{}", spec.dns_name) } else { spec.dns_name.clone() }
 }
 
 fn refuse(status: &OrderStatus, none: &NoSolver, now: Timestamp) -> Decision<OrderStep> {
@@ -245,17 +263,10 @@ fn fail(status: &OrderStatus, state: &str, reason: &str, now: Timestamp) -> Deci
     Decision::act(vec![OrderStep::WriteStatus(Box::new(status))])
 }
 
-/// Says in the status why it does not go on, unless that stands there already.
-fn with_reason(
-    seen: &SeenOrder<'_>,
-    status: &OrderStatus,
-    reason: &str,
-    mut decision: Decision<OrderStep>,
-) -> Decision<OrderStep> {
-    let known = seen.order.status.as_ref().and_then(|status| status.reason.as_deref());
-    if known != Some(reason) {
-        let status = OrderStatus { reason: Some(reason.to_owned()), ..status.clone() };
-        decision.steps.push(OrderStep::WriteStatus(Box::new(status)));
+/// Says in the status why it does not go on, or that nothing is in the way any more.
+fn tell(status: &OrderStatus, reason: Option<String>, mut decision: Decision<OrderStep>) -> Decision<OrderStep> {
+    if status.reason != reason {
+        decision.steps.push(OrderStep::WriteStatus(Box::new(OrderStatus { reason, ..status.clone() })));
     }
     decision
 }

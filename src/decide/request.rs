@@ -108,13 +108,15 @@ fn sign_by_acme(
     let Some(order) = seen.order else {
         return match wanted_order(seen, acme) {
             Ok(order) => {
-                let name = order.name_any();
-                let namespace = order.namespace().unwrap_or_default();
-                writer.pending_quietly(&format!("Created Order resource {namespace}/{name}"));
+                writer.pending_quietly(&created(&order));
                 writer.finish(vec![RequestStep::CreateOrder(Box::new(order))])
             }
-            Err(Refusal { event, message }) => {
+            Err(Refusal { event, message, is_final: true }) => {
                 writer.fail(event, &message);
+                writer.finish(Vec::new())
+            }
+            Err(Refusal { event, message, is_final: false }) => {
+                writer.wait(event, &message);
                 writer.finish(Vec::new())
             }
         };
@@ -156,14 +158,20 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
             writer.finish(Vec::new())
         }
         OrderState::Open => {
-            if let Some(why) = why {
-                let name = format!("{}/{}", order.namespace().unwrap_or_default(), order.name_any());
-                let text = "Waiting on certificate issuance from order";
-                writer.pending_quietly(&format!("{text} {name}: {state:?}: {why}"));
-            }
+            let name = format!("{}/{}", order.namespace().unwrap_or_default(), order.name_any());
+            let text = "Waiting on certificate issuance from order";
+            writer.pending_quietly(&match why {
+                Some(why) => format!("{text} {name}: {state:?}: {why}"),
+                None => created(order),
+            });
             writer.finish(Vec::new())
         }
     }
+}
+
+/// What is told of an issuance that takes its usual way.
+fn created(order: &Order) -> String {
+    format!("Created Order resource {}/{}", order.namespace().unwrap_or_default(), order.name_any())
 }
 
 /// Whether the certificate's key is the one that was asked for.
@@ -173,10 +181,12 @@ fn fits(certificate: &[u8], request: &CertificateRequest) -> bool {
     chain.first().is_some_and(|leaf| leaf.public_key_der == parsed.public_key_der)
 }
 
-/// Why a request can never become an Order.
+/// Why a request does not become an Order.
 struct Refusal {
     event: &'static str,
     message: String,
+    /// No change of the issuer can help.
+    is_final: bool,
 }
 
 fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refusal> {
@@ -184,15 +194,15 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
     let parsed = ParsedRequest::from_pem(&request.spec.request.0).map_err(|error| Refusal {
         event: event::REQUEST_PARSING_ERROR,
         message: format!("Failed to decode CSR in spec.request: {error}"),
+        is_final: true,
     })?;
     let spec = order_spec(request, &parsed, acme)?;
     let labels = request.labels().clone();
     let covered: Vec<String> = spec.dns_names.iter().chain(&spec.ip_addresses).cloned().collect();
     if let Some(uncovered) = solver::first_uncovered(&acme.solvers, &covered, &labels) {
-        return Err(Refusal {
-            event: event::ORDER_BUILDING_ERROR,
-            message: format!("Nothing was ordered: {uncovered}"),
-        });
+        // Nothing was asked of the CA, so the request can wait until a solver covers the name.
+        let message = format!("Nothing was ordered: {uncovered}");
+        return Err(Refusal { event: event::ORDER_BUILDING_ERROR, message, is_final: false });
     }
     let metadata = ObjectMeta {
         namespace: request.namespace(),
@@ -219,6 +229,7 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
                 "The CSR's common name {name:?} is not among its DNS names and IP addresses; a CA that speaks ACME \
                  would refuse it: add it to spec.dnsNames, or leave spec.commonName out"
             ),
+            is_final: true,
         });
     }
     if dns_names.is_empty() && ip_addresses.is_empty() {
@@ -226,6 +237,7 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
             event: event::INVALID_ORDER,
             message: "The CSR names neither a DNS name nor an IP address; a CA that speaks ACME certifies nothing else"
                 .to_owned(),
+            is_final: true,
         });
     }
     Ok(OrderSpec {
@@ -284,12 +296,23 @@ impl Writer<'_> {
     }
 
     fn pending(&mut self, event: &str, message: &str) {
-        let known =
-            find_condition(&self.former.conditions, condition::READY).and_then(|ready| ready.message.as_deref());
-        if known != Some(message) {
+        if !self.tells(message) {
             self.notes.push(Note::normal(event, message));
         }
         self.pending_quietly(message);
+    }
+
+    fn wait(&mut self, event: &str, message: &str) {
+        let is_new = !self.tells(message);
+        self.pending_quietly(message);
+        if is_new {
+            self.notes.push(Note::warning(event, message));
+        }
+    }
+
+    fn tells(&self, message: &str) -> bool {
+        let ready = find_condition(&self.former.conditions, condition::READY);
+        ready.and_then(|ready| ready.message.as_deref()) == Some(message)
     }
 
     fn pending_quietly(&mut self, message: &str) {
