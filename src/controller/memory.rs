@@ -1,14 +1,14 @@
 //! What this process remembers about an object between passes. Losing it costs some questions, never a certificate.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
 
 use crate::{
-    cluster::Key,
+    cluster::{Key, ObjectName},
     decide::{
         Trouble, TroubleClass,
         challenge::{CaChallenge, Check},
@@ -23,6 +23,8 @@ pub struct Memory {
     /// Which incarnation of the object this is about.
     pub uid: String,
     pub trouble: Option<Trouble>,
+    /// The credentials with which the trouble came; other ones make it worthless.
+    pub trouble_credentials: Option<String>,
     /// Failures in a row to write to the API server.
     pub write_failures: u32,
     pub order: Option<CaOrder>,
@@ -50,7 +52,31 @@ impl Memory {
         now: Timestamp,
     ) {
         let failures = self.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
+        self.trouble_credentials = None;
         self.trouble = Some(Trouble { message, class, failures, at: now, retry_after });
+    }
+}
+
+/// The Orders that this process created and did not yet place: the CA cannot know of them.
+#[derive(Default)]
+pub struct UnplacedOrders {
+    names: Mutex<HashSet<ObjectName>>,
+}
+
+impl UnplacedOrders {
+    /// More than this are never remembered; of the others the CA is asked.
+    const MOST: usize = 10_000;
+
+    pub fn add(&self, name: &ObjectName) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < Self::MOST {
+            names.insert(name.clone());
+        }
+    }
+
+    /// Whether the Order of this name is one of them; from now on it is not.
+    pub fn take(&self, name: &ObjectName) -> bool {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
     }
 }
 

@@ -66,6 +66,22 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge, issuer: &
     }
 }
 
+/// Changes whenever one of the Secrets does that the solver refers to.
+pub(super) async fn credentials_version(
+    context: &Context,
+    challenge: &Challenge,
+    issuer: &HeldIssuer,
+) -> Result<String, StepError> {
+    let namespace = secrets_namespace(context, issuer, &challenge.namespace().unwrap_or_default());
+    let mut version = String::new();
+    for name in challenge.spec.solver.secret_names() {
+        let secret = context.cluster.secrets.get(&ObjectName::new(&namespace, &name)).await?;
+        version.push_str(secret.and_then(|secret| secret.resource_version()).as_deref().unwrap_or("none"));
+        version.push(' ');
+    }
+    Ok(version)
+}
+
 fn unknown_type(challenge: &Challenge) -> StepError {
     StepError::is_final(format!("Challenges of type {:?} are not known", challenge.spec.type_))
 }
