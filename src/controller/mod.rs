@@ -43,6 +43,7 @@ pub struct Context {
     pub accounts: account::Accounts,
     pub http: reqwest::Client,
     memories: memory::Memories,
+    unplaced_orders: memory::UnplacedOrders,
     key_generation: tokio::sync::Semaphore,
 }
 
@@ -78,6 +79,7 @@ impl Context {
             accounts: account::Accounts::default(),
             http,
             memories: memory::Memories::default(),
+            unplaced_orders: memory::UnplacedOrders::default(),
             key_generation: tokio::sync::Semaphore::new(cores.div_ceil(2)),
         }
     }

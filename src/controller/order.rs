@@ -1,6 +1,6 @@
 //! Orders: gather and act.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
         Challenge, Order, OrderStatus, Sensitive,
         order::{OrderAuthorization, OrderChallenge},
     },
-    cluster::{Key, owner_entry},
+    cluster::{Key, ObjectName, owner_entry},
     decide::{
         Wake,
         order::{CaOrder, OrderStep, SeenOrder, decide},
@@ -125,10 +125,12 @@ fn note(memory: &mut Memory, answer: &Answer<OrderBody>) {
     });
 }
 
-/// Creates the order, unless the CA has one that a former process created and could not write down.
+/// Creates the order, unless the CA has one that was created before and could not be written down: by a former process
+/// that was killed, or by this one in a former try.
 async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
     let wanted = new_order(order)?;
-    let found = if may_exist(order) { find_order(account, &wanted.identifiers).await } else { None };
+    let is_first_try = context.unplaced_orders.take(&ObjectName::of(order));
+    let found = if is_first_try { None } else { find_order(context, account, &wanted.identifiers).await };
     let (url, body) = if let Some(found) = found {
         found
     } else {
@@ -165,20 +167,15 @@ fn new_order(order: &Order) -> Result<NewOrder, StepError> {
     })
 }
 
-/// Whether a process before this one, or this one before a failed write, may have created the order at the CA. An Order
-/// object that is only seconds old and was never worked on cannot have one, so the usual case asks nothing.
-fn may_exist(order: &Order) -> bool {
-    let age = order.creation_timestamp().map(|created| Timestamp::now().duration_since(created.0));
-    age.is_none_or(|age| age > SignedDuration::from_secs(2))
-}
-
-/// An open order of this account for exactly these names. CAs that do not list orders give none, and hand out the
+/// An open order of this account for exactly these names that no other Order has. CAs that do not list orders give none, and hand out the
 /// pending order again by themselves.
-async fn find_order(account: &AccountHandle, wanted: &[Identifier]) -> Option<(String, OrderBody)> {
+async fn find_order(context: &Context, account: &AccountHandle, wanted: &[Identifier]) -> Option<(String, OrderBody)> {
     /// Looking through more than this would cost more than a second order.
     const MOST_LOOKED_AT: usize = 20;
     let urls = account.orders().await.ok()??;
-    for url in urls.into_iter().rev().take(MOST_LOOKED_AT) {
+    let others = context.cluster.hub.orders.all();
+    let is_known = |url: &String| others.iter().any(|order| order_url(order) == url);
+    for url in urls.into_iter().rev().filter(|url| !is_known(url)).take(MOST_LOOKED_AT) {
         let Ok(answer) = account.order(&url).await else { continue };
         let mut names = answer.body.identifiers.clone();
         names.sort_by(|a, b| (&a.kind, &a.value).cmp(&(&b.kind, &b.value)));

@@ -61,7 +61,12 @@ async fn act(
     let cluster = &context.cluster;
     match step {
         RequestStep::CreateOrder(order) => {
-            cluster.create(&*order).await?;
+            let name = ObjectName::of(&*order);
+            context.unplaced_orders.add(&name);
+            if let Err(error) = cluster.create(&*order).await {
+                context.unplaced_orders.take(&name);
+                return Err(error.into());
+            }
         }
         RequestStep::DeleteOrder => {
             if let Some(order) = order {
