@@ -8,7 +8,8 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::support::{
-    condition_of, event, issuer_with, mend_issuer, nothing_is_ordered, only_request, scene, settles, unready, writes_during,
+    condition_of, event, issuer_with, mend_issuer, nothing_is_ordered, only_request, scene, settles, unready,
+    writes_during,
 };
 
 #[tokio::test]
