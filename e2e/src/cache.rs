@@ -18,8 +18,12 @@ pub fn root() -> Result<PathBuf> {
 /// SHA-256 of `parts` one after the other, in hexadecimal digits.
 pub fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA256);
-    parts.iter().for_each(|part| context.update(part));
-    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    for part in parts {
+        context.update(part);
+    }
+    let digest = context.finish();
+    let digits = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// Holds the lock file `<folder>.lock` until dropped, so that two testbeds never build the same program at once.
@@ -45,5 +49,16 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Closing the file unlocks it in any case.
         let _ = self.0.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_that_of_the_parts_together() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_hex(&[b"ab", b"c"]), expected);
     }
 }

@@ -14,7 +14,7 @@ use crate::process::tail;
 /// A line of progress is due this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// No build takes longer than this, even on a slow machine.
-const BUILD_DEADLINE: Duration = Duration::from_mins(60);
+const BUILD_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Builds `program` when the cache lacks it. `position` of `total` is told to who waits.
 pub fn ensure_program(module: &Module, program: &Program, position: usize, total: usize) -> Result<()> {

@@ -11,11 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::authority::Authority;
-use crate::kubernetes::kubeconfig;
-use crate::launcher::Launcher;
+use crate::kubernetes::{kubeconfig, kubectl_cache as cache};
+use crate::launcher::{Launcher, without_proxies};
 use crate::network::{CLUSTER_DNS_SERVER, NODE, run};
 use crate::node::{self, CLUSTER_DNS};
 use crate::packages::require_program;
+use crate::process::{Process, tail};
 use crate::state::{Cluster, State};
 use crate::wait::{until, until_ready};
 use crate::{catalogue, image};
@@ -47,12 +48,20 @@ pub async fn start_cluster_dns(launcher: &mut Launcher, authority: &Authority) -
     until_ready(process, "the cluster's DNS", READY, look).await
 }
 
+/// Hands Contour's resource definitions to the API server, which takes a while: others can go on meanwhile.
+pub fn begin(launcher: &Launcher) -> Result<Process> {
+    let manifests = catalogue::module("contour")?.folder()?.join("manifests").display().to_string();
+    let command = kubectl_command(&launcher.state, &["apply", "--server-side", "-f", &manifests])?;
+    Process::start("resource-definitions", command, &launcher.state.logs().join("resource-definitions.log"))
+}
+
 /// Starts Contour and Envoy, which answer on the node's address on ports 80 and 443; the state's last part.
-pub async fn start(launcher: &mut Launcher, authority: &Authority) -> Result<()> {
+pub async fn start(launcher: &mut Launcher, authority: &Authority, mut definitions: Process) -> Result<()> {
     let folder = launcher.state.folder.join("ingress");
     fs::create_dir_all(&folder)?;
-    let manifests = catalogue::module("contour")?.folder()?.join("manifests");
-    kubectl(&launcher.state, &["apply", "--server-side", "-f", &manifests.display().to_string()])?;
+    let look = async || definitions.exited();
+    let status = until("the resource definitions", READY, look).await?;
+    ensure!(status.success(), "the resource definitions were refused: {}", tail(definitions.log(), 20));
     kubectl(&launcher.state, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
     apply(&launcher.state, "ingress", &objects(authority)?)?;
     start_contour(launcher, authority, &folder).await?;
@@ -129,7 +138,7 @@ async fn wait_for_gateway(state: &State) -> Result<()> {
     let url = format!("http://{ALIVE}/");
     let look = async || Ok::<_, reqwest::Error>((client.get(&url).send().await?.status() == 302).then_some(()));
     until("Envoy on port 80", READY, look).await?;
-    let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|connection| Some(drop(connection)));
+    let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|_| Some(()));
     until("Envoy on port 443", READY, look).await?;
     let gateway = format!("gateway/{GATEWAY}");
     kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=30s"])
@@ -144,8 +153,15 @@ fn apply(state: &State, name: &str, objects: &[Value]) -> Result<()> {
 }
 
 fn kubectl(state: &State, arguments: &[&str]) -> Result<()> {
+    run(&mut kubectl_command(state, arguments)?)
+}
+
+fn kubectl_command(state: &State, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(state.program("kubectl"));
-    run(command.arg("--kubeconfig").arg(&state.kubernetes()?.admin_kubeconfig).args(arguments))
+    command.env("KUBECACHEDIR", cache(state)).arg("--kubeconfig").arg(&state.kubernetes()?.admin_kubeconfig);
+    without_proxies(&mut command);
+    command.args(arguments);
+    Ok(command)
 }
 
 fn resolves(name: &str) -> Result<()> {

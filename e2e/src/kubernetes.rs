@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::authority::{self, Authority};
 use crate::launcher::Launcher;
 use crate::network::NODE;
-use crate::state::Kubernetes;
+use crate::state::{Kubernetes, State};
 use crate::wait::until_ready;
 
 /// Addresses of Services; the first is that of the API server itself.
@@ -75,6 +75,11 @@ pub fn kubeconfig(
     let file = folder.join(format!("{name}.kubeconfig"));
     fs::write(&file, serde_json::to_vec_pretty(&text)?).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
+}
+
+/// Where kubectl keeps what it learns of the API; else it does so in the home folder.
+pub fn kubectl_cache(state: &State) -> PathBuf {
+    state.folder.join("kubernetes/kubectl-cache")
 }
 
 /// A GET request for [`Client::request_text`].

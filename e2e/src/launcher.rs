@@ -9,6 +9,13 @@ use crate::packages::require_program;
 use crate::process::Process;
 use crate::state::{Network, ProcessRecord, State};
 
+/// Takes the machine's HTTP proxies out of the command's environment: from inside a testbed they cannot be reached.
+pub fn without_proxies(command: &mut Command) {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+}
+
 /// A testbed being started, from within its network namespace.
 pub struct Launcher {
     pub state: State,
@@ -24,6 +31,7 @@ impl Launcher {
     pub fn command(program: &Path) -> Result<Command> {
         let mut command = Command::new(require_program("setsid")?);
         command.arg(program);
+        without_proxies(&mut command);
         Ok(command)
     }
 
@@ -37,8 +45,7 @@ impl Launcher {
         }
         self.state.processes.push(ProcessRecord { name: name.to_owned(), identity, log });
         self.state.save()?;
-        self.started.push(process);
-        Ok(self.started.last_mut().expect("just pushed"))
+        Ok(self.started.push_mut(process))
     }
 
     /// Everything is ready: the processes stay. Dropping the launcher before ends them.

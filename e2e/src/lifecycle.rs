@@ -1,7 +1,7 @@
 //! Starting, entering and ending a testbed.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::launcher::Launcher;
+use crate::launcher::{self, Launcher};
 use crate::pebble::PebbleOptions;
 use crate::process::Identity;
 use crate::state::{Network, STATE_VARIABLE, State, Tier};
@@ -31,18 +31,14 @@ pub struct Options {
     pub pebble: PebbleOptions,
 }
 
-/// Starts a testbed in `folder`; it stays until [`down`]. On failure nothing but the folder with its logs remains.
+/// Starts a testbed in `folder`; it stays until [`down`]. On failure, even when this process is killed, nothing but the
+/// folder with its logs remains.
 pub fn up(folder: &Path, options: &Options) -> Result<State> {
-    fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
-    check::check(options.tier, folder)?;
-    catalogue::ensure(options.tier)?;
-    let state = prepare(folder, options)?;
-    let started = start(&state).and_then(|()| State::load(&state.folder));
-    if started.is_err() {
-        down(&state.folder)?;
-    }
-    started
-        .with_context(|| format!("starting the testbed in {} (its logs: {})", folder.display(), state.logs().display()))
+    make_ready(folder, options)?;
+    let guard = Guard::start(folder)?;
+    let state = up_guarded(folder, options)?;
+    guard.dismiss()?;
+    Ok(state)
 }
 
 /// The part of [`up`] that runs inside the new network namespace; `folder` holds the options.
@@ -54,10 +50,11 @@ pub async fn up_inside(folder: &Path) -> Result<()> {
     pebble::start(&mut launcher, &options.pebble).await?;
     let authority = kubernetes::start(&mut launcher).await?;
     if options.tier == Tier::Cluster {
+        let definitions = ingress::begin(&launcher)?;
         node::start(&mut launcher, &authority).await?;
         node::wait_for_services().await?;
         ingress::start_cluster_dns(&mut launcher, &authority).await?;
-        ingress::start(&mut launcher, &authority).await?;
+        ingress::start(&mut launcher, &authority, definitions).await?;
     }
     launcher.finish()?;
     Ok(())
@@ -73,6 +70,8 @@ pub fn command(state: &State, program: &[String]) -> Result<Command> {
     command.args(program);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", state.folder.join("bin").display()));
+    launcher::without_proxies(&mut command);
+    command.env("KUBECACHEDIR", kubernetes::kubectl_cache(state));
     command.env("KUBECONFIG", &state.kubernetes()?.admin_kubeconfig);
     command.env(STATE_VARIABLE, State::file_in(&state.folder));
     Ok(command)
@@ -107,9 +106,7 @@ pub fn down(folder: &Path) -> Result<()> {
 pub async fn run(folder: Option<&Path>, options: &Options, program: &[String]) -> Result<ExitCode> {
     let own = folder.is_none();
     let folder = folder.map_or_else(temporary_folder, Path::to_owned);
-    fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
-    check::check(options.tier, &folder)?;
-    catalogue::ensure(options.tier)?;
+    make_ready(&folder, options)?;
     let guard = Guard::start(&folder)?;
     let result = run_guarded(&folder, options, program).await;
     down(&folder)?;
@@ -122,39 +119,74 @@ pub async fn run(folder: Option<&Path>, options: &Options, program: &[String]) -
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// Waits until whoever started this process is gone or says so by closing the pipe, then ends the testbed in `folder`.
+/// Waits until whoever started this process says that all is well or is gone; in that case, ends the testbed in `folder`.
 pub fn guard(folder: &Path) -> Result<()> {
-    let mut ignored = Vec::new();
-    std::io::stdin().read_to_end(&mut ignored)?;
-    down(folder)
+    let mut said = Vec::new();
+    std::io::stdin().take(64).read_to_end(&mut said)?;
+    if said == DISMISSAL { Ok(()) } else { down(folder) }
 }
 
-/// Another process that calls [`down`] when this one dies.
+const DISMISSAL: &[u8] = b"dismissed";
+
+/// Another process that calls [`down`] when this one dies, or this value is dropped, without having dismissed it.
 struct Guard(std::process::Child);
 
 impl Guard {
     fn start(folder: &Path) -> Result<Self> {
         let mut command = Launcher::command(&std::env::current_exe()?)?;
-        command.arg("guard").arg("--dir").arg(folder).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.arg("guard").arg("--dir").arg(folder.canonicalize()?).stdin(Stdio::piped()).stdout(Stdio::null());
         Ok(Self(command.spawn().context("starting the guard")?))
     }
 
     fn dismiss(mut self) -> Result<()> {
-        drop(self.0.stdin.take());
+        if let Some(mut pipe) = self.0.stdin.take() {
+            pipe.write_all(DISMISSAL)?;
+        }
         self.0.wait()?;
         Ok(())
     }
 }
 
+/// The folder and the programs, before anything is started.
+fn make_ready(folder: &Path, options: &Options) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    ensure_down(folder)?;
+    check::check(options.tier, folder)?;
+    catalogue::ensure(options.tier)
+}
+
+fn ensure_down(folder: &Path) -> Result<()> {
+    let place = folder.display();
+    let up = State::file_in(folder).exists();
+    ensure!(!up, "there is a testbed in {place} already: end it with `testbed down --dir {place}`");
+    Ok(())
+}
+
+fn up_guarded(folder: &Path, options: &Options) -> Result<State> {
+    let state = prepare(folder, options)?;
+    let started = start(&state).and_then(|()| State::load(&state.folder));
+    if started.is_err() {
+        down(&state.folder)?;
+    }
+    started
+        .with_context(|| format!("starting the testbed in {} (its logs: {})", folder.display(), state.logs().display()))
+}
+
 async fn run_guarded(folder: &Path, options: &Options, program: &[String]) -> Result<ExitStatus> {
-    let (folder, options) = (folder.to_owned(), options.clone());
+    let (place, options) = (folder.to_owned(), options.clone());
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let starting = tokio::task::spawn_blocking(move || up(&folder, &options));
-    let state = tokio::select! {
-        state = starting => state??,
-        _ = interrupt.recv() => bail!("interrupted while starting"),
-        _ = terminate.recv() => bail!("terminated while starting"),
+    let mut starting = tokio::task::spawn_blocking(move || up_guarded(&place, &options));
+    let started = tokio::select! {
+        started = &mut starting => Some(started??),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+    };
+    let Some(state) = started else {
+        down(folder)?;
+        // What was started meanwhile ends with the caller's `down`.
+        let _ = starting.await;
+        bail!("interrupted while starting");
     };
     let mut child = tokio::process::Command::from(command(&state, program)?).kill_on_drop(true).spawn()?;
     tokio::select! {
@@ -185,12 +217,6 @@ fn options_file(folder: &Path) -> PathBuf {
 fn prepare(folder: &Path, options: &Options) -> Result<State> {
     fs::create_dir_all(folder.join("logs")).with_context(|| format!("making the folder {}", folder.display()))?;
     let folder = folder.canonicalize()?;
-    ensure!(
-        !State::file_in(&folder).exists(),
-        "there is a testbed in {} already: end it with `testbed down --dir {}`",
-        folder.display(),
-        folder.display()
-    );
     link_programs(&folder, options.tier)?;
     fs::write(options_file(&folder), serde_json::to_vec_pretty(options)?)?;
     let root = rustix::process::geteuid().is_root();

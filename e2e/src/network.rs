@@ -51,7 +51,9 @@ pub fn configure() -> Result<()> {
     for address in addresses {
         run(Command::new(&ip).args(["address", "add", &format!("{address}/24"), "dev", "node0"]))?;
     }
-    run(Command::new(&ip).args(["link", "set", "node0", "up"]))?;
+    // Nobody is at the other end to answer ARP. Without it, what goes to an address that nobody has is lost without a
+    // word, and a connection to a Service that kube-proxy does not know yet succeeds when it is tried again after 1 s.
+    run(Command::new(&ip).args(["link", "set", "node0", "arp", "off", "up"]))?;
     run(Command::new(&ip).args(["link", "set", "outside0", "up"]))?;
     // A packet to a Service needs some route, or it is refused before kube-proxy's rules see it. There is no other route:
     // what is not in the testbed is unreachable at once.

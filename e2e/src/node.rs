@@ -219,8 +219,9 @@ fn start_kube_proxy(launcher: &mut Launcher, authority: &Authority, containerd: 
 /// Waits until the API server answers through its Service, which shows that kube-proxy has done its work.
 pub async fn wait_for_services() -> Result<()> {
     let look = async || {
-        let connection = tokio::net::TcpStream::connect((Ipv4Addr::new(10, 96, 0, 1), 443)).await?;
-        Ok::<_, std::io::Error>(Some(drop(connection)))
+        // Before the rules are there, nothing answers at all.
+        let connecting = tokio::net::TcpStream::connect((Ipv4Addr::new(10, 96, 0, 1), 443));
+        tokio::time::timeout(Duration::from_millis(200), connecting).await.map(|answer| answer.ok().map(drop))
     };
     until("the Service of the Kubernetes API", READY, look).await
 }

@@ -1,4 +1,4 @@
-//! Testbeds do not meet, and leave nothing. These start testbeds of tier `api` themselves; the programs must be there
+//! Testbeds do not meet, and leave nothing. These start testbeds themselves; the programs must be there
 //! (`testbed tools`): `cargo test -p certwright-e2e --test testbed_lifecycle -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
@@ -100,6 +100,37 @@ fn a_killed_run_leaves_nothing() {
     child.wait().unwrap();
     wait_for("the testbed to be gone", || !State::file_in(folder.path()).exists());
     assert_nothing_left(&state);
+}
+
+/// With a pod running, because its mounts, shim and control groups are what is easily left.
+#[test]
+#[ignore = "starts a testbed of tier cluster; needs root"]
+fn a_killed_run_of_tier_cluster_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "kubectl run it --image=docker.io/local/busybox:1 --image-pull-policy=Never --command -- \
+                  /bin/busybox sleep 300 && kubectl wait --for=condition=Ready pod/it --timeout=60s && \
+                  touch $(dirname $CERTWRIGHT_TESTBED)/runs && sleep 300";
+    let directory = folder.path().to_str().unwrap();
+    let mut child =
+        testbed(&["run", "--tier", "cluster", "--dir", directory, "--", "sh", "-c", script]).spawn().unwrap();
+    wait_for("the pod", || folder.path().join("runs").exists() || child.try_wait().unwrap().is_some());
+    let state = State::load(folder.path()).unwrap();
+    let group = state.cluster().unwrap().control_group.clone();
+    assert!(!certwright_e2e::cgroups::processes(&group).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the testbed to be gone", || !State::file_in(folder.path()).exists());
+    assert_nothing_left(&state);
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(directory) && !mounts.contains(&group), "{mounts}");
+    for process in std::fs::read_dir("/proc").unwrap() {
+        let command = std::fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).into_owned();
+        assert!(!command.contains(directory), "still runs: {command}");
+    }
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
+        assert!(!hierarchy.unwrap().path().join(&group).exists());
+    }
 }
 
 #[test]

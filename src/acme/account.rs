@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,10 +16,8 @@ use super::{
 };
 use crate::pki::PrivateKey;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-
 /// How much of an account's list of orders is read.
-const MAX_ORDER_PAGES: usize = 20;
+const MAX_ORDER_PAGES: usize = 50;
 const MAX_ORDERS: usize = 2000;
 
 /// What an account is made with (RFC 8555 7.3).
@@ -236,11 +235,11 @@ impl AccountHandle {
         Chain::from_response(&request, &response)
     }
 
-    async fn post_as_get<T: serde::de::DeserializeOwned>(&self, url: &str, expected: &str) -> Result<Answer<T>, Error> {
+    async fn post_as_get<T: DeserializeOwned>(&self, url: &str, expected: &str) -> Result<Answer<T>, Error> {
         self.post(url, &Payload::Empty, expected).await
     }
 
-    async fn post<T: serde::de::DeserializeOwned>(
+    async fn post<T: DeserializeOwned>(
         &self,
         url: &str,
         payload: &Payload,

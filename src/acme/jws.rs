@@ -13,10 +13,7 @@ use x509_cert::der::{
     asn1::{AnyRef, UintRef},
 };
 
-use crate::pki::{
-    self, KeyAlgorithm, PrivateKey, SignatureAlgorithm,
-    key::{Curve, PublicKeyNumbers},
-};
+use crate::pki::{self, Curve, KeyAlgorithm, PrivateKey, PublicKeyNumbers, SignatureAlgorithm};
 
 /// A flattened JSON Web Signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -239,4 +236,124 @@ fn fixed_length(signature: &[u8], length: usize) -> Result<Vec<u8>, x509_cert::d
         fixed.extend_from_slice(number);
     }
     Ok(fixed)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, RSA_PKCS1_2048_8192_SHA256,
+        UnparsedPublicKey, VerificationAlgorithm,
+    };
+
+    use super::*;
+
+    fn decoded(text: &str) -> Vec<u8> {
+        BASE64URL.decode(text).unwrap()
+    }
+
+    fn json(text: &str) -> Value {
+        serde_json::from_slice(&decoded(text)).unwrap()
+    }
+
+    /// The key of RFC 8037 appendix A.1, in PKCS#8.
+    fn rfc8037_key() -> PrivateKey {
+        let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        der.extend(decoded("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"));
+        PrivateKey::from_pkcs8(&der).unwrap()
+    }
+
+    #[test]
+    fn rfc_7638_thumbprint_of_an_rsa_key() {
+        let modulus = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiF\
+                       V4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9\
+                       c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1\
+                       jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let jwk = Jwk::Rsa { e: Number(decoded("AQAB")), kty: "RSA", n: Number(decoded(modulus)) };
+        assert_eq!(jwk.thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+
+    #[test]
+    fn rfc_8037_thumbprint_and_signature_of_an_ed25519_key() {
+        assert_eq!(thumbprint(&rfc8037_key()).unwrap(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let input = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        assert_eq!(sign_jose(&rfc8037_key(), input).unwrap(), decoded(signature));
+    }
+
+    #[test]
+    fn challenge_values() {
+        assert_eq!(
+            key_authorization(&rfc8037_key(), "token").unwrap(),
+            "token.kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+        // SHA-256 of "abc" (FIPS 180-4 examples).
+        assert_eq!(dns01_value("abc"), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
+    }
+
+    #[test]
+    fn every_kind_of_key_signs_as_its_algorithm_says() {
+        let verifiers: [(KeyAlgorithm, &str, &dyn VerificationAlgorithm); 4] = [
+            (KeyAlgorithm::Ecdsa(Curve::P256), "ES256", &ECDSA_P256_SHA256_FIXED),
+            (KeyAlgorithm::Ecdsa(Curve::P384), "ES384", &ECDSA_P384_SHA384_FIXED),
+            (KeyAlgorithm::Ecdsa(Curve::P521), "ES512", &ECDSA_P521_SHA512_FIXED),
+            (KeyAlgorithm::Rsa(2048), "RS256", &RSA_PKCS1_2048_8192_SHA256),
+        ];
+        for (kind, name, verifier) in verifiers {
+            let key = PrivateKey::generate(kind).unwrap();
+            let jws = sign(&key, Signer::Key, "n0nce", "https://ca.example/new", &Payload::Empty).unwrap();
+            let header = json(&jws.protected);
+            assert_eq!(header["alg"], name);
+            assert_eq!(jws.payload, "");
+            let public = UnparsedPublicKey::new(verifier, raw_public_key(&key));
+            let input = format!("{}.", jws.protected);
+            public.verify(input.as_bytes(), &decoded(&jws.signature)).unwrap();
+        }
+    }
+
+    fn raw_public_key(key: &PrivateKey) -> Vec<u8> {
+        let der = key.public_key_der().unwrap();
+        let key = x509_cert::SubjectPublicKeyInfo::from_der(&der).unwrap();
+        key.subject_public_key.raw_bytes().to_vec()
+    }
+
+    #[test]
+    fn the_header_names_key_or_account_never_both() {
+        let key = rfc8037_key();
+        let url = "https://ca.example/new";
+        let jws = sign(&key, Signer::Key, "n0nce", url, &Payload::Json(serde_json::json!({ "a": 1 }))).unwrap();
+        let jwk =
+            serde_json::json!({ "crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        let expected = serde_json::json!({ "alg": "EdDSA", "jwk": jwk, "nonce": "n0nce", "url": url });
+        assert_eq!(json(&jws.protected), expected);
+        assert_eq!(json(&jws.payload), serde_json::json!({ "a": 1 }));
+        let jws = sign(&key, Signer::Account("https://ca.example/1"), "n0nce", url, &Payload::Empty).unwrap();
+        let expected =
+            serde_json::json!({ "alg": "EdDSA", "kid": "https://ca.example/1", "nonce": "n0nce", "url": url });
+        assert_eq!(json(&jws.protected), expected);
+    }
+
+    #[test]
+    fn short_numbers_are_padded_to_full_length() {
+        // SEQUENCE { INTEGER 1, INTEGER 0x80 }
+        let der = [0x30, 7, 2, 1, 1, 2, 2, 0, 0x80];
+        assert_eq!(fixed_length(&der, 4).unwrap(), [0, 0, 0, 1, 0, 0, 0, 0x80]);
+        assert!(fixed_length(b"nonsense", 4).is_err());
+    }
+
+    #[test]
+    fn external_accounts_are_bound_by_an_hmac_over_the_public_key() {
+        let url = "https://ca.example/new-account";
+        for (algorithm, name) in
+            [(MacAlgorithm::Hs256, "HS256"), (MacAlgorithm::Hs384, "HS384"), (MacAlgorithm::Hs512, "HS512")]
+        {
+            let jws = bind_external_account(&rfc8037_key(), "kid-1", b"secret", algorithm, url).unwrap();
+            let header = json(&jws.protected);
+            assert_eq!(header, serde_json::json!({ "alg": name, "kid": "kid-1", "url": url }));
+            assert_eq!(json(&jws.payload)["kty"], "OKP");
+            let mac_key = hmac::Key::new(algorithm.hmac(), b"secret");
+            let input = format!("{}.{}", jws.protected, jws.payload);
+            hmac::verify(&mac_key, input.as_bytes(), &decoded(&jws.signature)).unwrap();
+        }
+    }
 }

@@ -27,5 +27,37 @@ pub struct SuggestedWindow {
 /// if the certificate does not name its issuer's key.
 pub fn certificate_id(certificate: &ParsedCertificate) -> Option<String> {
     let authority = certificate.authority_key_id.as_ref()?;
-    Some(format!("{}.{}", BASE64URL.encode(authority), BASE64URL.encode(&certificate.serial)))
+    Some(join(authority, &certificate.serial))
+}
+
+fn join(authority_key_id: &[u8], serial: &[u8]) -> String {
+    format!("{}.{}", BASE64URL.encode(authority_key_id), BASE64URL.encode(serial))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 9773 section 4.1.
+    #[test]
+    fn the_identifier_joins_issuer_key_and_serial_number() {
+        let authority = [
+            0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01,
+            0xc8, 0xd4,
+        ];
+        assert_eq!(join(&authority, &[0x00, 0x87, 0x65, 0x43, 0x21]), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    }
+
+    /// The example of RFC 9773 section 4.2.
+    #[test]
+    fn the_answer_is_read() {
+        let info: RenewalInfo = serde_json::from_str(
+            r#"{ "suggestedWindow": { "start": "2025-01-02T04:00:00Z", "end": "2025-01-03T04:00:00Z" },
+                 "explanationURL": "https://acme.example.com/docs/ari" }"#,
+        )
+        .unwrap();
+        assert_eq!(info.suggested_window.start.to_string(), "2025-01-02T04:00:00Z");
+        assert_eq!(info.explanation_url.unwrap(), "https://acme.example.com/docs/ari");
+    }
 }

@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn seconds_are_taken_up_to_a_week() {
         assert_eq!(parsed("0", None), Some(Duration::ZERO));
-        assert_eq!(parsed(" 120 ", None), Some(Duration::from_secs(120)));
+        assert_eq!(parsed(" 120 ", None), Some(Duration::from_mins(2)));
         assert_eq!(parsed("99999999", None), Some(LONGEST));
         assert_eq!(parsed("99999999999999999999999999", None), Some(LONGEST));
     }
@@ -52,9 +52,9 @@ mod tests {
     #[test]
     fn dates_are_compared_with_the_servers_clock() {
         let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(parsed("Sun, 06 Nov 1994 08:50:37 GMT", date), Some(Duration::from_secs(60)));
+        assert_eq!(parsed("Sun, 06 Nov 1994 08:50:37 GMT", date), Some(Duration::from_mins(1)));
         assert_eq!(parsed("Sun, 06 Nov 1994 08:48:37 GMT", date), Some(Duration::ZERO));
-        assert_eq!(parsed("Thu, 01 Jan 1970 00:01:00 GMT", None), Some(Duration::from_secs(60)));
+        assert_eq!(parsed("Thu, 01 Jan 1970 00:01:00 GMT", None), Some(Duration::from_mins(1)));
         assert_eq!(parsed("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(LONGEST));
     }
 

@@ -206,7 +206,8 @@ fn describe_tls(error: &rustls::Error) -> String {
         E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
             "the server's certificate is not valid yet; compare the clocks".into()
         }
-        E::InvalidCertificate(C::UnknownIssuer) => {
+        // A CA of the same name with another key counts as a bad signature.
+        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
             "the server's certificate is signed by a CA that is not trusted; if that CA is the right one, give its \
              certificate as caBundle"
                 .into()

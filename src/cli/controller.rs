@@ -65,7 +65,12 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     enable_certificate_owner_ref: bool,
     /// Which annotations are copied from Certificates to CertificateRequests and Orders, by prefix; `-` excludes.
-    #[arg(long, value_name = "PREFIXES", default_value = "*,-kubectl.kubernetes.io/,-fluxcd.io/,-argocd.argoproj.io/", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PREFIXES",
+        default_value = "*,-kubectl.kubernetes.io/,-fluxcd.io/,-argocd.argoproj.io/",
+        allow_hyphen_values = true
+    )]
     copied_annotation_prefixes: String,
     /// Wait after the first failed issuance of a Certificate; doubled after each further one.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
@@ -91,7 +96,9 @@ pub enum ControllerError {
     Kubeconfig(String),
     #[error("cannot reach the Kubernetes API: {0}")]
     Api(String),
-    #[error("the CustomResourceDefinitions are not installed ({0}); install them with: certwright crds | kubectl apply -f -")]
+    #[error(
+        "the CustomResourceDefinitions are not installed ({0}); install them with: certwright crds | kubectl apply -f -"
+    )]
     NoCrds(String),
     #[error("--dns01-recursive-nameservers: {0}")]
     Nameservers(String),
@@ -165,15 +172,11 @@ async fn check_crds(client: &Client) -> Result<(), ControllerError> {
     let certificates: Api<Certificate> = Api::all(client.clone());
     let orders: Api<Order> = Api::all(client.clone());
     let answers = tokio::join!(certificates.list_metadata(&params), orders.list_metadata(&params));
-    for error in [answers.0.err(), answers.1.err()].into_iter().flatten() {
-        return Err(match error {
-            kube::Error::Api(status) if status.code == 404 => {
-                ControllerError::NoCrds(status.message)
-            }
-            other => ControllerError::Api(other.to_string()),
-        });
+    match answers.0.err().or(answers.1.err()) {
+        None => Ok(()),
+        Some(kube::Error::Api(status)) if status.code == 404 => Err(ControllerError::NoCrds(status.message)),
+        Some(other) => Err(ControllerError::Api(other.to_string())),
     }
-    Ok(())
 }
 
 fn context(

@@ -89,9 +89,7 @@ fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
 
 fn has_ended(request: &CertificateRequest) -> bool {
     let ready = request.status.as_ref().and_then(|status| find_condition(&status.conditions, condition::READY));
-    ready.is_some_and(|ready| {
-        matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED))
-    })
+    ready.is_some_and(|ready| matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED)))
 }
 
 fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {
@@ -110,11 +108,7 @@ fn by_cluster_secrets(spec: &IssuerSpec) -> Vec<String> {
 fn secrets_of(spec: &IssuerSpec) -> Vec<String> {
     let Some(acme) = &spec.acme else { return Vec::new() };
     let binding = acme.external_account_binding.as_ref().map(|binding| &binding.key_secret_ref.name);
-    std::iter::once(&acme.private_key_secret_ref.name)
-        .chain(binding)
-        .filter(|name| !name.is_empty())
-        .cloned()
-        .collect()
+    std::iter::once(&acme.private_key_secret_ref.name).chain(binding).filter(|name| !name.is_empty()).cloned().collect()
 }
 
 fn secret_dependents(hub: &Hub, secret: &ObjectName) -> Vec<Key> {

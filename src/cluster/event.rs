@@ -146,7 +146,7 @@ async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
 
 fn event_name(object: &str, fingerprint: u64, now: Timestamp) -> String {
     let object: String = object.chars().take(200).collect();
-    format!("{object}.{:x}{:08x}", now.as_millisecond(), fingerprint as u32)
+    format!("{object}.{:x}{:08x}", now.as_millisecond(), fingerprint & 0xffff_ffff)
 }
 
 fn shorten(mut note: String) -> String {

@@ -85,9 +85,8 @@ impl Hub {
     /// Takes in an object that was seen and wakes whoever depends on it.
     pub fn put<K: Watched>(&self, mut object: K) {
         object.managed_fields_mut().clear();
-        let now = object.clone();
-        if let Put::Stored(former) = K::store(self).put(object) {
-            self.wake_dependents(former.as_deref(), Some(&now));
+        if let Put::Stored { former, now } = K::store(self).put(object) {
+            self.wake_dependents(former.as_deref(), Some(&*now));
         }
     }
 

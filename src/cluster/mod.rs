@@ -13,8 +13,8 @@ mod secret;
 mod store;
 mod write;
 
-pub use event::{Event, EventKind, Recorder};
 pub use dependents::{by_secret as secret_entry, owner_entry};
+pub use event::{Event, EventKind, Recorder};
 pub use hub::{Hub, Watched};
 pub use key::{Key, Kind, ObjectName};
 pub use queue::Queue;

@@ -18,7 +18,7 @@ use tokio::{
 use super::key::Key;
 
 /// The longest timer that is set; a later wake is reached in several steps.
-const LONGEST_TIMER: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_TIMER: Duration = Duration::from_hours(24);
 
 /// See the module's description.
 #[derive(Default)]

@@ -28,8 +28,8 @@ struct Contents<K> {
 /// What became of an object offered to the store.
 #[derive(Debug)]
 pub enum Put<K> {
-    /// It was new or newer; the former one, if any.
-    Stored(Option<Arc<K>>),
+    /// It was new or newer.
+    Stored { former: Option<Arc<K>>, now: Arc<K> },
     /// The store already held this version or a newer one, or knows that the object is gone.
     Stale,
 }
@@ -73,8 +73,8 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
             return Put::Stale;
         }
         let former = contents.remove(&name, self.index_of);
-        contents.insert(name, object, self.index_of);
-        Put::Stored(former)
+        let now = contents.insert(name, object, self.index_of);
+        Put::Stored { former, now }
     }
 
     /// Takes out what the API server said is gone, before the watch tells of it.
@@ -110,11 +110,13 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
 }
 
 impl<K: Resource<DynamicType = ()>> Contents<K> {
-    fn insert(&mut self, name: ObjectName, object: K, index_of: IndexFunction<K>) {
+    fn insert(&mut self, name: ObjectName, object: K, index_of: IndexFunction<K>) -> Arc<K> {
         for entry in index_of(&object) {
             self.index.entry(entry).or_default().insert(name.clone());
         }
-        self.objects.insert(name, Arc::new(object));
+        let object = Arc::new(object);
+        self.objects.insert(name, object.clone());
+        object
     }
 
     fn remove_incarnation(&mut self, name: &ObjectName, uid: &str, index_of: IndexFunction<K>) -> Option<Arc<K>> {
@@ -181,11 +183,11 @@ mod tests {
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
         let store = store();
-        assert!(matches!(store.put(object("a", "1", 5, "x")), Put::Stored(None)));
+        assert!(matches!(store.put(object("a", "1", 5, "x")), Put::Stored { former: None, .. }));
         assert!(matches!(store.put(object("a", "1", 4, "y")), Put::Stale));
         assert!(matches!(store.put(object("a", "1", 5, "y")), Put::Stale));
         assert_eq!(store.indexed("y").len(), 0);
-        assert!(matches!(store.put(object("a", "1", 6, "y")), Put::Stored(Some(_))));
+        assert!(matches!(store.put(object("a", "1", 6, "y")), Put::Stored { former: Some(_), .. }));
         assert_eq!((store.indexed("x").len(), store.indexed("y").len()), (0, 1));
     }
 
@@ -196,7 +198,7 @@ mod tests {
         assert!(store.bury(&name("a"), "1").is_some());
         assert!(matches!(store.put(object("a", "1", 7, "x")), Put::Stale));
         assert!(store.get(&name("a")).is_none());
-        assert!(matches!(store.put(object("a", "2", 8, "x")), Put::Stored(None)));
+        assert!(matches!(store.put(object("a", "2", 8, "x")), Put::Stored { former: None, .. }));
         assert!(store.remove(&name("a"), "1").is_none(), "the end of the former object leaves the new one alone");
         assert!(store.get(&name("a")).is_some());
     }

@@ -142,15 +142,18 @@ impl Cluster {
         self.settle::<K>(&api, &name, seen, written).await
     }
 
-    /// Replaces the finalizers, provided that `seen` is still the newest version.
+    /// Replaces the finalizers, provided that they are still those of `seen`. Whatever else has changed in the object
+    /// meanwhile, such as that it was deleted, does not matter.
     pub async fn write_finalizers<K: Scoped>(&self, seen: &K, finalizers: &[String]) -> Result<(), WriteError> {
-        let patch = serde_json::json!({
-            "metadata": { "resourceVersion": seen.resource_version(), "finalizers": finalizers },
-        });
         let name = ObjectName::of(seen);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("write the finalizers of {} {name}", K::kind(&()));
-        let written = limited(what, api.patch(&name.name, &patch_params(), &Patch::Merge(patch))).await;
+        let patch = Patch::Json::<()>(finalizers_patch(seen, finalizers));
+        let written = match limited(what, api.patch(&name.name, &patch_params(), &patch)).await {
+            // That a test of the patch fails is told as an invalid object.
+            Err(WriteError::Refused { what, .. }) => Err(WriteError::Conflict { what }),
+            other => other,
+        };
         if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && written.is_ok() {
             self.hub.bury::<K>(&name, seen.meta().uid.as_deref().unwrap_or_default());
             return Ok(());
@@ -230,6 +233,28 @@ impl Cluster {
     }
 }
 
+fn finalizers_patch<K: Watched>(seen: &K, finalizers: &[String]) -> json_patch::Patch {
+    let mut operations = vec![operation("test", "/metadata/uid", &seen.meta().uid)];
+    match &seen.meta().finalizers {
+        Some(held) if !held.is_empty() => {
+            operations.push(operation("test", "/metadata/finalizers", held));
+            operations.push(operation("replace", "/metadata/finalizers", finalizers));
+        }
+        _ => operations.push(operation("add", "/metadata/finalizers", finalizers)),
+    }
+    json_patch::Patch(operations)
+}
+
+fn operation<V: Serialize + ?Sized>(name: &str, path: &str, value: &V) -> json_patch::PatchOperation {
+    let path = json_patch::jsonptr::PointerBuf::parse(path).unwrap_or_default();
+    let value = serde_json::to_value(value).unwrap_or_default();
+    match name {
+        "test" => json_patch::PatchOperation::Test(json_patch::TestOperation { path, value }),
+        "replace" => json_patch::PatchOperation::Replace(json_patch::ReplaceOperation { path, value }),
+        _ => json_patch::PatchOperation::Add(json_patch::AddOperation { path, value }),
+    }
+}
+
 /// An object with finalizers or a grace period is still there after its deletion was accepted.
 fn stays_for_now<K: Watched>(object: &K) -> bool {
     let metadata = object.meta();
@@ -282,7 +307,6 @@ pub fn merge_patch(former: &Value, wanted: &Value) -> Option<Value> {
     }
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use super::{
     Context,
     memory::Memory,
-    run::Round,
+    run::{Round, step_name},
     step_error::StepError,
 };
 use crate::{
@@ -57,6 +57,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, CertificateStep::Publish(_)) {
             round = Round::Again;
         }
@@ -143,7 +144,8 @@ pub(super) async fn generate_key(
     context: &Context,
     algorithm: crate::pki::KeyAlgorithm,
 ) -> Result<PrivateKey, StepError> {
-    let failed = |error: &dyn std::fmt::Display| StepError::transient(format!("Failed to generate a private key: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| StepError::transient(format!("Failed to generate a private key: {error}"));
     let _permit = context.key_generation.acquire().await.map_err(|error| failed(&error))?;
     let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
     generated.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
@@ -167,7 +169,8 @@ async fn create_request(
         .map_err(|error| error.to_string())
         .and_then(|template| template.build_pem(&key).map_err(|error| error.to_string()))
         .map_err(|error| StepError::is_final(format!("Failed to generate CSR: {error}")))?;
-    let mut annotations: BTreeMap<String, String> = context.options.copied_annotations.filter(certificate.annotations());
+    let mut annotations: BTreeMap<String, String> =
+        context.options.copied_annotations.filter(certificate.annotations());
     annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
     annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
     annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);

@@ -11,7 +11,7 @@ use super::{
     order::next_look,
     presenter,
     request::HeldIssuer,
-    run::Round,
+    run::{Round, step_name},
     step_error::StepError,
 };
 use crate::{
@@ -54,6 +54,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, ChallengeStep::Publish(_)) {
             round = Round::Again;
         }

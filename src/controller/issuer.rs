@@ -14,16 +14,12 @@ use super::{
     certificate::{event, generate_key},
     memory::Memory,
     request::HeldIssuer,
-    run::Round,
+    run::{Round, step_name},
     step_error::StepError,
 };
 use crate::{
     acme::{ExternalAccountBinding, MacAlgorithm, Registration as AcmeRegistration},
-    api::{
-        ClusterIssuer, Issuer, IssuerStatus,
-        issuer::AcmeIssuer,
-        names::label,
-    },
+    api::{ClusterIssuer, Issuer, IssuerStatus, issuer::AcmeIssuer, names::label},
     cluster::{Key, Kind, ObjectName},
     decide::{
         Wake,
@@ -65,6 +61,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, IssuerStep::Publish(_)) {
             round = Round::Again;
         }
@@ -202,7 +199,8 @@ async fn register(context: &Context, acme: &AcmeIssuer, namespace: &str) -> Resu
     let key = read_account_key(context, acme, namespace).await?.map_err(StepError::transient)?;
     let client = context.accounts.client(acme).map_err(|error| failed(&error))?;
     let email = contact_email(acme);
-    let contacts: Vec<String> = Some(&email).filter(|email| !email.is_empty()).map(|email| format!("mailto:{email}")).into_iter().collect();
+    let contacts: Vec<String> =
+        Some(&email).filter(|email| !email.is_empty()).map(|email| format!("mailto:{email}")).into_iter().collect();
     let registration = AcmeRegistration {
         contacts: contacts.clone(),
         external_account_binding: external_account_binding(context, acme, namespace).await?,
@@ -211,7 +209,10 @@ async fn register(context: &Context, acme: &AcmeIssuer, namespace: &str) -> Resu
     let account = client.register(&key, &registration).await.map_err(|error| failed(&error))?;
     // Some CAs do not show contacts at all; asking those to change what they do not show would never end.
     if !account.created && !account.body.contacts.is_empty() && account.body.contacts != contacts {
-        client.update_contacts(&key, &account.url, &contacts).await.map_err(|error| StepError::from_acme("Failed to update ACME account", &error))?;
+        client
+            .update_contacts(&key, &account.url, &contacts)
+            .await
+            .map_err(|error| StepError::from_acme("Failed to update ACME account", &error))?;
     }
     Ok(Registration { uri: account.url, email })
 }

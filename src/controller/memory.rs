@@ -40,7 +40,13 @@ pub struct Memory {
 
 impl Memory {
     /// Notes a failed effect.
-    pub fn failed(&mut self, class: TroubleClass, message: String, retry_after: Option<jiff::SignedDuration>, now: Timestamp) {
+    pub fn failed(
+        &mut self,
+        class: TroubleClass,
+        message: String,
+        retry_after: Option<jiff::SignedDuration>,
+        now: Timestamp,
+    ) {
         let failures = self.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
         self.trouble = Some(Trouble { message, class, failures, at: now, retry_after });
     }

@@ -9,7 +9,7 @@ use super::{
     certificate::event,
     memory::Memory,
     request::HeldIssuer,
-    run::Round,
+    run::{Round, step_name},
     step_error::{StepError, signed},
 };
 use crate::{
@@ -65,6 +65,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, OrderStep::Publish(_)) {
             round = Round::Again;
         }
@@ -98,14 +99,14 @@ async fn act(
         OrderStep::CreateChallenge(challenge) => create_challenge(context, *challenge, &account).await?,
         OrderStep::ReadOrder => {
             let answer = account.order(order_url(order)).await.map_err(failed("Failed to retrieve Order resource"))?;
-            note(memory, answer);
+            note(memory, &answer);
         }
         OrderStep::Finalize => {
             let request = ParsedRequest::from_pem(&order.spec.request.0)
                 .map_err(|error| StepError::is_final(format!("Failed to read the CSR in spec.request: {error}")))?;
             let url = order.status.as_ref().and_then(|status| status.finalize_url.clone()).unwrap_or_default();
             let answer = account.finalize(&url, &request.der).await.map_err(failed("Failed to finalize Order"))?;
-            note(memory, answer);
+            note(memory, &answer);
         }
         OrderStep::Download => download(order, &account, memory).await?,
         _ => {}
@@ -128,7 +129,7 @@ async fn write_status(context: &Context, order: &Order, status: &OrderStatus) ->
 }
 
 /// Remembers what the CA said of the order.
-fn note(memory: &mut Memory, answer: Answer<OrderBody>) {
+fn note(memory: &mut Memory, answer: &Answer<OrderBody>) {
     let now = Timestamp::now();
     let is_same = memory.order.as_ref().is_some_and(|former| former.status == answer.body.status.as_str());
     memory.looks = if is_same { memory.looks.saturating_add(1) } else { 0 };
@@ -144,12 +145,11 @@ fn note(memory: &mut Memory, answer: Answer<OrderBody>) {
 async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
     let wanted = new_order(order)?;
     let found = if may_exist(order) { find_order(account, &wanted.identifiers).await } else { None };
-    let (url, body) = match found {
-        Some(found) => found,
-        None => {
-            let (url, answer) = account.new_order(&wanted).await.map_err(failed("Failed to create Order"))?;
-            (url, answer.body)
-        }
+    let (url, body) = if let Some(found) = found {
+        found
+    } else {
+        let (url, answer) = account.new_order(&wanted).await.map_err(failed("Failed to create Order"))?;
+        (url, answer.body)
     };
     let mut status = order.status.clone().unwrap_or_default();
     status.url = Some(url);
@@ -271,7 +271,7 @@ async fn download(order: &Order, account: &AccountHandle, memory: &mut Memory) -
         return Err(StepError::transient(format!("{DOING}: the CA calls the order valid, but names no certificate")));
     };
     let chain = account.certificate(&url).await.map_err(failed(DOING))?;
-    note(memory, answer);
+    note(memory, &answer);
     if let Some(held) = &mut memory.order {
         held.certificate = Some(chain.body.pem.into_bytes());
     }

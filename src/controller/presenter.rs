@@ -3,7 +3,12 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Context, account::secrets_namespace, request::HeldIssuer, step_error::{StepError, signed}};
+use super::{
+    Context,
+    account::secrets_namespace,
+    request::HeldIssuer,
+    step_error::{StepError, signed},
+};
 use crate::{
     api::{Challenge, dns01},
     cluster::{ObjectName, WriteError, owner_entry},
@@ -11,11 +16,7 @@ use crate::{
     dns::{
         cname::follow_cnames,
         name::challenge_record_name,
-        provider::{
-            DEFAULT_TTL, Provider, ProviderError, TxtRecord,
-            rfc2136::Rfc2136,
-            tsig::TsigKey,
-        },
+        provider::{DEFAULT_TTL, Provider, ProviderError, TxtRecord, rfc2136::Rfc2136, tsig::TsigKey},
         verify::{VerifyConfig, verify_txt},
     },
     http01::{
@@ -126,7 +127,8 @@ async fn provider(
         ));
     };
     let key = tsig_key(context, challenge, issuer, rfc2136).await?;
-    let wrong = |error: &dyn std::fmt::Display| StepError::is_final(format!("The solver's dns01.rfc2136 is wrong: {error}"));
+    let wrong =
+        |error: &dyn std::fmt::Display| StepError::is_final(format!("The solver's dns01.rfc2136 is wrong: {error}"));
     let protocol = rfc2136.protocol.as_deref().unwrap_or_default().parse().map_err(|error| wrong(&error))?;
     let provider = Rfc2136::new(&rfc2136.nameserver, protocol, key).map_err(|error| wrong(&error))?;
     Ok(Box::new(provider))
@@ -151,7 +153,9 @@ async fn tsig_key(
             "The Secret {secret_name} with the TSIG key does not exist or has nothing under {entry:?}"
         )));
     };
-    let wrong = |error: &dyn std::fmt::Display| StepError::transient(format!("The TSIG key in the Secret {secret_name} cannot be used: {error}"));
+    let wrong = |error: &dyn std::fmt::Display| {
+        StepError::transient(format!("The TSIG key in the Secret {secret_name} cannot be used: {error}"))
+    };
     let algorithm = rfc2136.tsig_algorithm.as_deref().unwrap_or_default().parse().map_err(|error| wrong(&error))?;
     let key = TsigKey::new(name, algorithm, &String::from_utf8_lossy(value)).map_err(|error| wrong(&error))?;
     Ok(Some(key))

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Context, certificate::event, memory::Memory, run::Round, step_error::StepError};
+use super::{
+    Context,
+    certificate::event,
+    memory::Memory,
+    run::{Round, step_name},
+    step_error::StepError,
+};
 use crate::{
     api::{
         CertificateRequest, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
@@ -41,6 +47,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
+        tracing::debug!(%key, step = step_name(&step), "step");
         if !matches!(step, RequestStep::Publish(_)) {
             round = Round::Again;
         }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
-const LONGEST_PASS: Duration = Duration::from_secs(180);
+const LONGEST_PASS: Duration = Duration::from_mins(3);
 
 /// Rounds of gather, decide and act before a pass makes room for others.
 const MOST_ROUNDS: u32 = 20;
@@ -99,6 +99,13 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     }
     tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in 1 s");
     Wake::At(Timestamp::now() + SignedDuration::from_secs(1))
+}
+
+/// The kind of a step, for the log. What it carries may be secret, so it is not shown.
+pub(super) fn step_name(step: &impl std::fmt::Debug) -> String {
+    let mut text = format!("{step:?}");
+    text.truncate(text.find(['(', ' ']).unwrap_or(text.len()));
+    text
 }
 
 fn round<'a>(

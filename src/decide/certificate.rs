@@ -59,9 +59,16 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq)]
 pub enum CertificateStep {
     ApplySecret(Box<Secret>),
-    CreateNextKey { name: String, key: NextKey },
+    CreateNextKey {
+        name: String,
+        key: NextKey,
+    },
     /// Creates the CertificateRequest of this revision for the key in this Secret.
-    CreateRequest { name: String, revision: i64, key_secret: String },
+    CreateRequest {
+        name: String,
+        revision: i64,
+        key_secret: String,
+    },
     DeleteNextKey(String),
     DeleteRequest(Arc<CertificateRequest>),
     WriteStatus(Box<CertificateStatus>),
@@ -119,7 +126,10 @@ fn spec_problem(certificate: &Certificate) -> Option<String> {
     if spec.issuer_ref.name.is_empty() {
         return Some("spec.issuerRef.name: is empty; name the issuer that shall sign".to_owned());
     }
-    template::key_algorithm(spec).err().or_else(|| template::request_template(spec).err()).map(|error| error.to_string())
+    template::key_algorithm(spec)
+        .err()
+        .or_else(|| template::request_template(spec).err())
+        .map(|error| error.to_string())
 }
 
 /// The other Certificate that the Secret belongs to; none if it is ours. It belongs to the one that it was issued for,
@@ -323,9 +333,10 @@ impl<'a> Plan<'a> {
             fixed_name::next_private_key(&self.seen.certificate.name_any(), &uid, self.next_revision())
         });
         self.status.next_private_key_secret_name = Some(name.clone());
-        let held = self.seen.next_key.map(|held| {
-            secret::entry(held, secret::TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok())
-        });
+        let held = self
+            .seen
+            .next_key
+            .map(|held| secret::entry(held, secret::TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok()));
         match held {
             Some(Some(key)) if key.algorithm() == wanted => Some(key),
             Some(_) => {
@@ -404,7 +415,12 @@ impl<'a> Plan<'a> {
         let next = self.now + backoff::after_failed_issuances(attempts, least_wait, most_wait);
         let next = Timestamp::from_second(next.as_second()).unwrap_or(next);
         let text = format!("The certificate request has failed to complete and will be retried: {why}");
-        self.set(condition::ISSUING, "False", reason, &format!("{text} (next attempt at {next}, or when the spec changes)"));
+        self.set(
+            condition::ISSUING,
+            "False",
+            reason,
+            &format!("{text} (next attempt at {next}, or when the spec changes)"),
+        );
         self.wake = self.wake.min(Wake::At(next));
         self.notes.push(Note::warning(reason, text));
     }
@@ -412,7 +428,8 @@ impl<'a> Plan<'a> {
     fn complete(&mut self, request: &CertificateRequest, leaf: &ParsedCertificate, key: &PrivateKey, revision: i64) {
         let certificate = self.seen.certificate;
         let Ok(pem) = key.to_pem(template::key_encoding(&certificate.spec)) else {
-            return self.fail(reason::INVALID_KEY_PAIR, "the private key cannot be written in the encoding of the spec");
+            return self
+                .fail(reason::INVALID_KEY_PAIR, "the private key cannot be written in the encoding of the spec");
         };
         let type_ = self.seen.secret.and_then(|held| held.type_.as_deref());
         let owner_reference = self.seen.settings.owner_reference;
@@ -452,9 +469,12 @@ impl<'a> Plan<'a> {
     }
 
     fn note_if_new(&mut self, event: &str, text: &str) {
-        let known = self.seen.certificate.status.as_ref().and_then(|status| {
-            find_condition(&status.conditions, condition::READY)?.message.clone()
-        });
+        let known = self
+            .seen
+            .certificate
+            .status
+            .as_ref()
+            .and_then(|status| find_condition(&status.conditions, condition::READY)?.message.clone());
         if known.as_deref() != Some(text) {
             self.notes.push(Note::warning(event, text));
         }

@@ -89,7 +89,7 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return Decision::act(vec![ChallengeStep::AddFinalizer]);
     }
     if !status.presented {
-        return present(seen, &status, now);
+        return present(seen, now);
     }
     prove(seen, &status, now)
 }
@@ -104,7 +104,7 @@ pub fn is_ours(set: &str) -> bool {
     set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
 }
 
-fn present(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
+fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
     let type_ = &seen.challenge.spec.type_;
     let status = ChallengeStatus {
         processing: true,
@@ -112,7 +112,6 @@ fn present(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -
         presented_at: Some(Time(now)),
         state: Some(state::PENDING.to_owned()),
         reason: Some(format!("Waiting for {type_} challenge propagation")),
-        ..status.clone()
     };
     Decision::act(vec![
         ChallengeStep::Present,
@@ -205,7 +204,10 @@ fn wind_up(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -
     }
     let Some(trouble) = seen.trouble else { return Decision::act(vec![ChallengeStep::CleanUp]) };
     if trouble.failures >= CLEAN_UP_TRIES {
-        let text = format!("Gave up cleaning up after {} tries; please remove what is left: {}", trouble.failures, trouble.message);
+        let text = format!(
+            "Gave up cleaning up after {} tries; please remove what is left: {}",
+            trouble.failures, trouble.message
+        );
         let mut steps = vec![ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text))];
         steps.extend(leave(seen, status));
         return Decision::act(steps);

@@ -3,6 +3,8 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::api::names::HTTP01_SOLVER_NAME_PREFIX;
+
 /// The longest name of most Kubernetes objects (RFC 1123 subdomain).
 const LONGEST_NAME: usize = 253;
 
@@ -15,8 +17,7 @@ pub fn certificate_request(certificate: &str, revision: i64) -> String {
     if certificate.len() <= 233 {
         return format!("{certificate}-{revision}");
     }
-    let hash: String = digest(&SHA256, certificate.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{hash}-{revision}", trimmed(certificate, 168))
+    format!("{}-{}-{revision}", trimmed(certificate, 168), sha256_hex(certificate))
 }
 
 /// Name of the Secret that holds the private key while a revision is being issued.
@@ -40,9 +41,11 @@ pub fn challenge(order: &str, order_uid: &str, authorization_url: &str) -> Strin
 /// Name of the solver's Pod, Service and Ingress for one Challenge. cert-manager lets the API server invent the part
 /// after the prefix; here it follows from the Challenge.
 pub fn http01_solver(challenge_uid: &str) -> String {
-    let hash = digest(&SHA256, challenge_uid.as_bytes());
-    let suffix: String = hash.as_ref().iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-    format!("cm-acme-http-solver-{suffix}")
+    format!("{HTTP01_SOLVER_NAME_PREFIX}{}", &sha256_hex(challenge_uid)[..10])
+}
+
+fn sha256_hex(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The first `length` bytes, without a `.` or `-` at the end.

@@ -137,12 +137,7 @@ fn is_current(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, hash: &str) -> bool {
         && account.last_registered_email.as_deref().unwrap_or_default().eq_ignore_ascii_case(&contact_email(acme))
 }
 
-fn registered(
-    seen: &SeenIssuer<'_>,
-    registration: &Registration,
-    hash: &str,
-    now: Timestamp,
-) -> Decision<IssuerStep> {
+fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, now: Timestamp) -> Decision<IssuerStep> {
     let mut status = seen.status.cloned().unwrap_or_default();
     status.acme = Some(AcmeIssuerStatus {
         uri: Some(registration.uri.clone()),
@@ -158,10 +153,9 @@ fn registered(
 fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
     let trouble = seen.trouble?;
     let (text, rest) = match trouble.class {
-        TroubleClass::Final => (
-            format!("{}; tried again when the issuer or its Secrets change", trouble.message),
-            Decision::rest(),
-        ),
+        TroubleClass::Final => {
+            (format!("{}; tried again when the issuer or its Secrets change", trouble.message), Decision::rest())
+        }
         TroubleClass::Transient if now < trouble.next_try() => {
             (trouble.sentence(), Decision::rest_until(trouble.next_try()))
         }
@@ -190,14 +184,7 @@ fn not_ready(
     decision
 }
 
-fn set_ready(
-    status: &mut IssuerStatus,
-    seen: &SeenIssuer<'_>,
-    value: &str,
-    reason: &str,
-    text: &str,
-    now: Timestamp,
-) {
+fn set_ready(status: &mut IssuerStatus, seen: &SeenIssuer<'_>, value: &str, reason: &str, text: &str, now: Timestamp) {
     let new = Condition {
         type_: condition::READY.to_owned(),
         status: value.to_owned(),

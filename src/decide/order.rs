@@ -129,7 +129,10 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
     let (extra, missing) = {
         let is_held = |wanted: &Challenge| seen.challenges.iter().any(|held| name(held) == name(wanted));
         let is_wanted = |held: &Challenge| wanted.iter().any(|wanted| name(held) == name(wanted));
-        (delete_where(seen, |held| !is_wanted(held)), wanted.iter().filter(|wanted| !is_held(wanted)).collect::<Vec<_>>())
+        (
+            delete_where(seen, |held| !is_wanted(held)),
+            wanted.iter().filter(|wanted| !is_held(wanted)).collect::<Vec<_>>(),
+        )
     };
     if !missing.is_empty() || !extra.is_empty() {
         let created = missing.into_iter().map(|challenge| OrderStep::CreateChallenge(Box::new(challenge.clone())));
@@ -220,7 +223,8 @@ fn usable_issuer<'a>(seen: &SeenOrder<'a>) -> Result<&'a AcmeIssuer, String> {
 
 fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> Decision<OrderStep> {
     let challenge = failed.status.clone().unwrap_or_default();
-    let domain = if failed.spec.wildcard { format!("*.{}", failed.spec.dns_name) } else { failed.spec.dns_name.clone() };
+    let domain =
+        if failed.spec.wildcard { format!("*.{}", failed.spec.dns_name) } else { failed.spec.dns_name.clone() };
     let why = challenge.reason.unwrap_or_else(|| "no reason was given".to_owned());
     let reason = format!("{} challenge for {domain:?} failed: {why}", failed.spec.type_);
     fail(status, challenge.state.as_deref().unwrap_or(state::INVALID), &reason, now)

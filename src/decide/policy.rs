@@ -85,10 +85,9 @@ fn common_checks(inputs: &Inputs<'_>) -> Result<Held, Violation> {
 }
 
 fn held_pair(secret: &Secret) -> Result<Held, Violation> {
-    let missing = |what| {
-        Violation::new(reason::MISSING_DATA, format!("Issuing certificate as Secret does not contain {what}"))
-    };
-    if secret.data.as_ref().is_none_or(|data| data.is_empty()) {
+    let missing =
+        |what| Violation::new(reason::MISSING_DATA, format!("Issuing certificate as Secret does not contain {what}"));
+    if secret.data.as_ref().is_none_or(std::collections::BTreeMap::is_empty) {
         return Err(missing("any data"));
     }
     let key = entry(secret, TLS_KEY).ok_or_else(|| missing("a private key"))?;
@@ -116,7 +115,8 @@ fn origin_matches(certificate: &Certificate, secret: &Secret) -> Result<(), Viol
             IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) };
         if !former.same_as(&certificate.spec.issuer_ref) {
             let (kind, group) = (former.kind_or_default(), former.group_or_default());
-            let text = format!("Issuing certificate as Secret was previously issued by \"{kind}.{group}/{}\"", former.name);
+            let text =
+                format!("Issuing certificate as Secret was previously issued by \"{kind}.{group}/{}\"", former.name);
             return Err(Violation::new(reason::INCORRECT_ISSUER, text));
         }
     }
@@ -168,7 +168,11 @@ pub fn request_is_current(spec: &CertificateSpec, request: &CertificateRequest, 
 }
 
 /// The fields of the spec that a CertificateRequest does not follow.
-pub fn outdated_fields(spec: &CertificateSpec, request: &CertificateRequest, parsed: &ParsedRequest) -> Vec<&'static str> {
+pub fn outdated_fields(
+    spec: &CertificateSpec,
+    request: &CertificateRequest,
+    parsed: &ParsedRequest,
+) -> Vec<&'static str> {
     let Ok(wanted) = template::request_template(spec) else { return Vec::new() };
     let (names, held) = (wanted.names.clone().normalized(), parsed.names.clone().normalized());
     let mut fields = Vec::new();

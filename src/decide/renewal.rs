@@ -28,21 +28,22 @@ fn before_end(spec: &CertificateSpec, lifetime: SignedDuration) -> SignedDuratio
 mod tests {
     use super::*;
 
-    fn left_at_renewal(spec: CertificateSpec) -> i64 {
+    fn left_at_renewal(spec: &CertificateSpec) -> i64 {
         let not_before: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let not_after = not_before + SignedDuration::from_hours(90 * 24);
-        not_after.duration_since(renewal_time(&spec, not_before, not_after)).as_hours()
+        not_after.duration_since(renewal_time(spec, not_before, not_after)).as_hours()
     }
 
     #[test]
     fn a_third_a_fixed_time_or_a_percentage() {
-        assert_eq!(left_at_renewal(CertificateSpec::default()), 30 * 24);
+        assert_eq!(left_at_renewal(&CertificateSpec::default()), 30 * 24);
         let fixed = |text: &str| CertificateSpec { renew_before: Some(text.into()), ..CertificateSpec::default() };
-        assert_eq!(left_at_renewal(fixed("48h")), 48);
-        assert_eq!(left_at_renewal(fixed("21600h")), 30 * 24, "longer than the lifetime");
-        assert_eq!(left_at_renewal(fixed("nonsense")), 30 * 24);
-        let percent = |percentage| CertificateSpec { renew_before_percentage: Some(percentage), ..CertificateSpec::default() };
-        assert_eq!(left_at_renewal(percent(50)), 45 * 24);
-        assert_eq!(left_at_renewal(percent(100)), 30 * 24);
+        assert_eq!(left_at_renewal(&fixed("48h")), 48);
+        assert_eq!(left_at_renewal(&fixed("21600h")), 30 * 24, "longer than the lifetime");
+        assert_eq!(left_at_renewal(&fixed("nonsense")), 30 * 24);
+        let percent =
+            |percentage| CertificateSpec { renew_before_percentage: Some(percentage), ..CertificateSpec::default() };
+        assert_eq!(left_at_renewal(&percent(50)), 45 * 24);
+        assert_eq!(left_at_renewal(&percent(100)), 30 * 24);
     }
 }

@@ -32,7 +32,10 @@ pub struct SeenRequest<'a> {
 #[derive(Clone, Copy)]
 pub enum SeenIssuerOf<'a> {
     /// It signs by ACME.
-    Acme { ready: Option<&'a Condition>, acme: &'a AcmeIssuer },
+    Acme {
+        ready: Option<&'a Condition>,
+        acme: &'a AcmeIssuer,
+    },
     Missing,
     /// Of our group, but of a kind or type that this version does not serve.
     Unserved(&'a str),
@@ -83,9 +86,7 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
 /// Whether a request has come to its end, one way or the other.
 pub fn is_final(status: &CertificateRequestStatus) -> bool {
     let ready = find_condition(&status.conditions, condition::READY);
-    ready.is_some_and(|ready| {
-        matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED))
-    })
+    ready.is_some_and(|ready| matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED)))
 }
 
 fn sign_by_acme(
@@ -96,8 +97,12 @@ fn sign_by_acme(
 ) -> Decision<RequestStep> {
     let issuer = &seen.request.spec.issuer_ref;
     if !ready.is_some_and(Condition::is_true) {
-        let why = ready.and_then(|ready| ready.message.clone()).unwrap_or_else(|| "it was not looked at yet".to_owned());
-        writer.pending(event::ISSUER_NOT_READY, &format!("Waiting for {} {:?}: {why}", issuer.kind_or_default(), issuer.name));
+        let why =
+            ready.and_then(|ready| ready.message.clone()).unwrap_or_else(|| "it was not looked at yet".to_owned());
+        writer.pending(
+            event::ISSUER_NOT_READY,
+            &format!("Waiting for {} {:?}: {why}", issuer.kind_or_default(), issuer.name),
+        );
         return writer.finish(Vec::new());
     }
     let Some(order) = seen.order else {
@@ -117,7 +122,10 @@ fn sign_by_acme(
     if !is_owned_by(order.meta(), seen.request) {
         writer.pending(
             event::ORDER_GET_ERROR,
-            &format!("Order {:?} exists but belongs to another object; delete it or this CertificateRequest", order.name_any()),
+            &format!(
+                "Order {:?} exists but belongs to another object; delete it or this CertificateRequest",
+                order.name_any()
+            ),
         );
         return writer.finish(Vec::new());
     }
@@ -141,7 +149,10 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
             let name = order.name_any();
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let text = "Failed to wait for order resource";
-            writer.fail(event::ORDER_FAILED, &format!("{text} {name:?} to become ready: order is in {state:?} state{why}"));
+            writer.fail(
+                event::ORDER_FAILED,
+                &format!("{text} {name:?} to become ready: order is in {state:?} state{why}"),
+            );
             writer.finish(Vec::new())
         }
         OrderState::Open => {
@@ -178,7 +189,10 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
     let labels = request.labels().clone();
     let covered: Vec<String> = spec.dns_names.iter().chain(&spec.ip_addresses).cloned().collect();
     if let Some(uncovered) = solver::first_uncovered(&acme.solvers, &covered, &labels) {
-        return Err(Refusal { event: event::ORDER_BUILDING_ERROR, message: format!("Nothing was ordered: {uncovered}") });
+        return Err(Refusal {
+            event: event::ORDER_BUILDING_ERROR,
+            message: format!("Nothing was ordered: {uncovered}"),
+        });
     }
     let metadata = ObjectMeta {
         namespace: request.namespace(),
@@ -238,7 +252,11 @@ fn missing_issuer(reference: &IssuerReference, request: &CertificateRequest) -> 
 /// Whether the object with this metadata is controlled by exactly this object, not by a former one of its name.
 pub fn is_owned_by<K: Resource>(metadata: &ObjectMeta, owner: &K) -> bool {
     let uid = owner.meta().uid.as_deref().unwrap_or_default();
-    metadata.owner_references.iter().flatten().any(|reference| reference.controller == Some(true) && reference.uid == uid)
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|reference| reference.controller == Some(true) && reference.uid == uid)
 }
 
 fn is_true(status: &CertificateRequestStatus, type_: &str) -> bool {
@@ -266,7 +284,8 @@ impl Writer<'_> {
     }
 
     fn pending(&mut self, event: &str, message: &str) {
-        let known = find_condition(&self.former.conditions, condition::READY).and_then(|ready| ready.message.as_deref());
+        let known =
+            find_condition(&self.former.conditions, condition::READY).and_then(|ready| ready.message.as_deref());
         if known != Some(message) {
             self.notes.push(Note::normal(event, message));
         }

@@ -39,10 +39,7 @@ pub fn wanted(
 ) -> Secret {
     let status = request.status.clone().unwrap_or_default();
     let chain = status.certificate.unwrap_or_default();
-    let mut data = BTreeMap::from([
-        (TLS_CERT.to_owned(), chain),
-        (TLS_KEY.to_owned(), ByteString(key.into_bytes())),
-    ]);
+    let mut data = BTreeMap::from([(TLS_CERT.to_owned(), chain), (TLS_KEY.to_owned(), ByteString(key.into_bytes()))]);
     if let Some(ca) = status.ca.filter(|ca| !ca.0.is_empty()) {
         data.insert(CA_CERT.to_owned(), ca);
     }
@@ -101,7 +98,8 @@ fn details(leaf: &ParsedCertificate) -> BTreeMap<String, String> {
         (annotation::SUBJECT_POSTAL_CODES, comma_separated(&subject.postal_codes)),
         (annotation::SUBJECT_SERIAL_NUMBER, subject.serial_number.clone().unwrap_or_default()),
     ];
-    details.extend(if_any.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value)));
+    details
+        .extend(if_any.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value)));
     details
 }
 
@@ -123,7 +121,8 @@ mod tests {
 
     #[test]
     fn lists_are_one_line_of_csv() {
-        let line = |values: &[&str]| comma_separated(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
+        let line =
+            |values: &[&str]| comma_separated(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
         assert_eq!(line(&["a", "b"]), "a,b");
         assert_eq!(line(&["Smith, John", "say \"hi\""]), "\"Smith, John\",\"say \"\"hi\"\"\"");
         assert_eq!(line(&[]), "");

@@ -78,9 +78,7 @@ pub fn choose<'a>(
     labels: &BTreeMap<String, String>,
 ) -> Result<Choice<'a>, NoSolver> {
     let domain = domain_of(authorization);
-    let fitting = || {
-        solvers.iter().filter_map(|solver| rank(solver, &domain, labels).map(|rank| (rank, solver)))
-    };
+    let fitting = || solvers.iter().filter_map(|solver| rank(solver, &domain, labels).map(|rank| (rank, solver)));
     let mut best: Option<(Rank, Choice<'a>)> = None;
     for (rank, solver) in fitting() {
         let Some(choice) = answerable(solver, authorization) else { continue };
@@ -96,12 +94,18 @@ pub fn choose<'a>(
 }
 
 /// The first name that no solver's selector covers, before an order is spent on it.
-pub fn first_uncovered(solvers: &[AcmeSolver], names: &[String], labels: &BTreeMap<String, String>) -> Option<NoSolver> {
+pub fn first_uncovered(
+    solvers: &[AcmeSolver],
+    names: &[String],
+    labels: &BTreeMap<String, String>,
+) -> Option<NoSolver> {
     let uncovered = names.iter().find(|name| {
-        !solvers.iter().any(|solver| method_of(solver).is_some_and(|method| {
-            // A wildcard can only be proven over DNS (RFC 8555 section 7.1.3, CA/Browser Forum).
-            (method == Method::Dns01 || !name.starts_with("*.")) && rank(solver, name, labels).is_some()
-        }))
+        !solvers.iter().any(|solver| {
+            method_of(solver).is_some_and(|method| {
+                // A wildcard can only be proven over DNS (RFC 8555 section 7.1.3, CA/Browser Forum).
+                (method == Method::Dns01 || !name.starts_with("*.")) && rank(solver, name, labels).is_some()
+            })
+        })
     })?;
     Some(NoSolver { domain: uncovered.clone(), solvers: solvers.len(), offered: Vec::new() })
 }
@@ -166,11 +170,15 @@ mod tests {
     }
 
     fn authorization(identifier: &str, wildcard: bool) -> OrderAuthorization {
-        let challenges = if wildcard { json!([{"type": "dns-01", "url": "d", "token": "t"}]) } else {
+        let challenges = if wildcard {
+            json!([{"type": "dns-01", "url": "d", "token": "t"}])
+        } else {
             json!([{"type": "http-01", "url": "h", "token": "t"}, {"type": "dns-01", "url": "d", "token": "t"}])
         };
-        serde_json::from_value(json!({"url": "a", "identifier": identifier, "wildcard": wildcard, "challenges": challenges}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"url": "a", "identifier": identifier, "wildcard": wildcard, "challenges": challenges}),
+        )
+        .unwrap()
     }
 
     fn chosen(solvers: &[AcmeSolver], authorization: &OrderAuthorization, labels: &[(&str, &str)]) -> Option<usize> {
@@ -212,7 +220,8 @@ mod tests {
     fn uncovered_names_are_found_before_an_order_is_made() {
         let http = solvers(json!([{"http01": {"ingress": {}}, "selector": {"dnsZones": ["a.org"]}}]));
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let first = |list: &[&str]| first_uncovered(&http, &names(list), &BTreeMap::new()).map(|missing| missing.domain);
+        let first =
+            |list: &[&str]| first_uncovered(&http, &names(list), &BTreeMap::new()).map(|missing| missing.domain);
         assert_eq!(first(&["a.org", "www.a.org"]), None);
         assert_eq!(first(&["a.org", "b.org"]), Some("b.org".to_owned()));
         assert_eq!(first(&["*.a.org"]), Some("*.a.org".to_owned()));

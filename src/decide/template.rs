@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{CertificateSpec, names::annotation, solver::AcmeSolver},
+    api::{
+        CertificateSpec,
+        certificate::{NameConstraintItem, NameConstraints},
+        names::annotation,
+        solver::AcmeSolver,
+    },
     pki::{
-        CertificateRequestTemplate, Encoding, KeyAlgorithm, SignatureAlgorithm, Subject, SubjectAltNames,
+        self, CertificateRequestTemplate, Encoding, KeyAlgorithm, NameSubtrees, SignatureAlgorithm, Subject,
+        SubjectAltNames,
         names::{parse_ip_address, validate_email_address, validate_uri},
         san::OtherName,
         validate_dns_name,
@@ -21,7 +27,7 @@ pub struct SpecError {
 }
 
 impl SpecError {
-    fn new(path: impl Into<String>, problem: impl ToString) -> Self {
+    fn new(path: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         Self { path: path.into(), problem: problem.to_string() }
     }
 }
@@ -38,7 +44,10 @@ pub fn request_template(spec: &CertificateSpec) -> Result<CertificateRequestTemp
     let common_name = spec.common_name.clone().filter(|name| !name.is_empty());
     let literal_subject = spec.literal_subject.clone().filter(|subject| !subject.is_empty());
     if names.is_empty() && common_name.is_none() && literal_subject.is_none() {
-        return Err(SpecError::new("spec", "names nothing to certify; set at least dnsNames, ipAddresses or commonName"));
+        return Err(SpecError::new(
+            "spec",
+            "names nothing to certify; set at least dnsNames, ipAddresses or commonName",
+        ));
     }
     Ok(CertificateRequestTemplate {
         common_name,
@@ -46,6 +55,7 @@ pub fn request_template(spec: &CertificateSpec) -> Result<CertificateRequestTemp
         encode_usages: spec.encode_usages_in_request.unwrap_or(true),
         is_ca: spec.is_ca,
         literal_subject,
+        name_constraints: spec.name_constraints.as_ref().map(name_constraints),
         names,
         signature_algorithm,
         subject: subject(spec),
@@ -112,6 +122,23 @@ fn subject(spec: &CertificateSpec) -> Subject {
     }
 }
 
+fn name_constraints(constraints: &NameConstraints) -> pki::NameConstraints {
+    let subtrees = |item: &Option<NameConstraintItem>| {
+        let item = item.clone().unwrap_or_default();
+        NameSubtrees {
+            dns_domains: item.dns_domains,
+            email_addresses: item.email_addresses,
+            ip_ranges: item.ip_ranges,
+            uri_domains: item.uri_domains,
+        }
+    };
+    pki::NameConstraints {
+        critical: constraints.critical,
+        excluded: subtrees(&constraints.excluded),
+        permitted: subtrees(&constraints.permitted),
+    }
+}
+
 /// Which annotations go from a Certificate to its CertificateRequest and on to the Order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopiedAnnotations {
@@ -127,11 +154,17 @@ impl Default for CopiedAnnotations {
 impl CopiedAnnotations {
     /// Prefixes separated by commas; `*` is every annotation, a leading `-` excludes.
     pub fn new(prefixes: &str) -> Self {
-        Self { prefixes: prefixes.split(',').map(|prefix| prefix.trim().to_owned()).filter(|p| !p.is_empty()).collect() }
+        Self {
+            prefixes: prefixes.split(',').map(|prefix| prefix.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+        }
     }
 
     pub fn filter(&self, annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        annotations.iter().filter(|(key, _)| self.includes(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        annotations
+            .iter()
+            .filter(|(key, _)| self.includes(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     fn includes(&self, key: &str) -> bool {

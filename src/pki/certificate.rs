@@ -32,7 +32,8 @@ pub struct ParsedCertificate {
     pub issuer_der: Vec<u8>,
     /// The issuer's distinguished name as text (RFC 4514).
     pub issuer_text: String,
-    pub key_algorithm: KeyAlgorithm,
+    /// `None` for kinds of keys we do not handle.
+    pub key_algorithm: Option<KeyAlgorithm>,
     pub names: SubjectAltNames,
     pub not_after: Timestamp,
     pub not_before: Timestamp,
@@ -81,7 +82,7 @@ impl ParsedCertificate {
             issuer_common_name: subject::common_name(tbs.issuer()),
             issuer_der: tbs.issuer().to_der().map_err(encode)?,
             issuer_text: tbs.issuer().to_string(),
-            key_algorithm: KeyAlgorithm::from_spki(tbs.subject_public_key_info())?,
+            key_algorithm: KeyAlgorithm::from_spki(tbs.subject_public_key_info()).ok(),
             names: names.map(SubjectAltNames::from_extension_value).unwrap_or_default(),
             not_after: timestamp(tbs.validity().not_after),
             not_before: timestamp(tbs.validity().not_before),
@@ -170,4 +171,136 @@ pub fn verify_chain_links(chain: &[ParsedCertificate]) -> Result<(), Error> {
 fn timestamp(time: Time) -> Timestamp {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+        KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    };
+
+    use super::*;
+    use crate::pki::openssl;
+
+    fn ca(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn leaf() -> CertificateParams {
+        let mut params = CertificateParams::new(vec!["example.com".to_owned(), "*.example.com".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Example, Inc.");
+        params.distinguished_name.push(DnType::CommonName, "example.com");
+        params.subject_alt_names.push(SanType::IpAddress("192.0.2.1".parse().unwrap()));
+        params.serial_number = Some(SerialNumber::from_slice(&[0x87, 0x65, 0x43, 0x21]));
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = rcgen::date_time_ymd(2026, 1, 2);
+        params.not_after = rcgen::date_time_ymd(2026, 4, 2);
+        params
+    }
+
+    /// Leaf, intermediate, root, and the leaf's key.
+    fn chain() -> (Vec<ParsedCertificate>, PrivateKey) {
+        let root = CertifiedIssuer::self_signed(ca("Root"), KeyPair::generate().unwrap()).unwrap();
+        let intermediate = CertifiedIssuer::signed_by(ca("Intermediate"), KeyPair::generate().unwrap(), &root).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = leaf().signed_by(&key, &intermediate).unwrap();
+        let pem = [certificate.pem(), intermediate.pem(), root.pem()].concat();
+        let chain = ParsedCertificate::from_pem_chain(pem.as_bytes()).unwrap();
+        (chain, PrivateKey::from_pem(key.serialize_pem().as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn certificates_say_what_they_are() {
+        let (chain, key) = chain();
+        let [leaf, intermediate, root] = &chain[..] else { panic!("{} certificates", chain.len()) };
+        assert_eq!(leaf.common_name.as_deref(), Some("example.com"));
+        assert_eq!(leaf.subject_text, r"CN=example.com,O=Example\, Inc.");
+        assert_eq!(leaf.subject.organizations, ["Example, Inc."]);
+        assert_eq!(leaf.issuer_common_name.as_deref(), Some("Intermediate"));
+        assert_eq!(leaf.names.dns_names, ["example.com", "*.example.com"]);
+        assert_eq!(leaf.names.ip_addresses, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(leaf.not_before.to_string(), "2026-01-02T00:00:00Z");
+        assert_eq!(leaf.not_after.to_string(), "2026-04-02T00:00:00Z");
+        assert_eq!(leaf.serial, [0, 0x87, 0x65, 0x43, 0x21]);
+        assert_eq!(leaf.serial_hex(), "0087654321");
+        assert_eq!(leaf.usages.names(), ["digital signature", "server auth"]);
+        assert_eq!(leaf.authority_key_id.as_ref().unwrap().len(), 20);
+        assert!(leaf.matches_key(&key) && !root.matches_key(&key));
+        assert!(!leaf.is_ca && intermediate.is_ca && root.is_ca);
+        assert!(root.is_self_signed() && !intermediate.is_self_signed());
+        assert_eq!(ParsedCertificate::from_pem_chain(leaf.to_pem().as_bytes()).unwrap()[0].der, leaf.der);
+    }
+
+    #[test]
+    fn certificates_that_never_expire_end_with_time_itself() {
+        let mut params = leaf();
+        params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let certificate = ParsedCertificate::from_der(certificate.der()).unwrap();
+        assert_eq!(certificate.not_after, Timestamp::MAX);
+    }
+
+    #[test]
+    fn links_are_checked_by_name_and_by_signature() {
+        let (good, _) = chain();
+        verify_chain_links(&good).unwrap();
+        verify_chain_links(&good[..1]).unwrap();
+        verify_chain_links(&[]).unwrap();
+        let skipped = [good[0].clone(), good[2].clone()];
+        assert_eq!(
+            verify_chain_links(&skipped).unwrap_err().to_string(),
+            r"certificate 1 of the chain (CN=example.com,O=Example\, Inc.) was not issued by the one after it (CN=Root): it names CN=Intermediate as its issuer"
+        );
+        // Another intermediate of the same name.
+        let (other, _) = chain();
+        let mixed = [good[0].clone(), other[1].clone(), other[2].clone()];
+        let error = verify_chain_links(&mixed).unwrap_err();
+        assert!(
+            matches!(&error, Error::BrokenChain { position: 1, problem, .. } if problem.contains("does not verify")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn chains_signed_by_openssl_with_rsa_and_pss_verify() {
+        for options in
+            [&["-sha384"][..], &["-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]]
+        {
+            let mut arguments = vec![
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-keyout",
+                "/dev/null",
+                "-subj",
+                "/CN=x",
+                "-days",
+                "3",
+            ];
+            arguments.extend(options);
+            let Some(pem) = openssl::run(&arguments, b"") else { return };
+            let certificate = ParsedCertificate::from_pem_chain(&pem).unwrap().remove(0);
+            assert!(certificate.is_self_signed(), "{options:?}");
+            assert_eq!(certificate.key_algorithm, Some(KeyAlgorithm::Rsa(2048)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_chain_is_refused() {
+        let refused = |input: &[u8]| ParsedCertificate::from_pem_chain(input).unwrap_err().to_string();
+        assert_eq!(refused(b"hello"), "the certificate chain holds no PEM block \"CERTIFICATE\"");
+        assert!(refused(&vec![b'a'; 95_001]).contains("at most 95000 bytes"));
+        assert!(refused(pem::encode("CERTIFICATE", &[0x30, 0]).as_bytes()).contains("not valid DER"));
+    }
 }

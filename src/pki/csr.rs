@@ -16,7 +16,7 @@ use x509_cert::{
 };
 
 use super::{
-    Error, KeyAlgorithm, PrivateKey, SignatureAlgorithm, Subject, SubjectAltNames,
+    Error, KeyAlgorithm, NameConstraints, PrivateKey, SignatureAlgorithm, Subject, SubjectAltNames,
     pem::{self, MAX_CERTIFICATE},
     signed::{self, Signed},
     subject,
@@ -36,6 +36,8 @@ pub struct CertificateRequestTemplate {
     pub is_ca: bool,
     /// A whole distinguished name (RFC 4514) in place of `common_name` and `subject`.
     pub literal_subject: Option<String>,
+    /// Which names a CA may issue for.
+    pub name_constraints: Option<NameConstraints>,
     pub names: SubjectAltNames,
     /// `None` for what goes with the key; see [`SignatureAlgorithm::for_key`].
     pub signature_algorithm: Option<SignatureAlgorithm>,
@@ -52,6 +54,7 @@ impl Default for CertificateRequestTemplate {
             encode_usages: true,
             is_ca: false,
             literal_subject: None,
+            name_constraints: None,
             names: SubjectAltNames::default(),
             signature_algorithm: None,
             subject: Subject::default(),
@@ -111,6 +114,9 @@ impl CertificateRequestTemplate {
         if self.encode_basic_constraints {
             let constraints = BasicConstraints { ca: self.is_ca, path_len_constraint: None };
             extensions.push(extension(true, &constraints)?);
+        }
+        if let Some(constraints) = &self.name_constraints {
+            extensions.push(extension(constraints.critical, &constraints.to_extension_value()?)?);
         }
         Ok(extensions)
     }
@@ -227,4 +233,176 @@ where
 {
     let found = extensions.iter().find(|extension| extension.extn_id == T::OID);
     found.map(|extension| T::from_der(extension.extn_value.as_bytes())).transpose()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::pki::{Curve, openssl};
+
+    fn template() -> CertificateRequestTemplate {
+        CertificateRequestTemplate {
+            common_name: Some("example.com".into()),
+            names: SubjectAltNames {
+                dns_names: vec!["example.com".into(), "*.example.com".into()],
+                email_addresses: vec!["a@example.com".into()],
+                ip_addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+                uris: vec!["spiffe://example.com/a".into()],
+                ..SubjectAltNames::default()
+            },
+            subject: Subject {
+                organizations: vec!["B".into(), "A".into()],
+                countries: vec!["DE".into()],
+                ..Subject::default()
+            },
+            usages: vec!["digital signature".into(), "server auth".into(), "client auth".into()],
+            ..CertificateRequestTemplate::default()
+        }
+    }
+
+    fn key(kind: KeyAlgorithm) -> PrivateKey {
+        PrivateKey::generate(kind).unwrap()
+    }
+
+    fn p256() -> PrivateKey {
+        key(KeyAlgorithm::Ecdsa(Curve::P256))
+    }
+
+    #[test]
+    fn requests_say_what_the_template_says() {
+        let key = p256();
+        let request = ParsedRequest::from_pem(template().build_pem(&key).unwrap().as_bytes()).unwrap();
+        assert_eq!(request.common_name.as_deref(), Some("example.com"));
+        assert_eq!(request.names, template().names);
+        assert_eq!(request.subject.organizations, ["A", "B"]);
+        assert_eq!(request.subject.countries, ["DE"]);
+        assert_eq!(request.usages.clone().unwrap().names(), ["digital signature", "server auth", "client auth"]);
+        assert_eq!(request.is_ca, None);
+        assert_eq!(request.key_algorithm, KeyAlgorithm::Ecdsa(Curve::P256));
+        assert!(request.matches_key(&key));
+        assert!(!request.matches_key(&p256()));
+    }
+
+    #[test]
+    fn openssl_verifies_requests_of_every_kind_of_key() {
+        for (kind, signed_with) in [
+            (KeyAlgorithm::Rsa(2048), "sha256WithRSAEncryption"),
+            (KeyAlgorithm::Ecdsa(Curve::P256), "ecdsa-with-SHA256"),
+            (KeyAlgorithm::Ecdsa(Curve::P384), "ecdsa-with-SHA384"),
+            (KeyAlgorithm::Ecdsa(Curve::P521), "ecdsa-with-SHA512"),
+            (KeyAlgorithm::Ed25519, "ED25519"),
+        ] {
+            let pem = template().build_pem(&key(kind)).unwrap();
+            let Some(text) = openssl::text(&["req", "-noout", "-verify", "-text"], pem.as_bytes()) else { return };
+            assert!(text.contains(&format!("Signature Algorithm: {signed_with}")), "{text}");
+            assert!(
+                text.contains("DNS:example.com, DNS:*.example.com, email:a@example.com, IP Address:192.0.2.1"),
+                "{text}"
+            );
+            assert!(text.contains("X509v3 Key Usage: critical\n"), "{text}");
+            assert!(text.contains("TLS Web Server Authentication, TLS Web Client Authentication"), "{text}");
+            assert!(text.contains("C = DE, O = A + O = B, CN = example.com"), "{text}");
+            assert!(!text.contains("Basic Constraints"), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_critical_exactly_without_a_subject() {
+        let critical = |template: &CertificateRequestTemplate| {
+            let subject = template.distinguished_name().unwrap();
+            let extensions = template.extensions(&subject).unwrap();
+            extensions.iter().find(|extension| extension.extn_id == SubjectAltName::OID).map(|found| found.critical)
+        };
+        let mut template = template();
+        assert_eq!(critical(&template), Some(false));
+        (template.common_name, template.subject) = (None, Subject::default());
+        assert_eq!(critical(&template), Some(true));
+        template.names = SubjectAltNames::default();
+        assert_eq!(critical(&template), None);
+    }
+
+    #[test]
+    fn usages_and_constraints_are_optional() {
+        let mut template = template();
+        template.encode_usages = false;
+        let parsed = ParsedRequest::from_der(&template.build(&p256()).unwrap()).unwrap();
+        assert_eq!((parsed.usages, parsed.is_ca), (None, None));
+        template.is_ca = true;
+        template.encode_usages = true;
+        template.encode_basic_constraints = true;
+        let parsed = ParsedRequest::from_der(&template.build(&p256()).unwrap()).unwrap();
+        assert_eq!(parsed.is_ca, Some(true));
+        assert!(parsed.usages.unwrap().names().contains(&"cert sign".to_owned()));
+    }
+
+    #[test]
+    fn a_literal_subject_takes_the_place_of_the_typed_one() {
+        let template = CertificateRequestTemplate {
+            literal_subject: Some("CN=literal,OU=x,DC=example,DC=net".into()),
+            ..template()
+        };
+        let parsed = ParsedRequest::from_der(&template.build(&p256()).unwrap()).unwrap();
+        assert_eq!(parsed.common_name.as_deref(), Some("literal"));
+        assert_eq!(parsed.subject_text, "CN=literal,OU=x,DC=example,DC=net");
+        assert!(parsed.subject.organizations.is_empty());
+    }
+
+    #[test]
+    fn an_explicit_signature_algorithm_is_used() {
+        let algorithm = Some(SignatureAlgorithm::EcdsaSha256);
+        let template = CertificateRequestTemplate { signature_algorithm: algorithm, ..template() };
+        let der = template.build(&key(KeyAlgorithm::Ecdsa(Curve::P521))).unwrap();
+        assert_eq!(CertReq::from_der(&der).unwrap().algorithm, SignatureAlgorithm::EcdsaSha256.identifier());
+        assert!(ParsedRequest::from_der(&der).is_ok());
+        assert!(template.build(&key(KeyAlgorithm::Ed25519)).is_err());
+    }
+
+    #[test]
+    fn requests_made_by_openssl_are_read() {
+        let arguments = [
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "/dev/null",
+            "-subj",
+            "/O=Ex/CN=a.example",
+            "-addext",
+            "subjectAltName=DNS:a.example,IP:192.0.2.7",
+            "-addext",
+            "keyUsage=critical,digitalSignature",
+            "-addext",
+            "basicConstraints=CA:FALSE",
+        ];
+        let Some(pem) = openssl::run(&arguments, b"") else { return };
+        let request = ParsedRequest::from_pem(&pem).unwrap();
+        assert_eq!(request.names.dns_names, ["a.example"]);
+        assert_eq!(request.names.ip_addresses, ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(request.is_ca, Some(false));
+        assert_eq!(request.usages.clone().unwrap().names(), ["digital signature"]);
+        assert_eq!(request.subject_text, "CN=a.example,O=Ex");
+        // DER is taken too.
+        assert_eq!(ParsedRequest::from_pem(&request.der).unwrap().public_key_der, request.public_key_der);
+    }
+
+    #[test]
+    fn a_request_changed_after_signing_is_refused() {
+        let mut der = template().build(&p256()).unwrap();
+        let at = der.windows(11).position(|bytes| bytes == b"example.com").unwrap();
+        der[at] = b'E';
+        let error = ParsedRequest::from_der(&der).unwrap_err();
+        assert!(matches!(error, Error::BadSignature { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let refused = |input: &[u8]| ParsedRequest::from_pem(input).unwrap_err().to_string();
+        assert!(refused(b"").contains("CERTIFICATE REQUEST"));
+        assert!(refused(pem::encode("CERTIFICATE", b"").as_bytes()).contains("it holds CERTIFICATE"));
+        assert!(refused(&vec![0x30; 40_000]).contains("at most 36500 bytes"));
+        assert!(refused(&[0x30, 0x03, 0x02, 0x01, 0x00]).contains("not valid DER"));
+    }
 }

@@ -16,151 +16,20 @@ use x509_cert::{
     SubjectPublicKeyInfo,
     der::{
         Decode, Reader, SliceReader,
-        asn1::{AnyRef, ObjectIdentifier, OctetStringRef, UintRef},
+        asn1::{AnyRef, OctetStringRef},
     },
     spki::AlgorithmIdentifierRef,
 };
 
 use super::{
-    Error, SignatureAlgorithm,
+    Curve, Error, KeyAlgorithm, SignatureAlgorithm,
+    algorithm::{EC_OID, ED25519_OID, RSA_OID, bit_length},
     pem::{self, MAX_PRIVATE_KEY},
 };
-
-const RSA_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const ED25519_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 const PKCS8_LABEL: &str = "PRIVATE KEY";
 const RSA_LABEL: &str = "RSA PRIVATE KEY";
 const EC_LABEL: &str = "EC PRIVATE KEY";
-
-/// The NIST curves that public CAs and cert-manager know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Curve {
-    P256,
-    P384,
-    P521,
-}
-
-impl Curve {
-    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
-
-    /// The size as Certificate resources write it: 256, 384 or 521 bits.
-    pub fn bits(self) -> u32 {
-        match self {
-            Self::P256 => 256,
-            Self::P384 => 384,
-            Self::P521 => 521,
-        }
-    }
-
-    /// The length of one coordinate in bytes.
-    pub fn coordinate_len(self) -> usize {
-        self.bits().div_ceil(8) as usize
-    }
-
-    fn oid(self) -> ObjectIdentifier {
-        ObjectIdentifier::new_unwrap(match self {
-            Self::P256 => "1.2.840.10045.3.1.7",
-            Self::P384 => "1.3.132.0.34",
-            Self::P521 => "1.3.132.0.35",
-        })
-    }
-
-    fn signing(self) -> &'static EcdsaSigningAlgorithm {
-        match self {
-            Self::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
-            Self::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
-            Self::P521 => &ECDSA_P521_SHA512_ASN1_SIGNING,
-        }
-    }
-}
-
-/// Kind and size of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyAlgorithm {
-    Ecdsa(Curve),
-    Ed25519,
-    /// With the length of the modulus in bits, 2048 to 8192.
-    Rsa(u32),
-}
-
-impl KeyAlgorithm {
-    /// The key that `spec.privateKey.algorithm` and `.size` ask for. Unset or zero means the default: RSA, 2048 bits,
-    /// P-256. The size is ignored for Ed25519.
-    ///
-    /// # Errors
-    /// [`Error::KeySpecification`] for an unknown algorithm or a size outside of what the algorithm has.
-    pub fn from_spec(algorithm: Option<&str>, size: Option<i32>) -> Result<Self, Error> {
-        let size = size.unwrap_or_default();
-        match algorithm.unwrap_or_default() {
-            "" | "RSA" => match u32::try_from(size) {
-                Ok(0) => Ok(Self::Rsa(2048)),
-                Ok(bits @ 2048..=8192) => Ok(Self::Rsa(bits)),
-                _ => Err(Error::KeySpecification(format!("an RSA key has 2048 to 8192 bits, not {size}"))),
-            },
-            "ECDSA" => match size {
-                0 | 256 => Ok(Self::Ecdsa(Curve::P256)),
-                384 => Ok(Self::Ecdsa(Curve::P384)),
-                521 => Ok(Self::Ecdsa(Curve::P521)),
-                _ => Err(Error::KeySpecification(format!("an ECDSA key has 256, 384 or 521 bits, not {size}"))),
-            },
-            "Ed25519" => Ok(Self::Ed25519),
-            other => Err(Error::KeySpecification(format!(
-                "\"{other}\" is not a private key algorithm; use RSA, ECDSA or Ed25519"
-            ))),
-        }
-    }
-
-    /// The name of the algorithm as Certificate resources write it: `RSA`, `ECDSA` or `Ed25519`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ecdsa(_) => "ECDSA",
-            Self::Ed25519 => "Ed25519",
-            Self::Rsa(_) => "RSA",
-        }
-    }
-
-    /// The size in bits as Certificate resources write it; Ed25519 has none.
-    pub fn size(self) -> Option<u32> {
-        match self {
-            Self::Ecdsa(curve) => Some(curve.bits()),
-            Self::Ed25519 => None,
-            Self::Rsa(bits) => Some(bits),
-        }
-    }
-
-    /// The kind of a public key.
-    ///
-    /// # Errors
-    /// [`Error::UnsupportedKeyAlgorithm`] for a kind we do not handle, [`Error::Der`] for a damaged key.
-    pub fn from_spki(public_key: &SubjectPublicKeyInfo) -> Result<Self, Error> {
-        let algorithm = &public_key.algorithm;
-        let unsupported = |algorithm: String| Error::UnsupportedKeyAlgorithm { what: "public key", algorithm };
-        match algorithm.oid {
-            RSA_OID => Ok(Self::Rsa(modulus_bits(public_key.subject_public_key.raw_bytes())?)),
-            ED25519_OID => Ok(Self::Ed25519),
-            EC_OID => {
-                let parameters = algorithm.parameters.as_ref();
-                let curve = parameters.and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
-                let known = Curve::ALL.into_iter().find(|known| Some(known.oid()) == curve);
-                known.map(Self::Ecdsa).ok_or_else(|| {
-                    unsupported(curve.map_or_else(|| "ECDSA without a named curve".to_owned(), |oid| oid.to_string()))
-                })
-            }
-            other => Err(unsupported(other.to_string())),
-        }
-    }
-}
-
-impl fmt::Display for KeyAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.size() {
-            Some(bits) => write!(f, "{} {bits}", self.name()),
-            None => f.write_str(self.name()),
-        }
-    }
-}
 
 /// How a private key is written, as in `spec.privateKey.encoding`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,7 +70,7 @@ impl PrivateKey {
     pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, Error> {
         let failed = |_| Error::Crypto("generate a private key");
         let pair = match algorithm {
-            KeyAlgorithm::Ecdsa(curve) => Pair::Ecdsa(curve, EcdsaKeyPair::generate(curve.signing()).map_err(failed)?),
+            KeyAlgorithm::Ecdsa(curve) => Pair::Ecdsa(curve, EcdsaKeyPair::generate(signing(curve)).map_err(failed)?),
             KeyAlgorithm::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
             KeyAlgorithm::Rsa(bits) => Pair::Rsa(RsaKeyPair::generate(rsa_key_size(bits)?).map_err(failed)?),
         };
@@ -254,7 +123,7 @@ impl PrivateKey {
     fn from_sec1(der: &[u8]) -> Result<Self, Error> {
         let mut reason = None;
         for curve in Curve::ALL {
-            match EcdsaKeyPair::from_private_key_der(curve.signing(), der) {
+            match EcdsaKeyPair::from_private_key_der(signing(curve), der) {
                 Ok(pair) => return Ok(Self(Arc::new(Pair::Ecdsa(curve, pair)))),
                 Err(error) => reason = reason.or(Some(error)),
             }
@@ -380,6 +249,14 @@ impl fmt::Debug for PrivateKey {
 
 const WRITE: Error = Error::Crypto("write a private key");
 
+fn signing(curve: Curve) -> &'static EcdsaSigningAlgorithm {
+    match curve {
+        Curve::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
+        Curve::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
+        Curve::P521 => &ECDSA_P521_SHA512_ASN1_SIGNING,
+    }
+}
+
 fn rsa_key_size(bits: u32) -> Result<KeySize, Error> {
     match bits {
         2048 => Ok(KeySize::Rsa2048),
@@ -423,24 +300,6 @@ fn pkcs1(pair: &RsaKeyPair) -> Result<Vec<u8>, Error> {
     Ok(inner.to_vec())
 }
 
-/// The length of the modulus in `RSAPublicKey` (RFC 8017 A.1.1).
-fn modulus_bits(rsa_public_key: &[u8]) -> Result<u32, Error> {
-    let modulus = AnyRef::from_der(rsa_public_key).and_then(|any| {
-        any.sequence(|reader: &mut SliceReader<'_>| {
-            let modulus = UintRef::decode(reader)?.as_bytes();
-            reader.read_slice(reader.remaining_len())?;
-            Ok::<_, x509_cert::der::Error>(modulus)
-        })
-    });
-    Ok(bit_length(modulus.map_err(|source| Error::Der { what: "RSA public key", source })?))
-}
-
-/// The length in bits of a big-endian number without leading zero bytes.
-fn bit_length(number: &[u8]) -> u32 {
-    let top = number.first().map_or(0, |byte| byte.leading_zeros());
-    u32::try_from(number.len() * 8).unwrap_or(u32::MAX).saturating_sub(top)
-}
-
 fn wrong_for(algorithm: SignatureAlgorithm) -> Error {
     Error::SignatureAlgorithm {
         algorithm: format!("{algorithm:?}"),
@@ -475,8 +334,128 @@ fn sign_ecdsa(
         (Curve::P521, SignatureAlgorithm::EcdsaSha512) => &ECDSA_P521_SHA512_ASN1_SIGNING,
         _ => return Err(wrong_for(algorithm)),
     };
+    if algorithm == SignatureAlgorithm::for_key(KeyAlgorithm::Ecdsa(curve)) {
+        return Ok(pair.sign(&SystemRandom::new(), message).map_err(|_| failed())?.as_ref().to_vec());
+    }
     // A pair signs with the hash it was made for, so another hash needs another pair of the same numbers.
     let pkcs8 = pair.to_pkcs8v1().map_err(|_| failed())?;
     let pair = EcdsaKeyPair::from_private_key_der(wanted, pkcs8.as_ref()).map_err(|_| failed())?;
     Ok(pair.sign(&SystemRandom::new(), message).map_err(|_| failed())?.as_ref().to_vec())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::pki::openssl;
+
+    const KINDS: [KeyAlgorithm; 5] = [
+        KeyAlgorithm::Ecdsa(Curve::P256),
+        KeyAlgorithm::Ecdsa(Curve::P384),
+        KeyAlgorithm::Ecdsa(Curve::P521),
+        KeyAlgorithm::Ed25519,
+        KeyAlgorithm::Rsa(2048),
+    ];
+
+    #[test]
+    fn sizes_that_cannot_be_made_are_refused() {
+        let error = PrivateKey::generate(KeyAlgorithm::Rsa(2560)).unwrap_err();
+        assert!(error.to_string().contains("2048, 3072, 4096 or 8192 bits, not 2560"), "{error}");
+    }
+
+    #[test]
+    fn every_kind_survives_both_encodings_and_openssl_reads_them() {
+        for kind in KINDS {
+            let key = PrivateKey::generate(kind).unwrap();
+            assert_eq!(key.algorithm(), kind);
+            assert_eq!(KeyAlgorithm::from_spki(&key.public_key().unwrap()).unwrap(), kind);
+            for encoding in [Encoding::Pkcs1, Encoding::Pkcs8] {
+                let pem = key.to_pem(encoding).unwrap();
+                let again = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+                assert_eq!(again.algorithm(), kind);
+                assert_eq!(again.public_key_der().unwrap(), key.public_key_der().unwrap());
+                let Some(public) = openssl::run(&["pkey", "-pubout", "-outform", "DER"], pem.as_bytes()) else {
+                    return;
+                };
+                assert_eq!(public, key.public_key_der().unwrap(), "{kind} {encoding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_label_follows_the_encoding() {
+        for (kind, pkcs1_label) in [
+            (KeyAlgorithm::Rsa(2048), "-----BEGIN RSA PRIVATE KEY-----\n"),
+            (KeyAlgorithm::Ecdsa(Curve::P256), "-----BEGIN EC PRIVATE KEY-----\n"),
+            (KeyAlgorithm::Ed25519, "-----BEGIN PRIVATE KEY-----\n"),
+        ] {
+            let key = PrivateKey::generate(kind).unwrap();
+            assert!(key.to_pem(Encoding::Pkcs1).unwrap().starts_with(pkcs1_label));
+            assert!(key.to_pem(Encoding::Pkcs8).unwrap().starts_with("-----BEGIN PRIVATE KEY-----\n"));
+            assert_eq!(key.pkcs1_der().is_some(), matches!(kind, KeyAlgorithm::Rsa(_)));
+        }
+    }
+
+    #[test]
+    fn keys_made_by_openssl_are_read() {
+        for (arguments, kind) in [
+            (&["genrsa", "-traditional", "2560"][..], KeyAlgorithm::Rsa(2560)),
+            (&["genrsa", "2048"], KeyAlgorithm::Rsa(2048)),
+            // Writes an EC PARAMETERS block before the key.
+            (&["ecparam", "-name", "secp384r1", "-genkey"], KeyAlgorithm::Ecdsa(Curve::P384)),
+            (&["ecparam", "-name", "secp521r1", "-genkey", "-noout"], KeyAlgorithm::Ecdsa(Curve::P521)),
+            (&["genpkey", "-algorithm", "ed25519"], KeyAlgorithm::Ed25519),
+        ] {
+            let Some(pem) = openssl::run(arguments, b"") else { return };
+            assert_eq!(PrivateKey::from_pem(&pem).unwrap().algorithm(), kind);
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_say_why() {
+        let refused = |pem: &[u8]| PrivateKey::from_pem(pem).unwrap_err().to_string();
+        assert_eq!(refused(b""), "the private key holds no PEM block \"PRIVATE KEY\"");
+        assert_eq!(refused(&[b'x'; 13_001]), "the private key is 13001 bytes long; at most 13000 bytes are read");
+        assert!(refused(pem::encode("PRIVATE KEY", b"nonsense").as_bytes()).contains("not valid DER"));
+        assert!(refused(pem::encode("RSA PRIVATE KEY", b"nonsense").as_bytes()).contains("not usable"));
+        assert!(refused(pem::encode("DSA PRIVATE KEY", b"nonsense").as_bytes()).contains("unsupported"));
+        let Some(small) = openssl::run(&["genrsa", "1024"], b"") else { return };
+        assert_eq!(refused(&small), "the private key is not usable: an RSA key needs at least 2048 bits");
+        let encrypted = openssl::run(&["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x"], b"").unwrap();
+        assert_eq!(refused(&encrypted), "the private key is encrypted; store it without a passphrase");
+        let foreign = openssl::run(&["ecparam", "-name", "secp256k1", "-genkey", "-noout"], b"").unwrap();
+        assert!(refused(&foreign).contains("no ECDSA key on P-256, P-384 or P-521"));
+        let foreign = openssl::run(&["genpkey", "-algorithm", "x25519"], b"").unwrap();
+        assert!(refused(&foreign).contains("unsupported algorithm 1.3.101.110"));
+    }
+
+    #[test]
+    fn signatures_verify_only_over_what_was_signed() {
+        for kind in KINDS {
+            let key = PrivateKey::generate(kind).unwrap();
+            let algorithm = SignatureAlgorithm::for_key(kind);
+            let signature = key.sign(algorithm, b"message").unwrap();
+            let public = key.public_key().unwrap();
+            let verify = |message| super::super::signature::verify(algorithm, &public, message, &signature).unwrap();
+            assert!(verify(b"message"), "{kind}");
+            assert!(!verify(b"massage"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_signature_algorithm_of_another_key_is_refused() {
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P521)).unwrap();
+        assert!(key.sign(SignatureAlgorithm::EcdsaSha256, b"").is_ok());
+        assert!(key.sign(SignatureAlgorithm::RsaSha256, b"").is_err());
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+        assert!(key.sign(SignatureAlgorithm::EcdsaSha512, b"").is_err());
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        assert!(key.sign(SignatureAlgorithm::EcdsaSha256, b"").is_err());
+    }
+
+    #[test]
+    fn debug_shows_the_kind_only() {
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap();
+        assert_eq!(format!("{key:?}"), "PrivateKey(ECDSA 256)");
+    }
 }

@@ -9,16 +9,21 @@
 //! - [`subject`]: distinguished names, typed or written as RFC 4514 strings
 //! - [`names`]: checking DNS names, IP addresses, e-mail addresses and URIs before a CA sees them
 //! - [`san`]: the subjectAltName extension
+//! - [`constraints`]: the nameConstraints extension
 //! - [`usage`]: key usages under the names that Certificate resources use
 //! - [`csr`]: building and reading PKCS#10 requests
 //! - [`certificate`]: reading certificates and chains
 //! - [`pem`]: PEM blocks with size limits
 
+mod algorithm;
 pub mod certificate;
+pub mod constraints;
 pub mod csr;
 mod error;
 pub mod key;
 pub mod names;
+#[cfg(test)]
+mod openssl;
 pub mod pem;
 pub mod san;
 pub mod signature;
@@ -26,10 +31,12 @@ mod signed;
 pub mod subject;
 pub mod usage;
 
+pub use algorithm::{Curve, KeyAlgorithm};
 pub use certificate::{ParsedCertificate, verify_chain_links};
+pub use constraints::{NameConstraints, NameSubtrees};
 pub use csr::{CertificateRequestTemplate, ParsedRequest};
 pub use error::Error;
-pub use key::{Encoding, KeyAlgorithm, PrivateKey};
+pub use key::{Encoding, PrivateKey, PublicKeyNumbers};
 pub use names::{NameError, validate_dns_name};
 pub use san::SubjectAltNames;
 pub use signature::SignatureAlgorithm;

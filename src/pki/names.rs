@@ -14,6 +14,9 @@ pub enum NameError {
     #[error("\"{0}\" is not an IP address")]
     Ip(String),
 
+    #[error("\"{0}\" is not an IP range such as 10.0.0.0/8")]
+    IpRange(String),
+
     #[error("the e-mail address \"{name}\" {problem}")]
     Email { name: String, problem: &'static str },
 

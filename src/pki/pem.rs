@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn the_limit_counts_bytes_before_decoding() {
-        let error = decode("chain", &[b'x'; 95_001], MAX_CHAIN).err().unwrap();
+        let error = decode("chain", &vec![b'x'; 95_001], MAX_CHAIN).err().unwrap();
         assert_eq!(error.to_string(), "the chain is 95001 bytes long; at most 95000 bytes are read");
-        assert!(decode("chain", &[b'x'; 95_000], MAX_CHAIN).unwrap().is_empty());
+        assert!(decode("chain", &vec![b'x'; 95_000], MAX_CHAIN).unwrap().is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use x509_cert::{
     },
 };
 
-use super::{Error, KeyAlgorithm, key::Curve};
+use super::{Curve, Error, KeyAlgorithm};
 
 /// How a request or certificate is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

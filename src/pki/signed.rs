@@ -16,7 +16,7 @@ use super::{Error, SignatureAlgorithm, signature};
 /// own encoding of them.
 #[derive(Sequence)]
 pub(super) struct Signed<'a> {
-    to_be_signed: AnyRef<'a>,
+    content: AnyRef<'a>,
     algorithm: AlgorithmIdentifier,
     signature: BitString,
 }
@@ -28,7 +28,7 @@ impl<'a> Signed<'a> {
 
     /// Checks the signature with the public key of whoever should have signed. `what` and `with` name both in messages.
     pub(super) fn verify(&self, signer: &SubjectPublicKeyInfo, what: &str, with: &str) -> Result<(), Error> {
-        let message = self.to_be_signed.to_der().map_err(|source| Error::Encode { what: "signed part", source })?;
+        let message = self.content.to_der().map_err(|source| Error::Encode { what: "signed part", source })?;
         let algorithm = SignatureAlgorithm::from_identifier(&self.algorithm)?;
         if signature::verify(algorithm, signer, &message, self.signature.raw_bytes())? {
             Ok(())
@@ -47,7 +47,7 @@ pub(super) fn sign(
     let encode = |source| Error::Encode { what: "signature", source };
     let signature = key.sign(algorithm, to_be_signed)?;
     let signed = Signed {
-        to_be_signed: AnyRef::try_from(to_be_signed).map_err(encode)?,
+        content: AnyRef::try_from(to_be_signed).map_err(encode)?,
         algorithm: algorithm.identifier(),
         signature: BitString::from_bytes(&signature).map_err(encode)?,
     };

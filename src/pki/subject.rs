@@ -113,8 +113,10 @@ pub fn parse_literal(text: &str) -> Result<Name, Error> {
         let mut attributes = RelativeDistinguishedName::default();
         for attribute in split_unescaped(rdn, b'+') {
             let attribute = literal_attribute(attribute).map_err(fail)?;
-            let twice = |_| fail("an attribute appears twice with the same value".to_owned());
-            attributes.insert(attribute).map_err(twice)?;
+            if attributes.iter().any(|known| *known == attribute) {
+                return Err(fail("an attribute appears twice with the same value".to_owned()));
+            }
+            attributes.insert(attribute).map_err(encode)?;
         }
         rdns.push(attributes);
     }
@@ -231,7 +233,7 @@ fn unescape(value: &str) -> Result<String, String> {
 }
 
 fn decode_hex(hex: &str) -> Option<Vec<u8>> {
-    if hex.len() % 2 != 0 || !hex.is_ascii() {
+    if !hex.len().is_multiple_of(2) || !hex.is_ascii() {
         return None;
     }
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
@@ -240,6 +242,8 @@ fn decode_hex(hex: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn typed() -> Subject {
@@ -317,6 +321,22 @@ mod tests {
         ] {
             let message = parse_literal(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+
+    proptest! {
+        /// x509-cert writes names by RFC 4514 on its own; what it writes, we read.
+        #[test]
+        fn written_names_are_read_back(cn in "[ -~äß]{1,20}", ou in "[ -~]{1,20}", o in "\\PC{1,10}") {
+            let subject =
+                Subject { organizational_units: vec![ou], organizations: vec![o], ..Subject::default() };
+            let name = subject.to_name(Some(&cn)).unwrap();
+            prop_assert_eq!(parse_literal(&name.to_string()).unwrap(), name);
+        }
+
+        #[test]
+        fn any_text_is_judged_without_panic(text in "\\PC{0,60}") {
+            let _ = parse_literal(&text);
         }
     }
 }

@@ -44,16 +44,10 @@ const EXTENDED_KEY_USAGES: [(&str, &str); 13] = [
 
 /// The usages of a request or certificate. Two values are equal when they mean the same: the order of extended usages
 /// counts, the spelling of synonyms does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usages {
     key: FlagSet<KeyUsages>,
     extended: Vec<ObjectIdentifier>,
-}
-
-impl Default for Usages {
-    fn default() -> Self {
-        Self { key: FlagSet::default(), extended: Vec::new() }
-    }
 }
 
 impl Usages {
