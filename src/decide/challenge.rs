@@ -117,6 +117,11 @@ pub fn is_ours(set: &str) -> bool {
     set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
 }
 
+/// What a Challenge says as long as nothing is out of the ordinary.
+pub(super) fn usual_reason(type_: &str) -> String {
+    format!("Waiting for {type_} challenge propagation")
+}
+
 fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
     let type_ = &seen.challenge.spec.type_;
     let status = ChallengeStatus {
@@ -124,7 +129,7 @@ fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> 
         presented: true,
         presented_at: Some(Time(now)),
         state: Some(state::PENDING.to_owned()),
-        reason: Some(format!("Waiting for {type_} challenge propagation")),
+        reason: Some(usual_reason(type_)),
     };
     Decision::act(vec![
         ChallengeStep::Present,
