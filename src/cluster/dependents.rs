@@ -37,7 +37,11 @@ impl Hub {
                 }
                 entries
             },
-            challenge: |challenge| by_owner(challenge.meta()),
+            challenge: |challenge| {
+                let mut entries = by_owner(challenge.meta());
+                entries.push(by_issuer(&challenge.spec.issuer_ref, challenge.namespace().as_deref()));
+                entries
+            },
             cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
             issuer: |issuer| {
                 let namespace = issuer.namespace().unwrap_or_default();
@@ -48,6 +52,7 @@ impl Hub {
                 entries.push(by_issuer(&order.spec.issuer_ref, order.namespace().as_deref()));
                 entries
             },
+            secret: |secret| by_owner(secret.meta()),
             solver_ingress: |ingress| by_owner(ingress.meta()),
             solver_pod: |pod| by_owner(pod.meta()),
             solver_service: |service| by_owner(service.meta()),
@@ -207,11 +212,8 @@ impl Watched for ClusterIssuer {
 fn issuer_dependents(hub: &Hub, issuer: Key) -> Vec<Key> {
     let entry = format!("issuer/{}/{}", issuer.object.namespace, issuer.object.name);
     let mut keys = keys_of(Kind::CertificateRequest, &hub.certificate_requests, &entry);
-    for order in hub.orders.indexed(&entry) {
-        let challenges = owner_entry(order.metadata.uid.as_deref().unwrap_or_default());
-        keys.extend(keys_of(Kind::Challenge, &hub.challenges, &challenges));
-        keys.push(key_of(Kind::Order, &*order));
-    }
+    keys.extend(keys_of(Kind::Order, &hub.orders, &entry));
+    keys.extend(keys_of(Kind::Challenge, &hub.challenges, &entry));
     keys.push(issuer);
     keys
 }

@@ -1,17 +1,17 @@
 //! What this process remembers about an object between passes. Losing it costs some questions, never a certificate.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
 
 use crate::{
-    cluster::Key,
+    cluster::{Key, ObjectName},
     decide::{
         Trouble, TroubleClass,
-        challenge::{CaChallenge, Check},
+        challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
     },
@@ -34,7 +34,7 @@ pub struct Memory {
     pub checked_solver: Option<String>,
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
-    pub cleaned_up: bool,
+    pub clean_up: CleanUp,
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
     pub registration: Option<Registration>,
@@ -58,7 +58,12 @@ impl Memory {
 #[derive(Default)]
 pub struct Memories {
     held: Mutex<HashMap<Key, Memory>>,
+    /// Orders that this process has created and that nobody has placed at the CA yet.
+    fresh_orders: Mutex<HashSet<ObjectName>>,
 }
+
+/// Forgetting costs a question to the CA, so the set is simply emptied before it grows beyond this.
+const MOST_FRESH_ORDERS: usize = 10_000;
 
 impl Memories {
     pub fn take(&self, key: &Key) -> Memory {
@@ -70,5 +75,18 @@ impl Memories {
         if !memory.uid.is_empty() {
             self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), memory);
         }
+    }
+    /// Notes that this process is about to create this Order.
+    pub fn note_fresh(&self, order: ObjectName) {
+        let mut fresh = self.fresh_orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh.len() >= MOST_FRESH_ORDERS {
+            fresh.clear();
+        }
+        fresh.insert(order);
+    }
+
+    /// Whether [`Memories::note_fresh`] was called for this Order, once.
+    pub fn take_fresh(&self, order: &ObjectName) -> bool {
+        self.fresh_orders.lock().unwrap_or_else(PoisonError::into_inner).remove(order)
     }
 }

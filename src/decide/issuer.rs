@@ -1,14 +1,17 @@
 //! What to do about an Issuer or ClusterIssuer.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, Note, Trouble, TroubleClass};
+use super::{Decision, Note, Trouble, TroubleClass, backoff, later};
 use crate::api::{
     Condition, IssuerSpec, IssuerStatus, find_condition,
     issuer::{AcmeIssuer, AcmeIssuerStatus},
     names::{condition, event, reason},
     set_condition,
 };
+
+/// How long the CA is left alone after it refused for good.
+const AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(10);
 
 /// Everything that the decision rests on.
 pub struct SeenIssuer<'a> {
@@ -146,22 +149,29 @@ fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, no
     });
     let text = "The ACME account was registered with the ACME server";
     set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
+    if seen.status == Some(&status) {
+        return Decision::rest();
+    }
     Decision::act(vec![IssuerStep::WriteStatus(Box::new(status))])
 }
 
 /// What the last failure means for now; none if it is time for the next try.
 fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
     let trouble = seen.trouble?;
-    let (text, rest) = match trouble.class {
+    let (next_try, text) = match trouble.class {
+        TroubleClass::Transient => (trouble.next_try(), trouble.sentence()),
+        // What the CA refuses for good may still be put right on its side, or on the way to it.
         TroubleClass::Final => {
-            (format!("{}; tried again when the issuer or its Secrets change", trouble.message), Decision::rest())
+            let wait = trouble.retry_after.map_or(AFTER_REFUSAL, |wish| wish.max(AFTER_REFUSAL));
+            let wait_text = backoff::in_words(wait);
+            let text = "tried again when the issuer or its Secrets change, and at the latest after";
+            (later(trouble.at, wait), format!("{}; {text} {wait_text}", trouble.message))
         }
-        TroubleClass::Transient if now < trouble.next_try() => {
-            (trouble.sentence(), Decision::rest_until(trouble.next_try()))
-        }
-        TroubleClass::Transient => return None,
     };
-    Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, rest, now))
+    if now >= next_try {
+        return None;
+    }
+    Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, Decision::rest_until(next_try), now))
 }
 
 fn not_ready(

@@ -36,6 +36,8 @@ pub struct CaOrder {
     pub status: String,
     /// Why it is invalid, in the CA's words.
     pub problem: Option<String>,
+    /// Whether it says so in answer to the certificate request.
+    pub finalized: bool,
     /// When to ask again, the CA's wish regarded.
     pub next_look: Timestamp,
     /// The certificate, once downloaded: PEM, leaf first.
@@ -117,34 +119,32 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
 
 /// Challenges first, then the order itself.
 fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: Timestamp) -> Decision<OrderStep> {
-    let open = status.authorizations.iter().filter(|known| known.initial_state.as_deref() != Some(state::VALID));
-    let mut wanted = Vec::new();
-    for authorization in open {
+    let is_open = |known: &&OrderAuthorization| known.initial_state.as_deref() != Some(state::VALID);
+    let open: Vec<_> = status.authorizations.iter().filter(is_open).collect();
+    let is_for = |held: &Challenge, known: &OrderAuthorization| held.spec.authorization_url == known.url;
+    let mut steps = delete_where(seen, |held| !open.iter().any(|known| is_for(held, known)));
+    for authorization in &open {
+        if seen.challenges.iter().any(|held| is_for(held, authorization)) {
+            continue;
+        }
         match wanted_challenge(seen.order, acme, authorization) {
-            Ok(challenge) => wanted.push(challenge),
+            Ok(challenge) => steps.push(OrderStep::CreateChallenge(Box::new(challenge))),
             Err(none) => return refuse(status, &none, now),
         }
     }
-    let name = |challenge: &Challenge| challenge.metadata.name.clone();
-    let (extra, missing) = {
-        let is_held = |wanted: &Challenge| seen.challenges.iter().any(|held| name(held) == name(wanted));
-        let is_wanted = |held: &Challenge| wanted.iter().any(|wanted| name(held) == name(wanted));
-        (
-            delete_where(seen, |held| !is_wanted(held)),
-            wanted.iter().filter(|wanted| !is_held(wanted)).collect::<Vec<_>>(),
-        )
-    };
-    if !missing.is_empty() || !extra.is_empty() {
-        let created = missing.into_iter().map(|challenge| OrderStep::CreateChallenge(Box::new(challenge.clone())));
-        return Decision::act(extra.into_iter().chain(created).collect());
+    if !steps.is_empty() {
+        return Decision::act(steps);
     }
-    if let Some(failed) = seen.challenges.iter().find(|challenge| has_failed(challenge)) {
+    let held: Vec<_> = seen.challenges.iter().filter(|held| open.iter().any(|known| is_for(held, known))).collect();
+    if let Some(failed) = held.iter().find(|challenge| has_failed(challenge)) {
         return follow_failure(status, failed, now);
     }
-    if seen.challenges.iter().all(|challenge| state_of(challenge) == OrderState::Valid) {
+    let is_proven =
+        |known: &OrderAuthorization| held.iter().any(|held| is_for(held, known) && state_of(held) == OrderState::Valid);
+    if open.iter().all(|known| is_proven(known)) {
         return obtain(seen, status, now);
     }
-    Decision::rest()
+    without_reason(status, Decision::rest())
 }
 
 /// Every name is proven: have the certificate made, and fetch it.
@@ -160,13 +160,13 @@ fn obtain(seen: &SeenOrder<'_>, status: &OrderStatus, now: Timestamp) -> Decisio
     }
     match ca.status.as_str() {
         state::VALID => Decision::act(vec![OrderStep::Download]),
-        state::READY => Decision::act(vec![OrderStep::Finalize]),
+        state::READY if !ca.finalized => Decision::act(vec![OrderStep::Finalize]),
         state::INVALID => {
             let why = ca.problem.as_deref().unwrap_or("the CA gave no reason");
             fail(status, state::INVALID, &format!("The CA declared the order invalid: {why}"), now)
         }
         _ if now >= ca.next_look => Decision::act(vec![OrderStep::ReadOrder]),
-        _ => Decision::rest_until(ca.next_look),
+        _ => without_reason(status, Decision::rest_until(ca.next_look)),
     }
 }
 
@@ -255,6 +255,15 @@ fn with_reason(
     let known = seen.order.status.as_ref().and_then(|status| status.reason.as_deref());
     if known != Some(reason) {
         let status = OrderStatus { reason: Some(reason.to_owned()), ..status.clone() };
+        decision.steps.push(OrderStep::WriteStatus(Box::new(status)));
+    }
+    decision
+}
+
+/// It goes on: what stood in its way is over.
+fn without_reason(status: &OrderStatus, mut decision: Decision<OrderStep>) -> Decision<OrderStep> {
+    if status.reason.is_some() {
+        let status = OrderStatus { reason: None, ..status.clone() };
         decision.steps.push(OrderStep::WriteStatus(Box::new(status)));
     }
     decision

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
-use super::{Decision, Note, Trouble, fixed_name, order::OrderState, solver};
+use super::{Decision, Note, fixed_name, order::OrderState, solver};
 use crate::{
     api::{
         CertificateRequest, CertificateRequestStatus, Condition, IssuerReference, Order, OrderSpec, find_condition,
@@ -14,7 +14,7 @@ use crate::{
         names::{condition, event, reason},
         set_condition,
     },
-    pki::ParsedRequest,
+    pki::{ParsedRequest, validate_dns_name},
 };
 
 /// Everything that the decision rests on.
@@ -25,7 +25,6 @@ pub struct SeenRequest<'a> {
     pub order: Option<&'a Order>,
     /// Which annotations go on to the Order.
     pub copied_annotations: &'a super::template::CopiedAnnotations,
-    pub trouble: Option<&'a Trouble>,
 }
 
 /// The issuer that an object refers to.
@@ -47,7 +46,6 @@ pub enum SeenIssuerOf<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestStep {
     CreateOrder(Box<Order>),
-    DeleteOrder,
     WriteStatus(Box<CertificateRequestStatus>),
     Publish(Note),
 }
@@ -68,6 +66,12 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
     }
     if !is_true(&status, condition::APPROVED) {
         writer.approve();
+    }
+    // An Order that has come to its end needs no issuer any more.
+    let ended =
+        seen.order.filter(|order| is_owned_by(order.meta(), seen.request) && OrderState::of(order) != OrderState::Open);
+    if let Some(order) = ended {
+        return follow_order(seen, order, writer);
     }
     match seen.issuer {
         SeenIssuerOf::Foreign => writer.finish(Vec::new()),
@@ -108,9 +112,7 @@ fn sign_by_acme(
     let Some(order) = seen.order else {
         return match wanted_order(seen, acme) {
             Ok(order) => {
-                let name = order.name_any();
-                let namespace = order.namespace().unwrap_or_default();
-                writer.pending_quietly(&format!("Created Order resource {namespace}/{name}"));
+                writer.pending_quietly(&created(&order));
                 writer.finish(vec![RequestStep::CreateOrder(Box::new(order))])
             }
             Err(Refusal { event, message }) => {
@@ -142,7 +144,13 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
                 writer.issue(certificate);
                 writer.finish(Vec::new())
             }
-            Some(_) => writer.finish(vec![RequestStep::DeleteOrder]),
+            // Ordering the same once more would give the same: the Certificate tries again, with growing waits.
+            Some(_) => {
+                let text =
+                    "The CA returned a certificate for another key than the one in the CSR, or none that can be read";
+                writer.fail(event::ORDER_FAILED, &format!("{text}, to the Order {:?}", order.name_any()));
+                writer.finish(Vec::new())
+            }
             None => writer.finish(Vec::new()),
         },
         OrderState::Failed => {
@@ -156,14 +164,17 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
             writer.finish(Vec::new())
         }
         OrderState::Open => {
-            if let Some(why) = why {
-                let name = format!("{}/{}", order.namespace().unwrap_or_default(), order.name_any());
-                let text = "Waiting on certificate issuance from order";
-                writer.pending_quietly(&format!("{text} {name}: {state:?}: {why}"));
-            }
+            let name = format!("{}/{}", order.namespace().unwrap_or_default(), order.name_any());
+            let text = why.map(|why| format!("Waiting on certificate issuance from order {name}: {state:?}: {why}"));
+            writer.pending_quietly(&text.unwrap_or_else(|| created(order)));
             writer.finish(Vec::new())
         }
     }
+}
+
+/// What a request says while its Order takes the usual way.
+fn created(order: &Order) -> String {
+    format!("Created Order resource {}/{}", order.namespace().unwrap_or_default(), order.name_any())
 }
 
 /// Whether the certificate's key is the one that was asked for.
@@ -206,11 +217,11 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
 }
 
 fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeIssuer) -> Result<OrderSpec, Refusal> {
-    let common_name = parsed.common_name.clone();
+    let common_name = parsed.common_name.clone().filter(|name| !name.is_empty());
     let ip_addresses: Vec<String> = parsed.names.ip_addresses.iter().map(ToString::to_string).collect();
     let dns_names: Vec<String> = parsed.names.dns_names.clone();
     if let Some(name) = &common_name
-        && !dns_names.contains(name)
+        && !dns_names.iter().any(|other| same_dns_name(name, other))
         && !ip_addresses.contains(name)
     {
         return Err(Refusal {
@@ -238,6 +249,12 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
         profile: acme.profile.clone().filter(|profile| !profile.is_empty()),
         replaces: None,
     })
+}
+
+/// Whether two spellings mean the same name: case does not matter, nor whether it is written in ASCII.
+fn same_dns_name(one: &str, other: &str) -> bool {
+    let plain = |name: &str| validate_dns_name(name).unwrap_or_else(|_| name.to_ascii_lowercase());
+    plain(one) == plain(other)
 }
 
 fn missing_issuer(reference: &IssuerReference, request: &CertificateRequest) -> String {
