@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use certwright::api::names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition};
 use certwright::api::{
     Certificate, CertificateRequest, Challenge, ClusterIssuer, Condition, Issuer, Order, find_condition,
@@ -115,10 +117,9 @@ impl Scene {
     /// the Secret `ACCOUNT`.
     pub fn issuer_spec(&self, account: &str) -> Result<Value> {
         let acme = self.testbed.state.acme()?;
-        let ca = std::fs::read(&acme.ca_file).with_context(|| format!("reading {}", acme.ca_file.display()))?;
         Ok(json!({ "acme": {
             "server": acme.directory_url,
-            "caBundle": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ca),
+            "caBundle": base64_of(&acme.ca_file)?,
             "privateKeySecretRef": { "name": account },
             "solvers": [self.rfc2136_solver(TSIG_SECRET)?],
         }}))
@@ -294,6 +295,11 @@ pub fn certificate_spec(name: &str, kind: &str, issuer: &str, dns_names: &[&str]
         "dnsNames": dns_names,
         "issuerRef": { "kind": kind, "name": issuer },
     })
+}
+
+/// What a file holds, in base64.
+pub fn base64_of(file: &Path) -> Result<String> {
+    Ok(STANDARD.encode(std::fs::read(file).with_context(|| format!("reading {}", file.display()))?))
 }
 
 /// Kinds whose status has conditions.

@@ -4,12 +4,15 @@
 
 #[path = "api/issue.rs"]
 mod issue;
-
-use certwright_e2e::{Controller, Scene, Testbed};
-
-/// A fresh namespace, with the shared controller at work.
-async fn scene(prefix: &str) -> Scene {
-    let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
-    let controller = Controller::shared(&testbed).await.unwrap();
-    Scene::new(&testbed, &controller.log, prefix).await.unwrap()
-}
+#[path = "api/issuers.rs"]
+mod issuers;
+#[path = "api/malformed.rs"]
+mod malformed;
+#[path = "api/refusals.rs"]
+mod refusals;
+#[path = "api/requests.rs"]
+mod requests;
+#[path = "api/schema.rs"]
+mod schema;
+#[path = "api/support.rs"]
+mod support;
