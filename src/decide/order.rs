@@ -1,5 +1,8 @@
 //! What to do about an Order.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
