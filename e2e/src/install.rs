@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
+use crate::image;
+use crate::kubectl::Kubectl;
 use crate::kubernetes::CERTWRIGHT_USER;
+use crate::state::State;
 use crate::testbed::Testbed;
 use crate::wait::until;
 
@@ -39,6 +42,20 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
         until(&format!("the definition {name} to be served"), ESTABLISHED, look).await?;
     }
     install_rights(client).await
+}
+
+/// Installs `crds/` as people do, with kubectl, from the folder of the checkout.
+pub fn definitions(kubectl: &Kubectl) -> Result<()> {
+    kubectl.run(&["apply", "-f", "crds/"])?;
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/"])
+}
+
+/// Packs `binary` into an image and installs `deploy/` in a testbed of tier cluster, after [`definitions`]; waits until
+/// the pod is ready.
+pub fn deploy(state: &State, kubectl: &Kubectl, binary: &Path) -> Result<()> {
+    image::import_certwright(state, binary)?;
+    kubectl.run(&["apply", "-k", "deploy/"])?;
+    kubectl.run(&["rollout", "status", "--namespace=certwright", "--timeout=90s", "deployment/certwright"])
 }
 
 /// The files of `crds/`, in order of their names.

@@ -8,12 +8,13 @@
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
-//! - [`demo`], [`relay`]: `make demo`, and the way into its cluster from outside
+//! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
 //! - [`install`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
 
 pub mod audit;
 pub mod authority;
+pub mod bench;
 pub mod cache;
 pub mod catalogue;
 pub mod cgroups;
@@ -25,6 +26,7 @@ pub mod go;
 pub mod image;
 pub mod ingress;
 pub mod install;
+pub mod kubectl;
 pub mod kubernetes;
 pub mod launcher;
 pub mod lifecycle;

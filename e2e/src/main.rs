@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use certwright_e2e::demo::{self, current::Current};
 use certwright_e2e::lifecycle::{self, Options};
 use certwright_e2e::pebble::PebbleOptions;
-use certwright_e2e::{State, Tier, catalogue, check, image, kubernetes, packages, relay};
+use certwright_e2e::{State, Tier, bench, catalogue, check, image, kubernetes, packages, relay};
 use clap::{Args, Parser, Subcommand};
 
 /// Starts real components for certwright's tests in a network namespace of their own, and runs commands among them.
@@ -100,6 +100,23 @@ enum Action {
     },
     /// Show certwright at work in a cluster that is there already.
     DemoCurrent(Box<Current>),
+    /// Measure the bars that certwright is held to.
+    Bench {
+        /// Name or group of bars; all without it.
+        #[arg(default_value = "")]
+        only: String,
+        /// The testbeds' folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The static certwright, built for release.
+        #[arg(long)]
+        binary: PathBuf,
+    },
+    #[command(hide = true)]
+    BenchInside {
+        #[arg(long)]
+        only: String,
+    },
     #[command(hide = true)]
     Relay {
         socket: PathBuf,
@@ -200,6 +217,11 @@ fn act(action: Action) -> Result<ExitCode> {
         }
         Action::Demo { tier, dir, binary } => runtime()?.block_on(demo::throwaway::run(&dir, tier, &binary))?,
         Action::DemoCurrent(current) => runtime()?.block_on(demo::current::run(*current))?,
+        Action::Bench { only, dir, binary } => {
+            let held = runtime()?.block_on(bench::run(&only, &dir, &binary))?;
+            return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Action::BenchInside { only } => runtime()?.block_on(bench::inside(&only))?,
         Action::Relay { socket, port: Some(port) } => runtime()?.block_on(relay::outside(port, &socket))?,
         Action::Relay { socket, port: None } => runtime()?.block_on(relay::inside(&socket, kubernetes::ADDRESS))?,
         Action::UpInside { dir } => runtime()?.block_on(lifecycle::up_inside(&dir))?,

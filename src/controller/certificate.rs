@@ -1,10 +1,9 @@
 //! Certificates: gather and act.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use kube::ResourceExt;
 
 use super::{
     Context,
@@ -14,17 +13,13 @@ use super::{
     step_error::StepError,
 };
 use crate::{
-    api::{
-        Certificate, CertificateRequest, CertificateRequestSpec,
-        names::{annotation, field_manager, label},
-    },
-    cluster::{ApiError, Key, ObjectName, owner_entry},
+    api::{Certificate, names::field_manager},
+    cluster::{Key, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
-        certificate::{CertificateStep, NextKey, SeenCertificate, decide},
-        request::is_owned_by,
+        certificate::{CertificateStep, NextKey, SeenCertificate, decide, next_request_name},
+        children,
         secret::{TLS_KEY, entry},
-        template,
     },
     pki::{Encoding, PrivateKey},
 };
@@ -44,14 +39,17 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         "" => None,
         name => context.cluster.secrets.get(&ObjectName::new(namespace, name)).await?,
     };
-    let next_key = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
-    let next_key = next_key.and_then(|name| hub.secrets.get(&ObjectName::new(namespace, name)));
+    let owned = owner_entry(&uid);
+    let mut next_keys = hub.secrets.indexed(&owned);
+    next_keys.retain(|secret| children::is_next_key_secret(secret));
+    let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
-        next_key: next_key.as_deref(),
-        requests: &hub.certificate_requests.indexed(&owner_entry(&uid)),
+        next_keys: &next_keys,
+        requests: &hub.certificate_requests.indexed(&owned),
+        namesake: namesake.as_deref(),
         rivals: &rivals,
         settings: &context.options.certificate,
         trouble: memory.trouble.as_ref(),
@@ -63,10 +61,10 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, CertificateStep::Publish(_)) {
             round = Round::Again;
         }
-        // Telling of a trouble does not end it.
-        let is_effect = !matches!(step, CertificateStep::Publish(_) | CertificateStep::WriteStatus(_));
+        let is_answer_to_trouble =
+            matches!(step, CertificateStep::CreateNextKey { .. } | CertificateStep::CreateRequest { .. });
         act(context, &certificate, step).await?;
-        if is_effect {
+        if is_answer_to_trouble {
             memory.trouble = None;
         }
     }
@@ -76,7 +74,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
 /// The other Certificates that name the same Secret.
 fn rivals(context: &Context, certificate: &Certificate) -> Vec<Arc<Certificate>> {
     let namespace = certificate.namespace().unwrap_or_default();
-    let entry = crate::cluster::secret_entry(&namespace, &certificate.spec.secret_name);
+    let entry = secret_entry(&namespace, &certificate.spec.secret_name);
     let is_rival = |other: &Arc<Certificate>| {
         other.metadata.uid != certificate.metadata.uid
             && other.spec.secret_name == certificate.spec.secret_name
@@ -95,12 +93,7 @@ async fn act(context: &Context, certificate: &Certificate, step: CertificateStep
         CertificateStep::CreateRequest { name, revision, key_secret } => {
             create_request(context, certificate, name, revision, key_secret).await?;
         }
-        CertificateStep::DeleteNextKey(name) => {
-            let name = ObjectName::new(certificate.namespace().unwrap_or_default(), name);
-            if let Some(secret) = cluster.hub.secrets.get(&name) {
-                cluster.delete(&*secret).await?;
-            }
-        }
+        CertificateStep::DeleteNextKey(secret) => cluster.delete(&*secret).await?,
         CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
         CertificateStep::WriteStatus(status) => {
             let former = certificate.status.clone().unwrap_or_default();
@@ -124,19 +117,7 @@ async fn create_next_key(
             .to_pem(Encoding::Pkcs8)
             .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?,
     };
-    let labels = [(label::NEXT_PRIVATE_KEY, label::TRUE), (label::FAO, label::TRUE)];
-    let secret = Secret {
-        metadata: ObjectMeta {
-            namespace: certificate.namespace(),
-            name: Some(name.to_owned()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        data: Some([(TLS_KEY.to_owned(), ByteString(pem.into_bytes()))].into()),
-        type_: Some("Opaque".to_owned()),
-        ..Secret::default()
-    };
+    let secret = children::next_key_secret(certificate, name, pem);
     context.cluster.create(&secret).await?;
     Ok(())
 }
@@ -154,55 +135,9 @@ async fn create_request(
     let Some(key) = pem.and_then(|pem| PrivateKey::from_pem(pem).ok()) else {
         return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
     };
-    let spec = &certificate.spec;
-    let csr = template::request_template(spec)
-        .map_err(|error| error.to_string())
-        .and_then(|template| template.build_pem(&key).map_err(|error| error.to_string()))
-        .map_err(|error| StepError::is_final(format!("Failed to generate CSR: {error}")))?;
-    let mut annotations: BTreeMap<String, String> =
-        context.options.copied_annotations.filter(certificate.annotations());
-    annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
-    annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
-    annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);
-    let request = CertificateRequest {
-        metadata: ObjectMeta {
-            namespace: Some(namespace),
-            name: Some(name),
-            labels: certificate.metadata.labels.clone(),
-            annotations: Some(annotations),
-            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec: CertificateRequestSpec {
-            duration: spec.duration.clone(),
-            issuer_ref: spec.issuer_ref.clone(),
-            request: ByteString(csr.into_bytes()),
-            is_ca: spec.is_ca,
-            usages: spec.usages.clone(),
-            ..CertificateRequestSpec::default()
-        },
-        status: None,
-    };
-    match context.cluster.create(&request).await {
-        Err(conflict @ ApiError::Conflict { .. }) => Err(in_the_way(context, certificate, &request, conflict)),
-        other => Ok(other.map(drop)?),
-    }
-}
-
-/// The name of a request is fixed. One that is not this Certificate's may be that of a former Certificate of the same
-/// name, which the garbage collector takes away; until then, trying again and again would only be refused.
-fn in_the_way(
-    context: &Context,
-    certificate: &Certificate,
-    wanted: &CertificateRequest,
-    conflict: ApiError,
-) -> StepError {
-    let name = ObjectName::of(wanted);
-    match context.cluster.hub.certificate_requests.get(&name) {
-        Some(held) if !is_owned_by(held.meta(), certificate) => StepError::transient(format!(
-            "The CertificateRequest {:?} belongs to another object; delete it if nobody needs it",
-            name.name
-        )),
-        _ => conflict.into(),
-    }
+    let copied = &context.options.copied_annotations;
+    let request = children::certificate_request(certificate, name, revision, (key_secret, &key), copied)
+        .map_err(StepError::is_final)?;
+    context.cluster.create(&request).await?;
+    Ok(())
 }

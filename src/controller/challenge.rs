@@ -22,7 +22,7 @@ use crate::{
     cluster::{Key, owner_entry},
     decide::{
         Wake,
-        challenge::{CaChallenge, ChallengeStep, Check, SeenChallenge, decide, is_ours},
+        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
         order::OrderState,
         solver::Method,
     },
@@ -54,7 +54,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         has_open_siblings: has_open_siblings(context, &challenge),
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
-        cleaned_up: memory.cleaned_up,
+        clean_up: memory.clean_up,
         trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, Timestamp::now());
@@ -117,7 +117,7 @@ async fn act(
             context.cluster.write_finalizers(challenge, &others).await?;
         }
         ChallengeStep::Present => {
-            presenter::present(context, challenge, issuer).await?;
+            presenter::present(context, challenge).await?;
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;
@@ -128,7 +128,7 @@ async fn act(
         }
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
-            let found = presenter::check(context, challenge, issuer).await?;
+            let found = presenter::check(context, challenge).await?;
             memory.trouble = None;
             let method = Method::from_spec(&challenge.spec.type_);
             let next = Timestamp::now() + check_interval(method, Timestamp::now().duration_since(since));
@@ -137,9 +137,14 @@ async fn act(
         ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
         ChallengeStep::Read => read(context, challenge, issuer, memory).await?,
         ChallengeStep::CleanUp => {
-            presenter::clean_up(context, challenge, issuer).await?;
+            if memory.clean_up == CleanUp::Untried {
+                // What went wrong before has nothing to do with it.
+                memory.trouble = None;
+                memory.clean_up = CleanUp::Tried;
+            }
+            presenter::clean_up(context, challenge).await?;
             memory.trouble = None;
-            memory.cleaned_up = true;
+            memory.clean_up = CleanUp::Done;
         }
         ChallengeStep::WriteStatus(status) => {
             let former = challenge.status.clone().unwrap_or_default();
@@ -171,15 +176,26 @@ async fn accept(
     memory: &mut Memory,
 ) -> Result<(), StepError> {
     let account = account_of(context, issuer, &challenge.namespace().unwrap_or_default()).await?;
-    let answer = account
-        .accept(&challenge.spec.url)
-        .await
-        .map_err(|error| StepError::from_acme("Error accepting challenge", &error))?;
+    let answer = match account.accept(&challenge.spec.url).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // The CA may have taken it all the same, and refuses it the second time: ask before trying again.
+            memory.challenge = None;
+            if !error.is_transient() && read(context, challenge, issuer, memory).await.is_ok() && is_accepted(memory) {
+                return Ok(());
+            }
+            return Err(StepError::from_acme("Error accepting challenge", &error));
+        }
+    };
     memory.trouble = None;
     memory.looks = 0;
     let next_look = next_look(0, answer.retry_after, Timestamp::now());
     memory.challenge = Some(CaChallenge { accepted: true, ..ca_view(&answer.body, next_look) });
     Ok(())
+}
+
+fn is_accepted(memory: &Memory) -> bool {
+    memory.challenge.as_ref().is_some_and(|known| known.accepted || known.status != state::PENDING)
 }
 
 /// Asks the authorization rather than the challenge: it also tells when the CA has given up on it as a whole.

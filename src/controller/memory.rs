@@ -11,7 +11,7 @@ use crate::{
     cluster::{Key, ObjectName},
     decide::{
         Trouble, TroubleClass,
-        challenge::{CaChallenge, Check},
+        challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
     },
@@ -36,7 +36,7 @@ pub struct Memory {
     pub checked_solver: Option<String>,
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
-    pub cleaned_up: bool,
+    pub clean_up: CleanUp,
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
     pub registration: Option<Registration>,
@@ -57,34 +57,16 @@ impl Memory {
     }
 }
 
-/// The Orders that this process created and did not yet place: the CA cannot know of them.
-#[derive(Default)]
-pub struct UnplacedOrders {
-    names: Mutex<HashSet<ObjectName>>,
-}
-
-impl UnplacedOrders {
-    /// More than this are never remembered; of the others the CA is asked.
-    const MOST: usize = 10_000;
-
-    pub fn add(&self, name: &ObjectName) {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < Self::MOST {
-            names.insert(name.clone());
-        }
-    }
-
-    /// Whether the Order of this name is one of them; from now on it is not.
-    pub fn take(&self, name: &ObjectName) -> bool {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
-    }
-}
-
 /// The memories of all objects. A pass takes its own out and puts it back, so none is ever shared.
 #[derive(Default)]
 pub struct Memories {
     held: Mutex<HashMap<Key, Memory>>,
+    /// Orders that this process has created and that nobody has placed at the CA yet.
+    fresh_orders: Mutex<HashSet<ObjectName>>,
 }
+
+/// Forgetting costs a question to the CA, so the set is simply emptied before it grows beyond this.
+const MOST_FRESH_ORDERS: usize = 10_000;
 
 impl Memories {
     pub fn take(&self, key: &Key) -> Memory {
@@ -96,5 +78,18 @@ impl Memories {
         if !memory.uid.is_empty() {
             self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), memory);
         }
+    }
+    /// Notes that this process is about to create this Order.
+    pub fn note_fresh(&self, order: ObjectName) {
+        let mut fresh = self.fresh_orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh.len() >= MOST_FRESH_ORDERS {
+            fresh.clear();
+        }
+        fresh.insert(order);
+    }
+
+    /// Whether [`Memories::note_fresh`] was called for this Order, once.
+    pub fn take_fresh(&self, order: &ObjectName) -> bool {
+        self.fresh_orders.lock().unwrap_or_else(PoisonError::into_inner).remove(order)
     }
 }

@@ -43,7 +43,6 @@ pub struct Context {
     pub accounts: account::Accounts,
     pub http: reqwest::Client,
     memories: memory::Memories,
-    unplaced_orders: memory::UnplacedOrders,
     key_generation: tokio::sync::Semaphore,
 }
 
@@ -79,7 +78,6 @@ impl Context {
             accounts: account::Accounts::default(),
             http,
             memories: memory::Memories::default(),
-            unplaced_orders: memory::UnplacedOrders::default(),
             key_generation: tokio::sync::Semaphore::new(cores.div_ceil(2)),
         }
     }

@@ -83,14 +83,16 @@ async fn act(
         OrderStep::CreateChallenge(challenge) => create_challenge(context, *challenge, &account).await?,
         OrderStep::ReadOrder => {
             let answer = account.order(order_url(order)).await.map_err(failed("Failed to retrieve Order resource"))?;
-            note(memory, &answer);
+            note(memory, &answer, false);
         }
         OrderStep::Finalize => {
             let request = ParsedRequest::from_pem(&order.spec.request.0)
                 .map_err(|error| StepError::is_final(format!("Failed to read the CSR in spec.request: {error}")))?;
             let url = order.status.as_ref().and_then(|status| status.finalize_url.clone()).unwrap_or_default();
-            let answer = account.finalize(&url, &request.der).await.map_err(failed("Failed to finalize Order"))?;
-            note(memory, &answer);
+            let answer = finalize(&account, &url, &request.der, order_url(order)).await;
+            // Whether the CA took it is not known then, so the next look asks.
+            memory.order = memory.order.take().filter(|_| answer.is_ok());
+            note(memory, &answer?, true);
         }
         OrderStep::Download => download(order, &account, memory).await?,
         _ => {}
@@ -113,24 +115,45 @@ async fn write_status(context: &Context, order: &Order, status: &OrderStatus) ->
 }
 
 /// Remembers what the CA said of the order.
-fn note(memory: &mut Memory, answer: &Answer<OrderBody>) {
+fn note(memory: &mut Memory, answer: &Answer<OrderBody>, finalized: bool) {
     let now = Timestamp::now();
     let is_same = memory.order.as_ref().is_some_and(|former| former.status == answer.body.status.as_str());
     memory.looks = if is_same { memory.looks.saturating_add(1) } else { 0 };
     memory.order = Some(CaOrder {
         status: answer.body.status.as_str().to_owned(),
         problem: answer.body.error.as_ref().map(ToString::to_string),
+        finalized,
         next_look: next_look(memory.looks, answer.retry_after, now),
         certificate: None,
     });
 }
 
-/// Creates the order, unless the CA has one that was created before and could not be written down: by a former process
-/// that was killed, or by this one in a former try.
+/// A CA that took the certificate request before, without our getting to know, refuses it the second time.
+async fn finalize(
+    account: &AccountHandle,
+    url: &str,
+    request: &[u8],
+    order_url: &str,
+) -> Result<Answer<OrderBody>, StepError> {
+    let refused = match account.finalize(url, request).await {
+        Err(error) if !error.is_transient() => error,
+        answer => return answer.map_err(failed("Failed to finalize Order")),
+    };
+    match account.order(order_url).await {
+        Ok(answer) if matches!(answer.body.status.as_str(), "processing" | "valid" | "invalid") => Ok(answer),
+        _ => Err(failed("Failed to finalize Order")(refused)),
+    }
+}
+
+/// Creates the order, unless the CA has one that a former process created and could not write down.
 async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
     let wanted = new_order(order)?;
-    let is_first_try = context.unplaced_orders.take(&ObjectName::of(order));
-    let found = if is_first_try { None } else { find_order(context, account, &wanted.identifiers).await };
+    // An Order that this process has created and not yet worked on cannot have one, so the usual case asks nothing.
+    let found = if context.memories.take_fresh(&ObjectName::of(order)) {
+        None
+    } else {
+        find_order(context, account, &wanted.identifiers).await?
+    };
     let (url, body) = if let Some(found) = found {
         found
     } else {
@@ -167,24 +190,31 @@ fn new_order(order: &Order) -> Result<NewOrder, StepError> {
     })
 }
 
-/// An open order of this account for exactly these names that no other Order has. CAs that do not list orders give none, and hand out the
-/// pending order again by themselves.
-async fn find_order(context: &Context, account: &AccountHandle, wanted: &[Identifier]) -> Option<(String, OrderBody)> {
+/// An open order of this account for exactly these names that no other Order has. CAs that do not list orders give none.
+async fn find_order(
+    context: &Context,
+    account: &AccountHandle,
+    wanted: &[Identifier],
+) -> Result<Option<(String, OrderBody)>, StepError> {
     /// Looking through more than this would cost more than a second order.
     const MOST_LOOKED_AT: usize = 20;
-    let urls = account.orders().await.ok()??;
-    let others = context.cluster.hub.orders.all();
-    let is_known = |url: &String| others.iter().any(|order| order_url(order) == url);
-    for url in urls.into_iter().rev().filter(|url| !is_known(url)).take(MOST_LOOKED_AT) {
+    let urls = match account.orders().await {
+        Ok(urls) => urls.unwrap_or_default(),
+        Err(error) if error.is_transient() => return Err(failed("Failed to look for a former order")(error)),
+        Err(_) => return Ok(None),
+    };
+    let held = context.cluster.hub.orders.all();
+    let is_held = |url: &String| held.iter().any(|order| order_url(order) == *url);
+    for url in urls.into_iter().rev().filter(|url| !is_held(url)).take(MOST_LOOKED_AT) {
         let Ok(answer) = account.order(&url).await else { continue };
         let mut names = answer.body.identifiers.clone();
         names.sort_by(|a, b| (&a.kind, &a.value).cmp(&(&b.kind, &b.value)));
         let is_open = matches!(answer.body.status.as_str(), "pending" | "ready");
         if is_open && names == wanted {
-            return Some((url, answer.body));
+            return Ok(Some((url, answer.body)));
         }
     }
-    None
+    Ok(None)
 }
 
 async fn read_authorizations(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
@@ -192,6 +222,9 @@ async fn read_authorizations(context: &Context, order: &Order, account: &Account
     let answer = account.order(order_url(order)).await.map_err(failed(DOING))?;
     let mut status = order.status.clone().unwrap_or_default();
     status.finalize_url = Some(answer.body.finalize.clone());
+    if answer.body.authorizations.is_empty() {
+        return Err(StepError::is_final(format!("{DOING}: the CA's order names none")));
+    }
     status.authorizations = read_all(account, &answer.body.authorizations).await.map_err(failed(DOING))?;
     status.reason = None;
     write_status(context, order, &status).await
@@ -252,7 +285,7 @@ async fn download(order: &Order, account: &AccountHandle, memory: &mut Memory) -
         return Err(StepError::transient(format!("{DOING}: the CA calls the order valid, but names no certificate")));
     };
     let chain = account.certificate(&url).await.map_err(failed(DOING))?;
-    note(memory, &answer);
+    note(memory, &answer, false);
     if let Some(held) = &mut memory.order {
         held.certificate = Some(chain.body.pem.into_bytes());
     }

@@ -6,12 +6,10 @@ use kube::ResourceExt;
 
 use super::{
     Context,
-    account::secrets_namespace,
-    held_issuer::HeldIssuer,
     step_error::{StepError, signed},
 };
 use crate::{
-    api::{Challenge, dns01},
+    api::{Challenge, dns01, names::KIND_CLUSTER_ISSUER},
     cluster::{ApiError, ObjectName, owner_entry},
     decide::{TroubleClass, fixed_name, secret, solver::Method},
     dns::{
@@ -27,11 +25,11 @@ use crate::{
 };
 
 /// Makes the answer visible to the CA. Doing it twice is as good as doing it once.
-pub(super) async fn present(context: &Context, challenge: &Challenge, issuer: &HeldIssuer) -> Result<(), StepError> {
+pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::from_spec(&challenge.spec.type_) {
         Some(Method::Dns01) => {
             let record = record(context, challenge).await?;
-            let provider = provider(context, challenge, issuer).await?;
+            let provider = provider(context, challenge).await?;
             provider.present(&record).await.map_err(|error| provider_trouble("Error presenting challenge", &error))
         }
         Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
@@ -40,11 +38,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge, issuer: &H
 }
 
 /// Whether the CA will see the answer; if not, what is missing, in one stable sentence.
-pub(super) async fn check(
-    context: &Context,
-    challenge: &Challenge,
-    _issuer: &HeldIssuer,
-) -> Result<Option<String>, StepError> {
+pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     match Method::from_spec(&challenge.spec.type_) {
         Some(Method::Dns01) => check_dns01(context, challenge).await,
         Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
@@ -53,11 +47,11 @@ pub(super) async fn check(
 }
 
 /// Takes the answer away. That it is gone already is well.
-pub(super) async fn clean_up(context: &Context, challenge: &Challenge, issuer: &HeldIssuer) -> Result<(), StepError> {
+pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::from_spec(&challenge.spec.type_) {
         Some(Method::Dns01) => {
             let record = record(context, challenge).await?;
-            let provider = provider(context, challenge, issuer).await?;
+            let provider = provider(context, challenge).await?;
             let doing = format!("the TXT record {} of zone {} could not be removed", record.name, record.zone);
             provider.clean_up(&record).await.map_err(|error| provider_trouble(&doing, &error))
         }
@@ -130,11 +124,7 @@ async fn check_dns01(context: &Context, challenge: &Challenge) -> Result<Option<
 }
 
 /// The provider that the solver configures, with its credentials.
-async fn provider(
-    context: &Context,
-    challenge: &Challenge,
-    issuer: &HeldIssuer,
-) -> Result<Box<dyn Provider>, StepError> {
+async fn provider(context: &Context, challenge: &Challenge) -> Result<Box<dyn Provider>, StepError> {
     let Some(solver) = &challenge.spec.solver.dns01 else {
         return Err(StepError::is_final("The solver has no dns01 part, so it cannot answer a DNS-01 challenge"));
     };
@@ -143,7 +133,7 @@ async fn provider(
             "This version of certwright writes DNS records by RFC 2136 only; configure dns01.rfc2136",
         ));
     };
-    let key = tsig_key(context, challenge, issuer, rfc2136).await?;
+    let key = tsig_key(context, challenge, rfc2136).await?;
     let wrong =
         |error: &dyn std::fmt::Display| StepError::is_final(format!("The solver's dns01.rfc2136 is wrong: {error}"));
     let protocol = rfc2136.protocol.as_deref().unwrap_or_default().parse().map_err(|error| wrong(&error))?;
@@ -154,12 +144,15 @@ async fn provider(
 async fn tsig_key(
     context: &Context,
     challenge: &Challenge,
-    issuer: &HeldIssuer,
     rfc2136: &dns01::Rfc2136,
 ) -> Result<Option<TsigKey>, StepError> {
     let Some(name) = rfc2136.tsig_key_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
     let selector = rfc2136.tsig_secret_secret_ref.clone().unwrap_or_default();
-    let namespace = secrets_namespace(context, issuer, &challenge.namespace().unwrap_or_default());
+    // By the reference alone, because the issuer may be gone when it comes to cleaning up.
+    let namespace = match challenge.spec.issuer_ref.kind_or_default() {
+        KIND_CLUSTER_ISSUER => context.options.cluster_resource_namespace.clone(),
+        _ => challenge.namespace().unwrap_or_default(),
+    };
     let secret_name = ObjectName::new(namespace, &selector.name);
     let entry = selector.key.unwrap_or_default();
     let held = context.cluster.secrets.get(&secret_name).await?;

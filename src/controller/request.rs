@@ -11,8 +11,8 @@ use super::{
     step_error::StepError,
 };
 use crate::{
-    api::{CertificateRequest, Order},
-    cluster::{Key, ObjectName},
+    api::CertificateRequest,
+    cluster::{ApiError, Key, ObjectName},
     decide::{
         Wake, fixed_name,
         request::{RequestStep, SeenRequest, decide},
@@ -37,7 +37,6 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         issuer: issuer.seen(),
         order: order.as_deref(),
         copied_annotations: &context.options.copied_annotations,
-        trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
@@ -46,32 +45,22 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, RequestStep::Publish(_)) {
             round = Round::Again;
         }
-        act(context, &request, order.as_deref(), step).await?;
-        memory.trouble = None;
+        act(context, &request, step).await?;
     }
     Ok(round)
 }
 
-async fn act(
-    context: &Context,
-    request: &CertificateRequest,
-    order: Option<&Order>,
-    step: RequestStep,
-) -> Result<(), StepError> {
+async fn act(context: &Context, request: &CertificateRequest, step: RequestStep) -> Result<(), StepError> {
     let cluster = &context.cluster;
     match step {
         RequestStep::CreateOrder(order) => {
             let name = ObjectName::of(&*order);
-            context.unplaced_orders.add(&name);
-            if let Err(error) = cluster.create(&*order).await {
-                context.unplaced_orders.take(&name);
-                return Err(error.into());
+            context.memories.note_fresh(name.clone());
+            let created = cluster.create(&*order).await;
+            if matches!(created, Err(ApiError::Conflict { .. })) {
+                context.memories.take_fresh(&name);
             }
-        }
-        RequestStep::DeleteOrder => {
-            if let Some(order) = order {
-                cluster.delete(order).await?;
-            }
+            created?;
         }
         RequestStep::WriteStatus(status) => {
             let former = request.status.clone().unwrap_or_default();

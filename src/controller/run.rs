@@ -76,14 +76,16 @@ async fn pass(context: Arc<Context>, key: Key) -> Wake {
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     for _ in 0..MOST_ROUNDS {
         match round(context, key, memory).await {
-            Ok(Round::Again) => memory.write_failures = 0,
-            Ok(Round::Rest(wake)) => return wake,
+            // Somebody else wrote: the store has it now, so look again.
+            Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
+            Ok(Round::Rest(wake)) => {
+                memory.write_failures = 0;
+                return wake;
+            }
             Err(StepError::Trouble { class, message, retry_after }) => {
                 tracing::info!(%key, message, "step failed");
                 memory.failed(class, message, retry_after, Timestamp::now());
             }
-            // Somebody else wrote: the store has it now, so look again.
-            Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Err(StepError::Write(error)) => {
                 memory.write_failures = memory.write_failures.saturating_add(1);
                 tracing::warn!(%key, %error, failures = memory.write_failures, "write failed");
@@ -91,8 +93,10 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
             }
         }
     }
-    tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in 1 s");
-    Wake::At(Timestamp::now() + SignedDuration::from_secs(1))
+    memory.write_failures = memory.write_failures.saturating_add(1);
+    let wait = backoff::after_failures(memory.write_failures);
+    tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in {}", backoff::in_words(wait));
+    Wake::At(Timestamp::now() + wait)
 }
 
 fn round<'a>(

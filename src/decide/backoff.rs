@@ -48,7 +48,7 @@ pub fn after_failed_issuances(attempts: i64, least: SignedDuration, most: Signed
 
 /// A duration as people say it: whole units, the largest that fits exactly, else rounded up to seconds.
 pub fn in_words(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs() + i64::from(duration.subsec_nanos() > 0);
+    let seconds = duration.as_secs().saturating_add(i64::from(duration.subsec_nanos() > 0));
     match seconds {
         s if s >= 3600 && s % 3600 == 0 => format!("{} h", s / 3600),
         s if s >= 60 && s % 60 == 0 => format!("{} min", s / 60),

@@ -1,10 +1,13 @@
 //! What to do about a Challenge.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{Decision, Note, Trouble, TroubleClass, backoff, order::OrderState, request::SeenIssuerOf};
+use super::{Decision, Note, Trouble, TroubleClass, backoff, later, order::OrderState, request::SeenIssuerOf};
 use crate::api::{
     Challenge, ChallengeStatus, Condition,
     names::{event, finalizer, state},
@@ -16,6 +19,9 @@ const CLEAN_UP_TRIES: u32 = 8;
 /// A self-check that fails right after presenting is the usual case; the status tells of it only after this time.
 const QUIET_TIME: SignedDuration = SignedDuration::from_secs(5);
 
+/// Stands in the reason between what became of the challenge and why it cannot be cleaned up.
+const CLEAN_UP_ERROR: &str = "; error cleaning up: ";
+
 /// Everything that the decision rests on.
 pub struct SeenChallenge<'a> {
     pub challenge: &'a Challenge,
@@ -26,9 +32,19 @@ pub struct SeenChallenge<'a> {
     pub check: Option<&'a Check>,
     /// The challenge as the CA last told it to this process.
     pub ca: Option<&'a CaChallenge>,
-    /// Whether this process has cleaned up what was presented.
-    pub cleaned_up: bool,
+    /// How far this process is with taking away what was presented.
+    pub clean_up: CleanUp,
     pub trouble: Option<&'a Trouble>,
+}
+
+/// How far the clean-up is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CleanUp {
+    #[default]
+    Untried,
+    /// It was tried without success: what trouble there is comes from it.
+    Tried,
+    Done,
 }
 
 /// The outcome of a self-check.
@@ -94,11 +110,6 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
     prove(seen, &status, now)
 }
 
-/// The reason in the status of every Challenge that was presented: nothing is in the way.
-pub fn usual_wait(type_: &str) -> String {
-    format!("Waiting for {type_} challenge propagation")
-}
-
 /// Whether either spelling of the finalizer is set.
 pub fn has_finalizer(challenge: &Challenge) -> bool {
     challenge.finalizers().iter().any(|set| is_ours(set))
@@ -109,6 +120,11 @@ pub fn is_ours(set: &str) -> bool {
     set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
 }
 
+/// What a Challenge says as long as nothing is out of the ordinary.
+pub(super) fn usual_reason(type_: &str) -> String {
+    format!("Waiting for {type_} challenge propagation")
+}
+
 fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
     let type_ = &seen.challenge.spec.type_;
     let status = ChallengeStatus {
@@ -116,7 +132,7 @@ fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> 
         presented: true,
         presented_at: Some(Time(now)),
         state: Some(state::PENDING.to_owned()),
-        reason: Some(usual_wait(type_)),
+        reason: Some(usual_reason(type_)),
     };
     Decision::act(vec![
         ChallengeStep::Present,
@@ -161,7 +177,7 @@ fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
             if presented_at(status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {
                 return rest;
             }
-            let reason = format!("{}: {}", usual_wait(&seen.challenge.spec.type_), check.summary);
+            let reason = format!("Waiting for {} challenge propagation: {}", seen.challenge.spec.type_, check.summary);
             with_reason(status, &reason, rest)
         }
         _ => Decision::act(vec![ChallengeStep::SelfCheck]),
@@ -204,28 +220,42 @@ fn wind_up(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -
     if !has_finalizer(seen.challenge) {
         return Decision::rest();
     }
-    if seen.cleaned_up {
-        return Decision::act(leave(seen, status));
-    }
-    let Some(trouble) = seen.trouble else { return Decision::act(vec![ChallengeStep::CleanUp]) };
-    if trouble.failures >= CLEAN_UP_TRIES {
-        let text = format!(
-            "Gave up cleaning up after {} tries; please remove what is left: {}",
-            trouble.failures, trouble.message
-        );
-        let mut steps = vec![ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text))];
-        steps.extend(leave(seen, status));
+    let trouble = match (seen.clean_up, seen.trouble) {
+        (CleanUp::Done, _) => return Decision::act(leave(seen, status)),
+        (CleanUp::Tried, Some(trouble)) => trouble,
+        _ => return Decision::act(vec![ChallengeStep::CleanUp]),
+    };
+    if trouble.failures >= CLEAN_UP_TRIES || trouble.class == TroubleClass::Final {
+        let mut steps = leave(seen, status);
+        // What was never presented left nothing behind.
+        if status.presented {
+            let text = format!("Gave up cleaning up; please remove what is left: {}", trouble.message);
+            steps.push(ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text)));
+        }
         return Decision::act(steps);
     }
     if now < trouble.next_try() {
-        let text = format!("Error cleaning up challenge: {}", trouble.message);
-        let mut rest = Decision::rest_until(trouble.next_try());
-        if trouble.failures == 1 {
-            rest.steps.push(ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text)));
-        }
-        return rest;
+        return tell_of_clean_up(status, &trouble.message, Decision::rest_until(trouble.next_try()));
     }
     Decision::act(vec![ChallengeStep::CleanUp])
+}
+
+/// Said once, and without hiding what became of the challenge.
+fn tell_of_clean_up(
+    status: &ChallengeStatus,
+    trouble: &str,
+    mut decision: Decision<ChallengeStep>,
+) -> Decision<ChallengeStep> {
+    let known = status.reason.as_deref().unwrap_or_default();
+    let outcome = known.split(CLEAN_UP_ERROR).next().unwrap_or_default();
+    let reason = format!("{outcome}{CLEAN_UP_ERROR}{trouble}");
+    if reason != known {
+        let status = ChallengeStatus { reason: Some(reason), ..status.clone() };
+        decision.steps.push(ChallengeStep::WriteStatus(Box::new(status)));
+        let text = format!("Error cleaning up challenge: {trouble}");
+        decision.steps.push(ChallengeStep::Publish(Note::warning(event::CLEAN_UP_ERROR, text)));
+    }
+    decision
 }
 
 /// The status is corrected only where somebody may still look at it: an Order that is complete deletes its Challenges.
@@ -271,7 +301,7 @@ fn with_reason(
 
 fn wait_instead(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Option<Timestamp> {
     let wait = seen.challenge.spec.solver.wait_instead_of_self_check.as_ref()?.to_duration().ok()?;
-    Some(presented_at(status)? + wait)
+    Some(later(presented_at(status)?, wait))
 }
 
 fn presented_at(status: &ChallengeStatus) -> Option<Timestamp> {

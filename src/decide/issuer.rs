@@ -1,14 +1,20 @@
 //! What to do about an Issuer or ClusterIssuer.
 
-use jiff::Timestamp;
+#[cfg(test)]
+mod tests;
 
-use super::{Decision, Note, Trouble};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Decision, Note, Trouble, TroubleClass, backoff, later};
 use crate::api::{
     Condition, IssuerSpec, IssuerStatus, find_condition,
     issuer::{AcmeIssuer, AcmeIssuerStatus},
     names::{condition, event, reason},
     set_condition,
 };
+
+/// How long the CA is left alone after it refused for good.
+const AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(10);
 
 /// Everything that the decision rests on.
 pub struct SeenIssuer<'a> {
@@ -118,7 +124,7 @@ fn without_key(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
         let secret = &acme.private_key_secret_ref.name;
         let text = format!(
             "The Secret {secret:?} has no account key under {:?}, and spec.acme.disableAccountKeyGeneration forbids \
-             making one; put the key there, and it is tried again",
+             making one; put the key there",
             account_key_entry(acme)
         );
         return not_ready(seen, reason::ERR_VERIFY_ACME_ACCOUNT, &text, Decision::rest(), now);
@@ -146,15 +152,29 @@ fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, no
     });
     let text = "The ACME account was registered with the ACME server";
     set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
+    if seen.status == Some(&status) {
+        return Decision::rest();
+    }
     Decision::act(vec![IssuerStep::WriteStatus(Box::new(status))])
 }
 
 /// What the last failure means for now; none if it is time for the next try.
 fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
-    // A refusal is tried again too, only later: nobody could tell otherwise when the CA has changed its mind.
-    let trouble = seen.trouble.filter(|trouble| now < trouble.next_try())?;
-    let (text, rest) = (trouble.sentence(), Decision::rest_until(trouble.next_try()));
-    Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, rest, now))
+    let trouble = seen.trouble?;
+    let (next_try, text) = match trouble.class {
+        TroubleClass::Transient => (trouble.next_try(), trouble.sentence()),
+        // What the CA refuses for good may still be put right on its side, or on the way to it.
+        TroubleClass::Final => {
+            let wait = trouble.retry_after.map_or(AFTER_REFUSAL, |wish| wish.max(AFTER_REFUSAL));
+            let wait_text = backoff::in_words(wait);
+            let text = "tried again when the issuer or its Secrets change, and at the latest after";
+            (later(trouble.at, wait), format!("{}; {text} {wait_text}", trouble.message))
+        }
+    };
+    if now >= next_try {
+        return None;
+    }
+    Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, Decision::rest_until(next_try), now))
 }
 
 fn not_ready(

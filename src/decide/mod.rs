@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod certificate;
 pub mod challenge;
+pub mod children;
 pub mod fixed_name;
 pub mod issuer;
 pub mod order;
@@ -16,8 +17,10 @@ pub mod request;
 pub mod secret;
 pub mod solver;
 pub mod template;
+#[cfg(test)]
+mod testing;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// What to do now, in this order, and when to look again.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +100,7 @@ pub struct Trouble {
     /// When the last of them happened.
     pub at: Timestamp,
     /// The other side's wish, if it stated one.
-    pub retry_after: Option<jiff::SignedDuration>,
+    pub retry_after: Option<SignedDuration>,
 }
 
 /// Whether trying the same again can help.
@@ -112,11 +115,8 @@ pub enum TroubleClass {
 impl Trouble {
     /// When the next try is due; the other side's wish is a lower bound.
     pub fn next_try(&self) -> Timestamp {
-        let wait = match self.class {
-            TroubleClass::Final => backoff::after_refusals(self.failures),
-            TroubleClass::Transient => backoff::after_failures(self.failures),
-        };
-        self.at + self.retry_after.map_or(wait, |wish| wait.max(wish))
+        let wait = backoff::after_failures(self.failures);
+        later(self.at, self.retry_after.map_or(wait, |wish| wait.max(wish)))
     }
 
     /// The message, with when it goes on.
@@ -124,4 +124,9 @@ impl Trouble {
         let wait = backoff::in_words(self.next_try().duration_since(self.at));
         format!("{}; next try after {wait}", self.message)
     }
+}
+
+/// The time that is `wait` after `at`; the last one that there is if that lies beyond it.
+pub fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.checked_add(wait).unwrap_or(if wait.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }

@@ -1,5 +1,8 @@
 //! What to do about an Order.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +11,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
     Decision, Note, Trouble, TroubleClass,
-    challenge::usual_wait,
+    challenge::usual_reason,
     fixed_name,
     request::{SeenIssuerOf, is_owned_by, labels_of},
     solver::{self, Choice, Method, NoSolver},
@@ -38,6 +41,8 @@ pub struct CaOrder {
     pub status: String,
     /// Why it is invalid, in the CA's words.
     pub problem: Option<String>,
+    /// Whether it says so in answer to the certificate request.
+    pub finalized: bool,
     /// When to ask again, the CA's wish regarded.
     pub next_look: Timestamp,
     /// The certificate, once downloaded: PEM, leaf first.
@@ -98,14 +103,14 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
     }
     let acme = match usable_issuer(seen) {
         Ok(acme) => acme,
-        Err(why) => return tell(&status, Some(why), Decision::rest()),
+        Err(why) => return with_reason(seen, &status, &why, Decision::rest()),
     };
     if let Some(trouble) = seen.trouble {
         if trouble.class == TroubleClass::Final {
             return fail(&status, state::ERRORED, &trouble.message, now);
         }
         if now < trouble.next_try() {
-            return tell(&status, Some(trouble.sentence()), Decision::rest_until(trouble.next_try()));
+            return with_reason(seen, &status, &trouble.sentence(), Decision::rest_until(trouble.next_try()));
         }
     }
     if status.url.is_none() {
@@ -119,45 +124,50 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
 
 /// Challenges first, then the order itself.
 fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: Timestamp) -> Decision<OrderStep> {
-    let open = status.authorizations.iter().filter(|known| known.initial_state.as_deref() != Some(state::VALID));
-    let mut wanted = Vec::new();
-    for authorization in open {
+    let is_open = |known: &&OrderAuthorization| known.initial_state.as_deref() != Some(state::VALID);
+    let open: Vec<_> = status.authorizations.iter().filter(is_open).collect();
+    let is_for = |held: &Challenge, known: &OrderAuthorization| held.spec.authorization_url == known.url;
+    let mut steps = delete_where(seen, |held| !open.iter().any(|known| is_for(held, known)));
+    for authorization in &open {
+        if seen.challenges.iter().any(|held| is_for(held, authorization)) {
+            continue;
+        }
         match wanted_challenge(seen.order, acme, authorization) {
-            Ok(challenge) => wanted.push(challenge),
+            Ok(challenge) => steps.push(OrderStep::CreateChallenge(Box::new(challenge))),
             Err(none) => return refuse(status, &none, now),
         }
     }
-    let name = |challenge: &Challenge| challenge.metadata.name.clone();
-    let (extra, missing) = {
-        let is_held = |wanted: &Challenge| seen.challenges.iter().any(|held| name(held) == name(wanted));
-        let is_wanted = |held: &Challenge| wanted.iter().any(|wanted| name(held) == name(wanted));
-        (
-            delete_where(seen, |held| !is_wanted(held)),
-            wanted.iter().filter(|wanted| !is_held(wanted)).collect::<Vec<_>>(),
-        )
-    };
-    if !missing.is_empty() || !extra.is_empty() {
-        let created = missing.into_iter().map(|challenge| OrderStep::CreateChallenge(Box::new(challenge.clone())));
-        return Decision::act(extra.into_iter().chain(created).collect());
+    if !steps.is_empty() {
+        return Decision::act(steps);
     }
-    if let Some(failed) = seen.challenges.iter().find(|challenge| has_failed(challenge)) {
+    let held: Vec<_> = seen.challenges.iter().filter(|held| open.iter().any(|known| is_for(held, known))).collect();
+    if let Some(failed) = held.iter().find(|challenge| has_failed(challenge)) {
         return follow_failure(status, failed, now);
     }
-    if seen.challenges.iter().all(|challenge| state_of(challenge) == OrderState::Valid) {
+    let is_proven =
+        |known: &OrderAuthorization| held.iter().any(|held| is_for(held, known) && state_of(held) == OrderState::Valid);
+    if open.iter().all(|known| is_proven(known)) {
         return obtain(seen, status, now);
     }
-    let obstacle = seen.challenges.iter().find_map(|challenge| obstacle(challenge));
-    tell(status, obstacle, Decision::rest())
+    match held.iter().find_map(|challenge| obstacle(challenge)) {
+        Some(why) => with_reason(seen, status, &why, Decision::rest()),
+        None => without_reason(status, Decision::rest()),
+    }
 }
 
-/// What keeps an open Challenge from going on, if it is more than the usual wait.
+/// What keeps an open Challenge from going on. Its usual steps are no obstacles.
 fn obstacle(challenge: &Challenge) -> Option<String> {
-    let status = challenge.status.as_ref()?;
-    let reason = status.reason.as_deref().filter(|reason| !reason.is_empty())?;
-    let is_usual = *reason == usual_wait(&challenge.spec.type_);
+    let type_ = &challenge.spec.type_;
+    let reason = challenge.status.as_ref()?.reason.as_deref()?;
+    let is_usual = reason.is_empty() || reason == usual_reason(type_);
     let is_open = state_of(challenge) == OrderState::Open;
-    (is_open && !is_usual)
-        .then(|| format!("{} challenge for {:?}: {reason}", challenge.spec.type_, domain_of(challenge)))
+    (is_open && !is_usual).then(|| format!("{type_} challenge for {:?}: {reason}", domain_of(challenge)))
+}
+
+/// The name that a Challenge proves, with `*.` for a wildcard.
+fn domain_of(challenge: &Challenge) -> String {
+    let name = &challenge.spec.dns_name;
+    if challenge.spec.wildcard { format!("*.{name}") } else { name.clone() }
 }
 
 /// Every name is proven: have the certificate made, and fetch it.
@@ -173,13 +183,13 @@ fn obtain(seen: &SeenOrder<'_>, status: &OrderStatus, now: Timestamp) -> Decisio
     }
     match ca.status.as_str() {
         state::VALID => Decision::act(vec![OrderStep::Download]),
-        state::READY => Decision::act(vec![OrderStep::Finalize]),
+        state::READY if !ca.finalized => Decision::act(vec![OrderStep::Finalize]),
         state::INVALID => {
             let why = ca.problem.as_deref().unwrap_or("the CA gave no reason");
             fail(status, state::INVALID, &format!("The CA declared the order invalid: {why}"), now)
         }
         _ if now >= ca.next_look => Decision::act(vec![OrderStep::ReadOrder]),
-        _ => Decision::rest_until(ca.next_look),
+        _ => without_reason(status, Decision::rest_until(ca.next_look)),
     }
 }
 
@@ -242,12 +252,6 @@ fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> D
     fail(status, challenge.state.as_deref().unwrap_or(state::INVALID), &reason, now)
 }
 
-/// The name that a Challenge is for, with `*.` for a wildcard.
-fn domain_of(challenge: &Challenge) -> String {
-    let spec = &challenge.spec;
-    if spec.wildcard { format!("*.{}", spec.dns_name) } else { spec.dns_name.clone() }
-}
-
 fn refuse(status: &OrderStatus, none: &NoSolver, now: Timestamp) -> Decision<OrderStep> {
     let text = format!("Failed to determine a valid solver configuration for the set of domains on the Order: {none}");
     let mut decision = fail(status, state::ERRORED, &text, now);
@@ -263,10 +267,26 @@ fn fail(status: &OrderStatus, state: &str, reason: &str, now: Timestamp) -> Deci
     Decision::act(vec![OrderStep::WriteStatus(Box::new(status))])
 }
 
-/// Says in the status why it does not go on, or that nothing is in the way any more.
-fn tell(status: &OrderStatus, reason: Option<String>, mut decision: Decision<OrderStep>) -> Decision<OrderStep> {
-    if status.reason != reason {
-        decision.steps.push(OrderStep::WriteStatus(Box::new(OrderStatus { reason, ..status.clone() })));
+/// Says in the status why it does not go on, unless that stands there already.
+fn with_reason(
+    seen: &SeenOrder<'_>,
+    status: &OrderStatus,
+    reason: &str,
+    mut decision: Decision<OrderStep>,
+) -> Decision<OrderStep> {
+    let known = seen.order.status.as_ref().and_then(|status| status.reason.as_deref());
+    if known != Some(reason) {
+        let status = OrderStatus { reason: Some(reason.to_owned()), ..status.clone() };
+        decision.steps.push(OrderStep::WriteStatus(Box::new(status)));
+    }
+    decision
+}
+
+/// It goes on: what stood in its way is over.
+fn without_reason(status: &OrderStatus, mut decision: Decision<OrderStep>) -> Decision<OrderStep> {
+    if status.reason.is_some() {
+        let status = OrderStatus { reason: None, ..status.clone() };
+        decision.steps.push(OrderStep::WriteStatus(Box::new(status)));
     }
     decision
 }

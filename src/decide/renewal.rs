@@ -2,13 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::later;
 use crate::api::CertificateSpec;
 
 /// The renewal time of a certificate with this validity, to the second: `renewBefore` its end, or with that percentage
 /// of its lifetime left, or with a third of it left.
 pub fn renewal_time(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp) -> Timestamp {
     let lifetime = not_after.duration_since(not_before);
-    let at = not_after - before_end(spec, lifetime);
+    let at = later(not_after, -before_end(spec, lifetime));
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

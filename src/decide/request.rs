@@ -1,12 +1,15 @@
 //! What to do about a CertificateRequest.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
-use super::{Decision, Note, Trouble, fixed_name, order::OrderState, solver};
+use super::{Decision, Note, fixed_name, order::OrderState, solver};
 use crate::{
     api::{
         CertificateRequest, CertificateRequestStatus, Condition, IssuerReference, Order, OrderSpec, find_condition,
@@ -14,7 +17,7 @@ use crate::{
         names::{condition, event, reason},
         set_condition,
     },
-    pki::ParsedRequest,
+    pki::{ParsedRequest, validate_dns_name},
 };
 
 /// Everything that the decision rests on.
@@ -25,7 +28,6 @@ pub struct SeenRequest<'a> {
     pub order: Option<&'a Order>,
     /// Which annotations go on to the Order.
     pub copied_annotations: &'a super::template::CopiedAnnotations,
-    pub trouble: Option<&'a Trouble>,
 }
 
 /// The issuer that an object refers to.
@@ -47,7 +49,6 @@ pub enum SeenIssuerOf<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestStep {
     CreateOrder(Box<Order>),
-    DeleteOrder,
     WriteStatus(Box<CertificateRequestStatus>),
     Publish(Note),
 }
@@ -68,6 +69,12 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
     }
     if !is_true(&status, condition::APPROVED) {
         writer.approve();
+    }
+    // An Order that has come to its end needs no issuer any more.
+    let ended =
+        seen.order.filter(|order| is_owned_by(order.meta(), seen.request) && OrderState::of(order) != OrderState::Open);
+    if let Some(order) = ended {
+        return follow_order(seen, order, writer);
     }
     match seen.issuer {
         SeenIssuerOf::Foreign => writer.finish(Vec::new()),
@@ -111,12 +118,8 @@ fn sign_by_acme(
                 writer.pending_quietly(&created(&order));
                 writer.finish(vec![RequestStep::CreateOrder(Box::new(order))])
             }
-            Err(Refusal { event, message, is_final: true }) => {
+            Err(Refusal { event, message }) => {
                 writer.fail(event, &message);
-                writer.finish(Vec::new())
-            }
-            Err(Refusal { event, message, is_final: false }) => {
-                writer.wait(event, &message);
                 writer.finish(Vec::new())
             }
         };
@@ -144,7 +147,13 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
                 writer.issue(certificate);
                 writer.finish(Vec::new())
             }
-            Some(_) => writer.finish(vec![RequestStep::DeleteOrder]),
+            // Ordering the same once more would give the same: the Certificate tries again, with growing waits.
+            Some(_) => {
+                let text =
+                    "The CA returned a certificate for another key than the one in the CSR, or none that can be read";
+                writer.fail(event::ORDER_FAILED, &format!("{text}, to the Order {:?}", order.name_any()));
+                writer.finish(Vec::new())
+            }
             None => writer.finish(Vec::new()),
         },
         OrderState::Failed => {
@@ -159,17 +168,14 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
         }
         OrderState::Open => {
             let name = format!("{}/{}", order.namespace().unwrap_or_default(), order.name_any());
-            let text = "Waiting on certificate issuance from order";
-            writer.pending_quietly(&match why {
-                Some(why) => format!("{text} {name}: {state:?}: {why}"),
-                None => created(order),
-            });
+            let text = why.map(|why| format!("Waiting on certificate issuance from order {name}: {state:?}: {why}"));
+            writer.pending_quietly(&text.unwrap_or_else(|| created(order)));
             writer.finish(Vec::new())
         }
     }
 }
 
-/// What is told of an issuance that takes its usual way.
+/// What a request says while its Order takes the usual way.
 fn created(order: &Order) -> String {
     format!("Created Order resource {}/{}", order.namespace().unwrap_or_default(), order.name_any())
 }
@@ -181,12 +187,10 @@ fn fits(certificate: &[u8], request: &CertificateRequest) -> bool {
     chain.first().is_some_and(|leaf| leaf.public_key_der == parsed.public_key_der)
 }
 
-/// Why a request does not become an Order.
+/// Why a request can never become an Order.
 struct Refusal {
     event: &'static str,
     message: String,
-    /// No change of the issuer can help.
-    is_final: bool,
 }
 
 fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refusal> {
@@ -194,15 +198,15 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
     let parsed = ParsedRequest::from_pem(&request.spec.request.0).map_err(|error| Refusal {
         event: event::REQUEST_PARSING_ERROR,
         message: format!("Failed to decode CSR in spec.request: {error}"),
-        is_final: true,
     })?;
     let spec = order_spec(request, &parsed, acme)?;
     let labels = request.labels().clone();
     let covered: Vec<String> = spec.dns_names.iter().chain(&spec.ip_addresses).cloned().collect();
     if let Some(uncovered) = solver::first_uncovered(&acme.solvers, &covered, &labels) {
-        // Nothing was asked of the CA, so the request can wait until a solver covers the name.
-        let message = format!("Nothing was ordered: {uncovered}");
-        return Err(Refusal { event: event::ORDER_BUILDING_ERROR, message, is_final: false });
+        return Err(Refusal {
+            event: event::ORDER_BUILDING_ERROR,
+            message: format!("Nothing was ordered: {uncovered}"),
+        });
     }
     let metadata = ObjectMeta {
         namespace: request.namespace(),
@@ -216,11 +220,11 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
 }
 
 fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeIssuer) -> Result<OrderSpec, Refusal> {
-    let common_name = parsed.common_name.clone();
+    let common_name = parsed.common_name.clone().filter(|name| !name.is_empty());
     let ip_addresses: Vec<String> = parsed.names.ip_addresses.iter().map(ToString::to_string).collect();
     let dns_names: Vec<String> = parsed.names.dns_names.clone();
     if let Some(name) = &common_name
-        && !dns_names.contains(name)
+        && !dns_names.iter().any(|other| same_dns_name(name, other))
         && !ip_addresses.contains(name)
     {
         return Err(Refusal {
@@ -229,7 +233,6 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
                 "The CSR's common name {name:?} is not among its DNS names and IP addresses; a CA that speaks ACME \
                  would refuse it: add it to spec.dnsNames, or leave spec.commonName out"
             ),
-            is_final: true,
         });
     }
     if dns_names.is_empty() && ip_addresses.is_empty() {
@@ -237,7 +240,6 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
             event: event::INVALID_ORDER,
             message: "The CSR names neither a DNS name nor an IP address; a CA that speaks ACME certifies nothing else"
                 .to_owned(),
-            is_final: true,
         });
     }
     Ok(OrderSpec {
@@ -250,6 +252,12 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
         profile: acme.profile.clone().filter(|profile| !profile.is_empty()),
         replaces: None,
     })
+}
+
+/// Whether two spellings mean the same name: case does not matter, nor whether it is written in ASCII.
+fn same_dns_name(one: &str, other: &str) -> bool {
+    let plain = |name: &str| validate_dns_name(name).unwrap_or_else(|_| name.to_ascii_lowercase());
+    plain(one) == plain(other)
 }
 
 fn missing_issuer(reference: &IssuerReference, request: &CertificateRequest) -> String {
@@ -296,23 +304,12 @@ impl Writer<'_> {
     }
 
     fn pending(&mut self, event: &str, message: &str) {
-        if !self.tells(message) {
+        let known =
+            find_condition(&self.former.conditions, condition::READY).and_then(|ready| ready.message.as_deref());
+        if known != Some(message) {
             self.notes.push(Note::normal(event, message));
         }
         self.pending_quietly(message);
-    }
-
-    fn wait(&mut self, event: &str, message: &str) {
-        let is_new = !self.tells(message);
-        self.pending_quietly(message);
-        if is_new {
-            self.notes.push(Note::warning(event, message));
-        }
-    }
-
-    fn tells(&self, message: &str) -> bool {
-        let ready = find_condition(&self.former.conditions, condition::READY);
-        ready.and_then(|ready| ready.message.as_deref()) == Some(message)
     }
 
     fn pending_quietly(&mut self, message: &str) {

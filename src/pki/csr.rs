@@ -89,6 +89,15 @@ impl CertificateRequestTemplate {
         Ok(pem::encode(pem::CERTIFICATE_REQUEST, &self.build(key)?))
     }
 
+    /// Whether a request can be built from this, as far as can be told without a key.
+    ///
+    /// # Errors
+    /// As [`CertificateRequestTemplate::build`].
+    pub fn check(&self) -> Result<(), Error> {
+        let subject = self.distinguished_name()?;
+        self.extensions(&subject).map(drop)
+    }
+
     fn distinguished_name(&self) -> Result<Name, Error> {
         match self.literal_subject.as_deref() {
             Some(literal) if !literal.is_empty() => subject::parse_literal(literal),

@@ -10,6 +10,8 @@ use super::examples::{NameServer, Values};
 use super::place::{NAMESPACE, Place};
 use super::{issue, step};
 use crate::image::CERTWRIGHT;
+use crate::install;
+use crate::kubectl::Kubectl;
 use crate::packages::require_program;
 
 /// What the demo has to be told about a cluster that it did not make.
@@ -52,16 +54,15 @@ pub async fn run(options: Current) -> Result<()> {
     let image = options.image.clone();
     let wants_certificates = options.domain.is_some();
     let place = place(options)?;
-    step(&format!("Using the cluster of {}", place.kubeconfig.display()));
-    place.kubectl(&["cluster-info"])?;
+    step(&format!("Using the cluster of {}", place.kubectl.kubeconfig.display()));
+    place.kubectl.run(&["cluster-info"])?;
     step("Installing the CustomResourceDefinitions (crds/)");
-    place.kubectl(&["apply", "-f", "crds/"])?;
-    place.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/"])?;
+    install::definitions(&place.kubectl)?;
     step(&format!("Installing certwright (deploy/) with the image {image}"));
-    let manifests = place.kubectl_output(&["kustomize", "deploy/"])?.replace(CERTWRIGHT, &image);
-    place.kubectl_with_input(&["apply", "-f", "-"], &manifests)?;
+    let manifests = place.kubectl.output(&["kustomize", "deploy/"])?.replace(CERTWRIGHT, &image);
+    place.kubectl.run_with_input(&["apply", "-f", "-"], &manifests)?;
     let rollout = ["rollout", "status", "--namespace=certwright", "--timeout=120s", "deployment/certwright"];
-    if place.kubectl(&rollout).is_err() {
+    if place.kubectl.run(&rollout).is_err() {
         bail!(
             "certwright does not run. Can the nodes get the image {image}? `make image` writes it to a file that \
              `docker load`, `kind load image-archive`, `k3s ctr images import` and others take; or push it somewhere \
@@ -102,6 +103,6 @@ fn place(options: Current) -> Result<Place> {
         ingress_class: options.ingress_class,
         name_server,
     };
-    let kubectl = require_program("kubectl").context("kubectl is needed to use a cluster")?;
-    Ok(Place { kubectl, kubeconfig: options.kubeconfig, values, is_local: false })
+    let program = require_program("kubectl").context("kubectl is needed to use a cluster")?;
+    Ok(Place { kubectl: Kubectl { program, kubeconfig: options.kubeconfig, is_local: false }, values })
 }

@@ -28,15 +28,15 @@ pub fn step(text: &str) {
 
 /// Applies the examples for which the place has what they need, follows the issuance and prints what came of it.
 async fn issue(place: &Place) -> Result<()> {
-    place.kubectl_quietly(&["create", "namespace", NAMESPACE])?;
-    let client = place.client().await?;
+    place.kubectl.create_once(&["create", "namespace", NAMESPACE])?;
+    let client = place.kubectl.client().await?;
     for (file, possible) in
         [(HTTP01, place.values.ingress_class.is_some()), (DNS01, place.values.name_server.is_some())]
     {
         if possible {
             step(&format!("Applying {file}, with the values of this place filled in"));
             let text = fs::read_to_string(file).with_context(|| format!("reading {file}: run this in the checkout"))?;
-            place.kubectl_with_input(&["apply", "-f", "-"], &fill_in(&text, &place.values)?)?;
+            place.kubectl.run_with_input(&["apply", "-f", "-"], &fill_in(&text, &place.values)?)?;
         } else {
             step(&format!("Leaving out {file}: {}", place.why_not(file)));
         }

@@ -10,18 +10,22 @@ use anyhow::{Context, Result};
 use super::examples::{NameServer, Values};
 use super::place::{NAMESPACE, Place};
 use super::{issue, step};
+use crate::kubectl::Kubectl;
 use crate::launcher::Launcher;
 use crate::lifecycle::{self, Options};
 use crate::pebble::PebbleOptions;
 use crate::state::{State, Tier};
 use crate::wait::until_ready;
-use crate::{image, relay};
+use crate::{install, relay};
 
 const READY: Duration = Duration::from_mins(1);
 
 /// Starts a testbed in `folder`, certwright in it, and issues the examples' certificates. The testbed stays.
 pub async fn run(folder: &Path, tier: Tier, binary: &Path) -> Result<()> {
-    end_former(folder)?;
+    if State::file_in(folder).exists() {
+        step("Ending the former demo");
+    }
+    lifecycle::remove(folder)?;
     step(&match tier {
         Tier::Cluster => "Starting a Kubernetes with a node, Pebble (an ACME CA) and BIND; about 20 s".to_owned(),
         Tier::Api => "Starting a Kubernetes API without a node, Pebble (an ACME CA) and BIND; about 5 s".to_owned(),
@@ -42,30 +46,21 @@ pub async fn run(folder: &Path, tier: Tier, binary: &Path) -> Result<()> {
     write_wrappers(&state, &place)?;
 
     step("Installing the CustomResourceDefinitions (crds/)");
-    place.kubectl(&["apply", "-f", "crds/"])?;
-    place.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/"])?;
+    install::definitions(&place.kubectl)?;
     match tier {
-        Tier::Cluster => deploy(&state, &place, binary)?,
+        Tier::Cluster => {
+            step("Packing the image and starting certwright in a pod (deploy/)");
+            install::deploy(&state, &place.kubectl, binary)?;
+        }
         Tier::Api => start_process(state.clone(), &place, binary).await?,
     }
     let issued = issue(&place).await;
     if issued.is_err() && tier == Tier::Cluster {
         step("The controller's log");
-        place.kubectl(&["logs", "--namespace=certwright", "deployment/certwright", "--tail=40"])?;
+        place.kubectl.run(&["logs", "--namespace=certwright", "deployment/certwright", "--tail=40"])?;
     }
     issued?;
     say_how_to_go_on(&state, &place);
-    Ok(())
-}
-
-fn end_former(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        if State::file_in(folder).exists() {
-            step("Ending the former demo");
-        }
-        lifecycle::down(folder)?;
-        fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
-    }
     Ok(())
 }
 
@@ -85,23 +80,16 @@ fn place(state: &State, kubeconfig: PathBuf) -> Result<Place> {
         ingress_class: state.cluster.as_ref().map(|cluster| cluster.ingress_class.clone()),
         name_server: Some(server),
     };
-    Ok(Place { kubectl: state.program("kubectl"), kubeconfig, values, is_local: true })
-}
-
-/// certwright in a pod.
-fn deploy(state: &State, place: &Place, binary: &Path) -> Result<()> {
-    step("Packing the image and starting certwright in a pod (deploy/)");
-    image::import_certwright(state, binary)?;
-    place.kubectl(&["apply", "-k", "deploy/"])?;
-    place.kubectl(&["rollout", "status", "--namespace=certwright", "--timeout=90s", "deployment/certwright"])
+    let kubectl = Kubectl { program: state.program("kubectl"), kubeconfig, is_local: true };
+    Ok(Place { kubectl, values })
 }
 
 /// certwright as a process inside the testbed, with the rights of `deploy/rbac.yaml`.
 async fn start_process(state: State, place: &Place, binary: &Path) -> Result<()> {
     step("Starting certwright as a process: there is no node for a pod");
-    place.kubectl(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/rbac.yaml"])?;
+    place.kubectl.run(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/rbac.yaml"])?;
     let role = ["--clusterrole=certwright-controller", "--user=certwright"];
-    place.kubectl(&[&["create", "clusterrolebinding", "certwright-user"][..], &role].concat())?;
+    place.kubectl.run(&[&["create", "clusterrolebinding", "certwright-user"][..], &role].concat())?;
     let kubeconfig = &state.kubernetes()?.certwright_kubeconfig;
     let binary = binary.canonicalize().with_context(|| format!("there is no {}", binary.display()))?;
     let words = ["setsid", &binary.display().to_string(), "controller", "--kubeconfig"].map(str::to_owned);
@@ -127,8 +115,8 @@ fn write_wrappers(state: &State, place: &Place) -> Result<()> {
     fs::copy(std::env::current_exe()?, &me).context("copying this program to the demo's folder")?;
     let kubectl = format!(
         "#!/bin/sh\nunset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY\nKUBECONFIG='{}' exec '{}' \"$@\"\n",
-        place.kubeconfig.display(),
-        place.kubectl.display()
+        place.kubectl.kubeconfig.display(),
+        place.kubectl.program.display()
     );
     let enter =
         format!("#!/bin/sh\n[ $# -gt 0 ] || set -- bash\nexec '{folder}/testbed' exec --dir '{folder}' -- \"$@\"\n");
@@ -143,11 +131,10 @@ fn write_wrappers(state: &State, place: &Place) -> Result<()> {
 fn say_how_to_go_on(state: &State, place: &Place) {
     let folder = state.folder.display();
     step("The cluster stays up. To look around:");
-    println!("    export KUBECONFIG={}", place.kubeconfig.display());
-    println!(
-        "    kubectl get certificates -A        # or, with the kubectl that was built: {folder}/kubectl get certificates -A"
-    );
-    println!("    {folder}/enter                     # a shell in the testbed's network: dig, curl to the ingress, …");
-    println!("    logs of every component: {folder}/logs/");
+    println!("    export KUBECONFIG={}", place.kubectl.kubeconfig.display());
+    println!("    kubectl get certificates -A");
+    println!("or with the kubectl that was built, {folder}/kubectl. Further:");
+    println!("    {folder}/enter    a shell in the testbed's network, where its names resolve and its ingress answers");
+    println!("    {folder}/logs/    the logs of every component");
     println!("To take all of it away: make clean");
 }

@@ -1,0 +1,782 @@
+#![allow(clippy::unwrap_used)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::{names::reason, set_condition},
+    decide::{
+        TroubleClass, Wake, children,
+        template::CopiedAnnotations,
+        testing::{
+            DAY, HOUR, answer, at, chain, condition as told, dying, key, kinds, lines, now, object, pem, seconds_until,
+            trouble,
+        },
+    },
+};
+
+const ISSUING: &str = "Issuing certificate as Secret does not exist";
+const READY: &str = "Ready=True Ready: Certificate is up to date and has not expired";
+
+/// What surrounds one Certificate. Steps change it as the API server would.
+struct Scene {
+    certificate: Certificate,
+    secret: Option<Secret>,
+    next_keys: Vec<Arc<Secret>>,
+    requests: Vec<Arc<CertificateRequest>>,
+    namesake: Option<CertificateRequest>,
+    rivals: Vec<Arc<Certificate>>,
+    trouble: Option<Trouble>,
+    now: Timestamp,
+}
+
+fn certificate(name: &str) -> Certificate {
+    object(json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": format!("uid-of-{name}"), "generation": 1,
+            "creationTimestamp": now().to_string(),
+        },
+        "spec": {
+            "secretName": "web-tls", "dnsNames": ["www.example.com"], "issuerRef": {"name": "le"},
+            "privateKey": {"algorithm": "ECDSA"},
+        },
+    }))
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            certificate: certificate("web"),
+            secret: None,
+            next_keys: Vec::new(),
+            requests: Vec::new(),
+            namesake: None,
+            rivals: Vec::new(),
+            trouble: None,
+            now: now(),
+        }
+    }
+
+    /// Issued at `now`, for 90 days, as revision 1.
+    fn issued() -> Self {
+        let mut scene = Self::new();
+        scene.run();
+        scene.answer();
+        scene.run();
+        assert_eq!(scene.conditions(), [READY]);
+        scene
+    }
+
+    fn decide(&self) -> Decision<CertificateStep> {
+        let seen = SeenCertificate {
+            certificate: &self.certificate,
+            secret: self.secret.as_ref(),
+            next_keys: &self.next_keys,
+            requests: &self.requests,
+            namesake: self.namesake.as_ref(),
+            rivals: &self.rivals,
+            settings: &Settings::default(),
+            trouble: self.trouble.as_ref(),
+        };
+        decide(&seen, self.now)
+    }
+
+    /// One decision, carried out; says what was done.
+    fn step(&mut self) -> Vec<String> {
+        let decision = self.decide();
+        let kinds = kinds(&decision);
+        for step in decision.steps {
+            self.act(step);
+        }
+        kinds
+    }
+
+    /// Decides until nothing is left to do; says what was done, and when to look again.
+    fn run(&mut self) -> (Vec<String>, Option<i64>) {
+        let mut done = Vec::new();
+        for _ in 0..10 {
+            let steps = self.step();
+            if steps.iter().all(|step| step == "Publish") {
+                assert_eq!(steps, [""; 0], "an event without anything that happened");
+                return (done, seconds_until(self.decide().wake));
+            }
+            done.extend(steps);
+        }
+        panic!("no rest: {done:?}");
+    }
+
+    fn act(&mut self, step: CertificateStep) {
+        match step {
+            CertificateStep::ApplySecret(secret) => self.secret = Some(*secret),
+            CertificateStep::CreateNextKey { name, key: next } => {
+                let text = match next {
+                    NextKey::Generate(wanted) if wanted == key(0).algorithm() => pem(key(0)),
+                    NextKey::Generate(wanted) => pem(&crate::pki::PrivateKey::generate(wanted).unwrap()),
+                    NextKey::Reuse(text) => text,
+                };
+                self.next_keys.push(Arc::new(children::next_key_secret(&self.certificate, &name, text)));
+            }
+            CertificateStep::CreateRequest { name, revision, key_secret } => {
+                let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
+                let key = crate::pki::PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap();
+                let copied = CopiedAnnotations::default();
+                let request =
+                    children::certificate_request(&self.certificate, name, revision, (key_secret, &key), &copied);
+                self.requests.push(Arc::new(request.unwrap()));
+            }
+            CertificateStep::DeleteNextKey(secret) => self.next_keys.retain(|held| *held != secret),
+            CertificateStep::DeleteRequest(request) => self.requests.retain(|held| *held != request),
+            CertificateStep::WriteStatus(status) => {
+                assert_ne!(self.certificate.status.as_ref(), Some(&*status), "an equal status is written");
+                self.certificate.status = Some(*status);
+            }
+            CertificateStep::Publish(_) => {}
+        }
+    }
+
+    fn status(&self) -> CertificateStatus {
+        self.certificate.status.clone().unwrap_or_default()
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        lines(&self.status().conditions)
+    }
+
+    /// The newest request is told `condition`.
+    fn tell(&mut self, condition: Condition) {
+        let request = Arc::make_mut(self.requests.last_mut().unwrap());
+        set_condition(&mut request.status.get_or_insert_default().conditions, condition, self.now);
+    }
+
+    fn fail(&mut self, message: &str) {
+        self.tell(told("Ready", "False", "Failed", message));
+        let request = Arc::make_mut(self.requests.last_mut().unwrap());
+        request.status.as_mut().unwrap().failure_time = Some(Time(self.now));
+    }
+
+    /// The newest request is answered with what it asked for.
+    fn answer(&mut self) {
+        let from = self.now.duration_since(now()).as_secs();
+        let chain = answer(self.requests.last().unwrap(), from, from + 90 * DAY);
+        self.answer_with(&chain.0);
+    }
+
+    fn answer_with(&mut self, chain: &[u8]) {
+        self.tell(told("Ready", "True", "Issued", "Certificate fetched from issuer successfully"));
+        let request = Arc::make_mut(self.requests.last_mut().unwrap());
+        request.status.as_mut().unwrap().certificate = Some(k8s_openapi::ByteString(chain.to_vec()));
+    }
+
+    fn spec(&mut self, change: impl FnOnce(&mut crate::api::CertificateSpec)) {
+        change(&mut self.certificate.spec);
+        *self.certificate.metadata.generation.get_or_insert_default() += 1;
+    }
+
+    fn data(&mut self, entry: &str) -> &mut Vec<u8> {
+        &mut self.secret.as_mut().unwrap().data.as_mut().unwrap().get_mut(entry).unwrap().0
+    }
+
+    fn annotate(&mut self, key: &str, value: &str) {
+        let annotations = self.secret.as_mut().unwrap().metadata.annotations.get_or_insert_default();
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let note = |step: CertificateStep| match step {
+            CertificateStep::Publish(Note { warning, reason, text }) => {
+                Some(format!("{} {reason}: {text}", if warning { "Warning" } else { "Normal" }))
+            }
+            _ => None,
+        };
+        self.decide().steps.into_iter().filter_map(note).collect()
+    }
+}
+
+#[test]
+fn first_issuance_step_by_step() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.notes(), [format!("Normal Issuing: {ISSUING}")]);
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    let about_secret = format!("DoesNotExist: {ISSUING}");
+    assert_eq!(scene.conditions(), [format!("Issuing=True {about_secret}"), format!("Ready=False {about_secret}")]);
+    let name = scene.status().next_private_key_secret_name.unwrap();
+    assert!(name.starts_with("web-"), "{name}");
+
+    assert_eq!(
+        scene.notes(),
+        [format!("Normal Generated: Stored new private key in temporary Secret resource {name:?}")]
+    );
+    assert_eq!(scene.step(), ["CreateNextKey", "Publish"]);
+    assert_eq!(scene.notes(), ["Normal Requested: Created new CertificateRequest resource \"web-1\""]);
+    assert_eq!(scene.step(), ["CreateRequest", "Publish"]);
+    assert_eq!(scene.decide(), Decision::rest(), "the issuer's turn");
+    let request = scene.requests[0].clone();
+    assert_eq!(request.name_any(), "web-1");
+    assert_eq!(request.annotations()[annotation::PRIVATE_KEY_SECRET_NAME], name);
+
+    scene.tell(told("Approved", "True", "cert-manager.io", ""));
+    scene.tell(told("Ready", "False", "Pending", "Created Order resource shop/web-1-1"));
+    assert_eq!(scene.decide(), Decision::rest(), "the usual steps are not told of");
+
+    scene.answer();
+    assert_eq!(scene.notes(), ["Normal Issuing: The certificate has been successfully issued"]);
+    assert_eq!(scene.step(), ["ApplySecret", "WriteStatus", "DeleteNextKey", "Publish"]);
+    assert_eq!(scene.conditions(), [READY]);
+    let status = scene.status();
+    assert_eq!((status.revision, status.next_private_key_secret_name), (Some(1), None));
+    let dates = [status.not_before, status.not_after, status.renewal_time].map(|time| time.unwrap().0);
+    assert_eq!(dates, [now(), at(90 * DAY), at(60 * DAY)]);
+    assert_eq!(scene.secret.as_ref().unwrap().type_.as_deref(), Some("kubernetes.io/tls"));
+    assert_eq!(scene.decide(), Decision::rest_until(at(60 * DAY)));
+}
+
+#[test]
+fn renewal_at_its_time_and_expiry_if_it_fails() {
+    let mut scene = Scene::issued();
+    scene.now = at(60 * DAY - 1);
+    assert_eq!(scene.run(), (vec![], Some(60 * DAY)));
+    scene.now = at(60 * DAY);
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    let why = "Renewing certificate as renewal was scheduled at 2026-04-30T12:00:00Z";
+    assert_eq!(scene.conditions(), [READY.to_owned(), format!("Issuing=True Renewing: {why}")]);
+    scene.run();
+    assert_eq!(scene.requests.last().unwrap().name_any(), "web-2");
+    assert_eq!(seconds_until(scene.decide().wake), Some(90 * DAY), "to tell of the expiry");
+
+    scene.now = at(90 * DAY);
+    scene.run();
+    assert_eq!(scene.conditions()[0], "Ready=False Expired: Certificate expired on Sat, 30 May 2026 12:00:00 +0000");
+
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.status().revision), (vec![READY.to_owned()], Some(2)));
+    assert_eq!(scene.requests.len(), 1, "one is kept as history");
+}
+
+#[test]
+fn a_failure_waits_an_hour_then_two_and_a_new_spec_does_not_wait() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.fail("the CA said no");
+    let failed = "The certificate request has failed to complete and will be retried: the CA said no";
+    assert_eq!(scene.notes(), [format!("Warning Failed: {failed}")]);
+    assert_eq!(scene.run(), (strings(&["WriteStatus", "DeleteNextKey", "Publish"]), Some(HOUR)));
+    let told = format!("{failed} (next attempt at 2026-03-01T13:00:00Z, or when the spec changes)");
+    assert_eq!(
+        scene.conditions(),
+        [format!("Issuing=False Failed: {told}"), format!("Ready=False DoesNotExist: {ISSUING}: {told}")]
+    );
+    let status = scene.status();
+    assert_eq!((status.failed_issuance_attempts, status.last_failure_time), (Some(1), Some(Time(now()))));
+    assert_eq!(status.next_private_key_secret_name, None);
+
+    scene.now = at(HOUR - 1);
+    assert_eq!(scene.run(), (vec![], Some(HOUR)));
+    scene.now = at(HOUR);
+    let again = ["WriteStatus", "Publish", "CreateNextKey", "Publish", "DeleteRequest", "CreateRequest", "Publish"];
+    assert_eq!(scene.run(), (strings(&again), None));
+    assert_eq!(scene.conditions()[1], format!("Ready=False DoesNotExist: {ISSUING}"));
+
+    scene.fail("and again");
+    assert_eq!(scene.run().1, Some(3 * HOUR));
+    scene.now = at(HOUR + 60);
+    scene.spec(|spec| spec.dns_names.push("shop.example.com".into()));
+    scene.step();
+    assert!(scene.conditions()[0].starts_with("Issuing=True"), "{:?}", scene.conditions());
+    scene.run();
+    scene.answer();
+    scene.run();
+    let status = scene.status();
+    assert_eq!((status.failed_issuance_attempts, status.last_failure_time), (None, None));
+    assert_eq!(scene.conditions(), [READY]);
+}
+
+#[test]
+fn another_kind_of_key_does_not_wait_either() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.fail("the CA dislikes the curve");
+    scene.run();
+    scene.spec(|spec| spec.private_key.as_mut().unwrap().size = Some(384));
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert!(scene.conditions()[0].starts_with("Issuing=True"));
+}
+
+#[test]
+fn every_way_in_which_a_request_can_end_without_a_certificate() {
+    let refusals = [
+        (told("Denied", "True", "Policy", "not in my house"), "Policy", "not in my house"),
+        (told("InvalidRequest", "True", "Bad", "too short"), "Bad", "too short"),
+        (told("Ready", "False", "Failed", "no"), "Failed", "no"),
+        (told("Ready", "False", "Denied", "denied"), "Denied", "denied"),
+    ];
+    for (condition, reason, why) in refusals {
+        let mut scene = Scene::new();
+        scene.run();
+        scene.tell(condition);
+        scene.run();
+        let issuing = &scene.status().conditions[0];
+        assert_eq!((issuing.status.as_str(), issuing.reason.as_deref()), ("False", Some(reason)));
+        assert!(issuing.message.as_ref().unwrap().contains(why));
+        // Without a failure time too, the next attempt is made with a new request.
+        scene.now = at(HOUR);
+        assert!(scene.run().0.contains(&"DeleteRequest".to_owned()));
+        assert_eq!(scene.requests[0].status, None);
+    }
+}
+
+#[test]
+fn denied_beats_issued() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.answer();
+    scene.tell(told("Denied", "True", "Policy", "on second thoughts"));
+    assert!(!scene.run().0.contains(&"ApplySecret".to_owned()));
+    assert_eq!(scene.secret, None);
+}
+
+#[test]
+fn what_comes_back_is_verified() {
+    let other_key = chain(key(1), &["www.example.com"], 0, 90 * DAY);
+    let expired = chain(key(0), &["www.example.com"], -90 * DAY, 0);
+    let broken = format!("{}{}", chain(key(0), &["www.example.com"], 0, DAY), expired);
+    let cases = [
+        (other_key.as_bytes(), "a certificate for another key"),
+        (expired.as_bytes(), "a certificate that expired at 2026-03-01T12:00:00Z"),
+        (broken.as_bytes(), "a broken chain"),
+        (b"garbage", "no certificate chain"),
+        (b"", "no certificate chain"),
+    ];
+    for (chain, what) in cases {
+        let mut scene = Scene::new();
+        scene.run();
+        scene.answer_with(chain);
+        scene.run();
+        let issuing = &scene.conditions()[0];
+        assert!(issuing.starts_with("Issuing=False InvalidCertificate: ") && issuing.contains(what), "{issuing}");
+        assert_eq!(scene.secret, None);
+        assert_eq!(scene.next_keys, []);
+    }
+}
+
+#[test]
+fn a_damaged_secret_is_replaced_and_the_reason_told() {
+    type Damage = fn(&mut Scene);
+    let cases: [(Damage, &str, &str); 12] = [
+        (|s| s.secret = None, "DoesNotExist", "Secret does not exist"),
+        (|s| s.secret.as_mut().unwrap().data = None, "MissingData", "does not contain any data"),
+        (|s| s.data("tls.key").clear(), "MissingData", "does not contain a private key"),
+        (|s| s.data("tls.crt").clear(), "MissingData", "does not contain a certificate"),
+        (|s| *s.data("tls.key") = b"x".into(), "InvalidKeyPair", "contains invalid private key data"),
+        (|s| *s.data("tls.crt") = b"x".into(), "InvalidCertificate", "contains an invalid certificate"),
+        (
+            |s| *s.data("tls.key") = pem(key(1)).into_bytes(),
+            "InvalidKeyPair",
+            "contains a private key that does not match the certificate",
+        ),
+        (
+            |s| s.annotate(annotation::ISSUER_NAME, "other"),
+            "IncorrectIssuer",
+            "was previously issued by \"Issuer.cert-manager.io/other\"",
+        ),
+        (|s| s.annotate(annotation::CERTIFICATE_NAME, "other"), "IncorrectCertificate", "was issued for \"other\""),
+        (
+            |s| s.spec(|spec| spec.private_key.as_mut().unwrap().size = Some(384)),
+            "SecretMismatch",
+            "private key is not up to date for spec: [spec.privateKey.size]",
+        ),
+        (
+            |s| {
+                s.data("tls.crt").splice(.., chain(key(1), &["www.example.com"], 0, DAY).into_bytes());
+                s.data("tls.key").splice(.., pem(key(1)).into_bytes());
+            },
+            "SecretMismatch",
+            "private key that does not match the current CertificateRequest",
+        ),
+        (
+            |s| s.spec(|spec| spec.usages = vec!["client auth".into()]),
+            "RequestChanged",
+            "not up to date: [spec.usages]",
+        ),
+    ];
+    for (damage, reason, message) in cases {
+        let mut scene = Scene::issued();
+        damage(&mut scene);
+        assert_eq!(scene.step(), ["WriteStatus", "Publish"], "{reason} {message}");
+        for condition in &scene.status().conditions {
+            assert_eq!(condition.reason.as_deref(), Some(reason), "{message}");
+            assert!(condition.message.as_ref().unwrap().contains(message), "{condition:?}");
+        }
+        assert!(is_issuing(&scene.status()));
+    }
+}
+
+#[test]
+fn without_its_request_a_secret_is_compared_by_names_only() {
+    let mut scene = Scene::issued();
+    scene.requests.clear();
+    scene.spec(|spec| spec.usages = vec!["client auth".into()]);
+    assert!(!scene.run().0.contains(&"CreateNextKey".to_owned()));
+    scene.spec(|spec| spec.dns_names = vec!["other.example.com".into()]);
+    scene.step();
+    let text = "Issuing certificate as Existing issued Secret is not up to date for spec: [spec.dnsNames]";
+    assert_eq!(scene.conditions()[1], format!("Issuing=True SecretMismatch: {text}"));
+}
+
+#[test]
+fn changes_that_need_no_new_certificate() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| {
+        spec.renew_before = Some("240h".into());
+        spec.secret_template = Some(object(json!({"labels": {"a": "b"}})));
+        spec.dns_names = vec!["WWW.example.com".into()];
+        spec.issuer_ref.kind = Some("Issuer".into());
+        spec.issuer_ref.group = Some("cert-manager.io".into());
+    });
+    let (done, wake) = scene.run();
+    assert_eq!((done, wake), (strings(&["WriteStatus"]), Some(80 * DAY)), "dates and generation only");
+}
+
+#[test]
+fn an_invalid_spec_is_told_of_and_nothing_is_requested() {
+    type Change = fn(&mut crate::api::CertificateSpec);
+    let cases: [(Change, &str); 9] = [
+        (|spec| spec.secret_name.clear(), "spec.secretName: is empty"),
+        (|spec| spec.issuer_ref.name.clear(), "spec.issuerRef.name: is empty"),
+        (|spec| spec.dns_names = vec!["a b".into()], "spec.dnsNames[0]: the DNS name \"a b\""),
+        (|spec| spec.dns_names.clear(), "spec: names nothing to certify"),
+        (|spec| spec.ip_addresses = vec!["1.2.3".into()], "spec.ipAddresses[0]"),
+        (|spec| spec.private_key.as_mut().unwrap().size = Some(i64::MAX), "spec.privateKey.size"),
+        (|spec| spec.private_key.as_mut().unwrap().algorithm = Some("DSA".into()), "spec.privateKey: \"DSA\""),
+        (|spec| spec.usages = vec!["juggling".into()], "juggling"),
+        (|spec| spec.literal_subject = Some("no equals sign".into()), "spec: "),
+    ];
+    for (change, text) in cases {
+        let mut scene = Scene::new();
+        scene.spec(change);
+        assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish"]), None));
+        let [ready] = &scene.conditions()[..] else { panic!("{:?}", scene.conditions()) };
+        assert!(ready.starts_with("Ready=False InvalidSpec: ") && ready.contains(text), "{ready}");
+    }
+}
+
+#[test]
+fn a_spec_that_becomes_invalid_while_issuing_and_back() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.spec(|spec| spec.dns_names = vec!["-".into()]);
+    assert_eq!(scene.run().0, ["WriteStatus", "DeleteNextKey", "Publish"]);
+    assert_eq!(scene.conditions().len(), 1);
+    assert_eq!((scene.status().next_private_key_secret_name, scene.next_keys.len()), (None, 0));
+
+    scene.spec(|spec| spec.dns_names = vec!["new.example.com".into()]);
+    scene.run();
+    assert_eq!(scene.requests.len(), 1, "the former request made room");
+    scene.answer();
+    scene.run();
+    assert_eq!(scene.conditions(), [READY]);
+}
+
+#[test]
+fn another_secret_name_means_another_certificate() {
+    let mut scene = Scene::issued();
+    let former = scene.secret.take();
+    scene.spec(|spec| spec.secret_name = "new-tls".into());
+    scene.run();
+    let status = scene.status();
+    assert_eq!((status.not_after, status.renewal_time), (None, None), "dates are those of the Secret");
+    scene.answer();
+    scene.run();
+    assert_eq!(scene.secret.as_ref().unwrap().name_any(), "new-tls");
+    assert_eq!(scene.status().revision, Some(2));
+    assert_eq!(former.unwrap().name_any(), "web-tls", "the former one is left alone");
+}
+
+#[test]
+fn a_secret_name_that_changes_midway() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.spec(|spec| spec.secret_name = "new-tls".into());
+    scene.answer();
+    assert!(!scene.run().0.contains(&"CreateRequest".to_owned()), "the request is still good");
+    assert_eq!(scene.secret.as_ref().unwrap().name_any(), "new-tls");
+}
+
+#[test]
+fn one_secret_has_one_owner() {
+    let older = || {
+        let mut older = certificate("zebra");
+        older.metadata.creation_timestamp = Some(Time(at(-1)));
+        Arc::new(older)
+    };
+    let twin = || Arc::new(certificate("alpha"));
+    let mut first = Scene::new();
+    first.rivals = vec![older()];
+    assert_eq!(first.run(), (strings(&["WriteStatus", "Publish"]), None));
+    assert_eq!(
+        first.conditions(),
+        ["Ready=False IncorrectCertificate: The Secret \"web-tls\" belongs to the Certificate \"zebra\", which names \
+          it too; give this one its own spec.secretName"]
+    );
+    let mut same_age = Scene::new();
+    same_age.rivals = vec![twin()];
+    assert!(same_age.decide().steps.len() == 2, "by name then");
+
+    let mut owner = Scene::issued();
+    owner.rivals = vec![older(), twin()];
+    assert_eq!(owner.run().0, [""; 0], "it was issued for this one");
+
+    let mut overtaken = Scene::new();
+    overtaken.run();
+    overtaken.rivals = vec![older()];
+    assert_eq!(overtaken.run().0, ["WriteStatus", "DeleteNextKey", "Publish"], "an issuance under way is left off");
+    overtaken.rivals.clear();
+    overtaken.run();
+    assert!(is_issuing(&overtaken.status()), "until the other is gone");
+}
+
+#[test]
+fn rotation_policy_never_keeps_the_key() {
+    let mut scene = Scene::issued();
+    *scene.data("tls.key") = pem(key(1)).into_bytes();
+    *scene.data("tls.crt") = chain(key(1), &["www.example.com"], 0, 90 * DAY).into_bytes();
+    scene.requests.clear();
+    scene.spec(|spec| {
+        let private_key = spec.private_key.as_mut().unwrap();
+        private_key.rotation_policy = Some("Never".into());
+        spec.dns_names = vec!["new.example.com".into()];
+    });
+    scene.step();
+    let note = "Normal Reused: Reusing private key stored in existing Secret resource \"web-tls\"";
+    assert_eq!(scene.notes(), [note]);
+    scene.run();
+    assert_eq!(scene.next_keys[0].data.as_ref().unwrap()["tls.key"].0, pem(key(1)).into_bytes());
+}
+
+#[test]
+fn rotation_policy_never_does_not_replace_a_key_of_another_kind() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| {
+        let private_key = spec.private_key.as_mut().unwrap();
+        (private_key.rotation_policy, private_key.size) = (Some("Never".into()), Some(384));
+    });
+    assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish", "WriteStatus", "Publish"]), Some(60 * DAY)));
+    let issuing = &scene.conditions()[1];
+    assert!(issuing.contains("; held up: spec.privateKey.rotationPolicy is Never, but"), "{issuing}");
+    scene.spec(|spec| spec.private_key.as_mut().unwrap().rotation_policy = None);
+    let (done, _) = scene.run();
+    assert_eq!(done, ["WriteStatus", "CreateNextKey", "Publish", "CreateRequest", "Publish"]);
+    assert!(!scene.conditions()[1].contains("held up"), "{:?}", scene.conditions());
+}
+
+#[test]
+fn rotation_policy_never_replaces_what_is_no_key() {
+    let mut scene = Scene::issued();
+    *scene.data("tls.key") = b"garbage".into();
+    scene.spec(|spec| spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into()));
+    scene.step();
+    let notes = scene.notes();
+    assert!(notes[0].starts_with("Warning DecodeFailed: ") && notes[1].starts_with("Normal Generated: "), "{notes:?}");
+}
+
+#[test]
+fn a_next_key_that_does_not_suit_is_replaced() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.spec(|spec| spec.private_key.as_mut().unwrap().size = Some(384));
+    assert_eq!(scene.step(), ["WriteStatus", "DeleteNextKey", "Publish"], "the status tells of the new generation");
+    assert_eq!(kinds(&scene.decide()), ["CreateNextKey", "Publish"]);
+
+    let mut scene = Scene::new();
+    scene.run();
+    Arc::make_mut(&mut scene.next_keys[0]).data = None;
+    assert_eq!(scene.step(), ["DeleteNextKey", "Publish"]);
+    scene.run();
+    assert_eq!(scene.requests.len(), 1);
+}
+
+#[test]
+fn left_over_keys_go() {
+    let left_over = || Arc::new(children::next_key_secret(&certificate("web"), "web-old", pem(key(1))));
+    let mut idle = Scene::issued();
+    idle.next_keys = vec![left_over()];
+    assert_eq!(idle.run().0, ["DeleteNextKey"]);
+
+    let mut busy = Scene::new();
+    busy.run();
+    busy.next_keys.push(left_over());
+    assert_eq!(busy.run().0, ["DeleteNextKey"]);
+    assert_ne!(busy.next_keys[0].name_any(), "web-old");
+
+    let mut adopted = Scene::new();
+    adopted.certificate.status = Some(object(json!({
+        "nextPrivateKeySecretName": "web-old",
+        "conditions": [{"type": "Issuing", "status": "True", "reason": "DoesNotExist", "message": ISSUING}],
+    })));
+    adopted.next_keys = vec![left_over()];
+    assert!(!adopted.run().0.contains(&"CreateNextKey".to_owned()), "cert-manager's key is as good");
+    assert_eq!(adopted.requests[0].annotations()[annotation::PRIVATE_KEY_SECRET_NAME], "web-old");
+}
+
+#[test]
+fn what_is_on_its_way_out_is_waited_for() {
+    let mut scene = Scene::new();
+    scene.run();
+    let request = Arc::new(dying(&*scene.requests[0]));
+    scene.requests = vec![request];
+    assert_eq!(scene.decide(), Decision::rest(), "its name is still taken");
+
+    let mut scene = Scene::new();
+    scene.run();
+    scene.requests.clear();
+    scene.next_keys = vec![Arc::new(dying(&*scene.next_keys[0]))];
+    assert_eq!(scene.decide(), Decision::rest());
+
+    let mut scene = Scene::issued();
+    scene.certificate = dying(&scene.certificate);
+    scene.secret = None;
+    assert_eq!(scene.decide(), Decision::rest(), "the owner references do the rest");
+}
+
+#[test]
+fn a_request_of_somebody_else_in_the_way() {
+    let mut scene = Scene::new();
+    scene.step();
+    scene.step();
+    scene.namesake = Some(object(json!({"metadata": {"name": "web-1", "uid": "other"}, "spec": {}})));
+    assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish"]), Some(60)));
+    let text = "held up: the CertificateRequest \"web-1\" does not belong to this Certificate; delete it";
+    assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}; {text}"));
+    scene.namesake = None;
+    assert_eq!(scene.run().0, ["WriteStatus", "CreateRequest", "Publish"]);
+    assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
+}
+
+#[test]
+fn an_own_request_with_a_lost_revision_makes_room() {
+    let mut scene = Scene::new();
+    scene.run();
+    Arc::make_mut(&mut scene.requests[0]).annotations_mut().remove(annotation::CERTIFICATE_REVISION);
+    assert_eq!(scene.run().0, ["DeleteRequest", "CreateRequest", "Publish"]);
+}
+
+#[test]
+fn a_renewal_asked_for_by_somebody_else() {
+    let mut scene = Scene::issued();
+    let manual = told("Issuing", "True", reason::MANUALLY_TRIGGERED, "Certificate re-issuance manually triggered");
+    scene.certificate.status.as_mut().unwrap().conditions.push(manual.clone());
+    let (done, _) = scene.run();
+    assert_eq!(done, ["WriteStatus", "CreateNextKey", "Publish", "CreateRequest", "Publish"]);
+    assert_eq!(scene.status().conditions[1], manual);
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.status().revision), (vec![READY.to_owned()], Some(2)));
+}
+
+#[test]
+fn a_renewal_asked_for_does_not_wait_for_the_end_of_a_back_off() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.fail("no");
+    scene.run();
+    scene.now = at(60);
+    let manual = Condition { last_transition_time: Some(Time(at(60))), ..told("Issuing", "True", "Manual", "now") };
+    set_condition(&mut scene.certificate.status.as_mut().unwrap().conditions, manual, at(60));
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+    assert_eq!(scene.requests[0].status, None, "with a new request");
+}
+
+#[test]
+fn what_holds_it_up_is_told_once_and_taken_back() {
+    let mut scene = Scene::issued();
+    scene.now = at(60 * DAY);
+    scene.run();
+    scene.tell(told("Ready", "False", "Pending", "Waiting for Issuer \"le\": it sleeps"));
+    assert_eq!(scene.run().0, ["WriteStatus"]);
+    let issuing = &scene.conditions()[1];
+    assert!(issuing.ends_with("; held up: Waiting for Issuer \"le\": it sleeps"), "{issuing}");
+    assert_eq!(scene.conditions()[0], READY, "the certificate in use is still good");
+    scene.tell(told("Ready", "False", "Pending", "Created Order resource shop/web-2-1"));
+    assert_eq!(scene.run().0, ["WriteStatus"]);
+    assert!(!scene.conditions()[1].contains("held up"));
+}
+
+#[test]
+fn trouble_is_visible_and_waited_for() {
+    for class in [TroubleClass::Transient, TroubleClass::Final] {
+        let mut scene = Scene::new();
+        scene.step();
+        scene.trouble = Some(trouble(class, 2));
+        let text = "Failed to try: the other side was out; next try after 5 s";
+        assert_eq!(scene.notes(), [format!("Warning RequestFailed: {text}")]);
+        assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish"]), Some(5)));
+        assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}; held up: {text}"));
+        assert_eq!(scene.conditions()[1], format!("Ready=False DoesNotExist: {ISSUING}: {text}"));
+        scene.now = at(5);
+        assert_eq!(scene.step(), ["WriteStatus", "CreateNextKey", "Publish"]);
+        assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
+    }
+}
+
+#[test]
+fn history_keeps_the_current_request_and_so_many_before() {
+    let numbered = |revision: i64| {
+        Arc::new(object::<CertificateRequest>(json!({
+            "metadata": {
+                "name": format!("web-{revision}"), "uid": format!("uid-{revision}"),
+                "annotations": {"cert-manager.io/certificate-revision": revision.to_string()},
+            },
+            "spec": {},
+        })))
+    };
+    for (limit, left) in
+        [(None, vec!["web-1", "web-2"]), (Some(2), vec!["web-1", "web-2", "web-0"]), (Some(-3), vec!["web-1", "web-2"])]
+    {
+        let mut scene = Scene::issued();
+        scene.spec(|spec| spec.revision_history_limit = limit);
+        // A later one that failed, after the spec was changed back to what is there.
+        scene.requests.extend([numbered(2), numbered(-1), numbered(0)]);
+        scene.run();
+        assert_eq!(crate::decide::testing::named(scene.requests.iter().map(AsRef::as_ref)), left);
+    }
+}
+
+#[test]
+fn a_status_that_was_lost_costs_no_certificate() {
+    let mut scene = Scene::issued();
+    scene.certificate.status = None;
+    let (done, wake) = scene.run();
+    assert_eq!((done, wake), (strings(&["WriteStatus"]), Some(60 * DAY)));
+    scene.now = at(60 * DAY);
+    scene.run();
+    assert_eq!(scene.requests.len(), 1, "the former request of that number made room");
+    scene.answer();
+    scene.run();
+    assert_eq!(scene.status().not_after, Some(Time(at(150 * DAY))));
+}
+
+#[test]
+fn an_answer_that_was_no_good_is_not_taken_again() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into()));
+    scene.certificate.status = None;
+    scene.now = at(91 * DAY);
+    assert!(scene.run().0.contains(&"DeleteRequest".to_owned()), "the key is the same, but the answer has expired");
+    assert_eq!(scene.requests[0].status, None);
+}
+
+#[test]
+fn keys_do_not_show() {
+    assert_eq!(format!("{:?}", NextKey::Reuse("secret".into())), "Reuse(…)");
+}
+
+#[test]
+fn the_wake_of_a_rest_is_the_renewal() {
+    assert_eq!(Scene::issued().decide(), Decision { steps: vec![], wake: Wake::At(at(60 * DAY)) });
+}
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}

@@ -1,0 +1,79 @@
+//! The objects that a Certificate's issuance is made of.
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Resource, ResourceExt, api::ObjectMeta};
+
+use super::{
+    secret::TLS_KEY,
+    template::{self, CopiedAnnotations},
+};
+use crate::{
+    api::{
+        Certificate, CertificateRequest, CertificateRequestSpec,
+        names::{annotation, label},
+    },
+    pki::PrivateKey,
+};
+
+/// The Secret that holds the private key, as PEM, while a certificate for it is being issued.
+pub fn next_key_secret(certificate: &Certificate, name: &str, pem: String) -> Secret {
+    let labels = [(label::NEXT_PRIVATE_KEY, label::TRUE), (label::FAO, label::TRUE)];
+    Secret {
+        metadata: ObjectMeta {
+            namespace: certificate.namespace(),
+            name: Some(name.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        data: Some([(TLS_KEY.to_owned(), ByteString(pem.into_bytes()))].into()),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    }
+}
+
+/// Whether a Secret is labelled as one of [`next_key_secret`].
+pub fn is_next_key_secret(secret: &Secret) -> bool {
+    secret.labels().get(label::NEXT_PRIVATE_KEY).is_some_and(|value| value == label::TRUE)
+}
+
+/// The CertificateRequest for one revision, signed with the key that lies in the Secret `key_secret`.
+///
+/// # Errors
+/// In words for people, when no certificate request can be made from the spec and this key.
+pub fn certificate_request(
+    certificate: &Certificate,
+    name: String,
+    revision: i64,
+    (key_secret, key): (String, &PrivateKey),
+    copied: &CopiedAnnotations,
+) -> Result<CertificateRequest, String> {
+    let spec = &certificate.spec;
+    let csr = template::request_template(spec)
+        .map_err(|error| error.to_string())
+        .and_then(|template| template.build_pem(key).map_err(|error| error.to_string()))
+        .map_err(|error| format!("Failed to generate CSR: {error}"))?;
+    let mut annotations = copied.filter(certificate.annotations());
+    annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
+    annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
+    annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);
+    Ok(CertificateRequest {
+        metadata: ObjectMeta {
+            namespace: certificate.namespace(),
+            name: Some(name),
+            labels: certificate.metadata.labels.clone(),
+            annotations: Some(annotations),
+            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: CertificateRequestSpec {
+            duration: spec.duration.clone(),
+            issuer_ref: spec.issuer_ref.clone(),
+            request: ByteString(csr.into_bytes()),
+            is_ca: spec.is_ca,
+            usages: spec.usages.clone(),
+            ..CertificateRequestSpec::default()
+        },
+        status: None,
+    })
+}
