@@ -50,6 +50,25 @@ pub fn resolver_file(folder: &Path) -> PathBuf {
     folder.join("resolv.conf")
 }
 
+/// The TXT records for DNS-01 challenges whose name contains `part`, of all zones, as each of the two servers has them.
+pub fn challenge_records(dns: &Dns, part: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for server in [dns.primary, dns.secondary] {
+        for zone in &dns.zones {
+            let mut dig = Command::new(require_program("dig")?);
+            dig.args([&format!("@{server}"), zone, "AXFR", "+time=5", "+tries=1"]);
+            let output = dig.output().context("starting dig")?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            if !output.status.success() || !text.contains("SOA") {
+                bail!("{server} does not transfer {zone}: {}", text.trim());
+            }
+            let is_one = |line: &&str| line.starts_with("_acme-challenge.") && line.contains(part);
+            found.extend(text.lines().filter(is_one).map(|line| format!("{server}: {line}")));
+        }
+    }
+    Ok(found)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Primary,

@@ -37,8 +37,17 @@ pub struct Image<'a> {
 
 /// Makes the image of the certwright in `binary` and gives it to the testbed's containerd as [`CERTWRIGHT`].
 pub fn import_certwright(state: &State, binary: &Path) -> Result<()> {
-    let entrypoint = ["/certwright"];
-    import(state, &Image { name: CERTWRIGHT, binary, target: "certwright", entrypoint: &entrypoint, user: 65532 })
+    import(state, &certwright(binary))
+}
+
+/// Writes the image of the certwright in `binary` to an archive in `folder`, for any container runtime to load; its path
+/// is returned.
+pub fn save_certwright(folder: &Path, binary: &Path) -> Result<PathBuf> {
+    archive(folder, &certwright(binary))
+}
+
+fn certwright(binary: &Path) -> Image<'_> {
+    Image { name: CERTWRIGHT, binary, target: "certwright", entrypoint: &["/certwright"], user: 65532 }
 }
 
 /// Makes `image` and gives it to the testbed's containerd.

@@ -1,6 +1,7 @@
 //! etcd, the Kubernetes API server, and the kubeconfigs.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::network::NODE;
 use crate::state::{Kubernetes, State};
 use crate::wait::until_ready;
 
+/// Where the API server listens.
+pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(NODE), 6443);
 /// Addresses of Services; the first is that of the API server itself.
 pub const SERVICE_RANGE: &str = "10.96.0.0/16";
 const FIRST_SERVICE_ADDRESS: &str = "10.96.0.1";
@@ -45,11 +48,16 @@ pub async fn start(launcher: &mut Launcher) -> Result<Authority> {
 
 /// A client for the kubeconfig in `file`.
 pub async fn client(file: &Path) -> Result<Client> {
-    // Another part of the program may have chosen the provider already, which is as well.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
+    let kubeconfig = read_kubeconfig(file)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+/// Reads a kubeconfig to make a client from.
+pub fn read_kubeconfig(file: &Path) -> Result<Kubeconfig> {
+    // Another part of the program may have chosen the provider already, which is as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))
 }
 
 /// Writes a kubeconfig for `user` (and `group`) to `FOLDER/NAME.kubeconfig`.
@@ -88,7 +96,7 @@ pub fn request(path: &str) -> Result<http::Request<Vec<u8>>> {
 }
 
 fn server() -> String {
-    format!("https://{NODE}:6443")
+    format!("https://{ADDRESS}")
 }
 
 async fn start_etcd(launcher: &mut Launcher) -> Result<()> {
@@ -140,7 +148,7 @@ fn arguments(folder: &Path, authority: &Authority, kubernetes: &Kubernetes) -> R
     let file = |path: &Path| path.display().to_string();
     let with_values = [
         ("etcd-servers", ETCD.to_owned()),
-        ("secure-port", "6443".to_owned()),
+        ("secure-port", ADDRESS.port().to_string()),
         ("advertise-address", node.clone()),
         ("tls-cert-file", file(&server.certificate_file)),
         ("tls-private-key-file", file(&server.key_file)),

@@ -8,18 +8,25 @@
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
+//! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
+//! - [`install`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
 
 pub mod audit;
 pub mod authority;
+pub mod bench;
 pub mod cache;
 pub mod catalogue;
 pub mod cgroups;
 pub mod check;
+pub mod controller;
+pub mod demo;
 pub mod dns;
 pub mod go;
 pub mod image;
 pub mod ingress;
+pub mod install;
+pub mod kubectl;
 pub mod kubernetes;
 pub mod launcher;
 pub mod lifecycle;
@@ -28,11 +35,15 @@ pub mod node;
 pub mod packages;
 pub mod pebble;
 pub mod process;
+pub mod relay;
+pub mod scene;
 pub mod state;
 pub mod testbed;
 pub mod wait;
 pub mod wheel;
 
+pub use controller::Controller;
 pub use process::Process;
+pub use scene::Scene;
 pub use state::{State, Tier};
 pub use testbed::Testbed;

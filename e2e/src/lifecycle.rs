@@ -101,6 +101,15 @@ pub fn down(folder: &Path) -> Result<()> {
     fs::remove_file(State::file_in(&folder)).context("removing the state file")
 }
 
+/// Ends the testbed in `folder`, if there is one, and removes the folder.
+pub fn remove(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    down(folder)?;
+    fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))
+}
+
 /// Starts a testbed, runs `program` inside, and ends the testbed whatever happens, even SIGKILL to this process. Gives
 /// the exit code of `program`. The folder is removed when that is 0 and `folder` was not named.
 pub async fn run(folder: Option<&Path>, options: &Options, program: &[String]) -> Result<ExitCode> {

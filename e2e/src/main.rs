@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use certwright_e2e::demo::{self, current::Current};
 use certwright_e2e::lifecycle::{self, Options};
 use certwright_e2e::pebble::PebbleOptions;
-use certwright_e2e::{State, Tier, catalogue, check, image, packages};
+use certwright_e2e::{State, Tier, bench, catalogue, check, image, kubernetes, packages, relay};
 use clap::{Args, Parser, Subcommand};
 
 /// Starts real components for certwright's tests in a network namespace of their own, and runs commands among them.
@@ -34,11 +35,14 @@ enum Action {
         #[arg(long, value_enum, default_value = "api")]
         tier: Tier,
     },
-    /// Make a container image of a static certwright and give it to a testbed of tier cluster.
+    /// Make a container image of a static certwright and give it to a testbed of tier cluster, or keep it as a file.
     Image {
         /// The testbed's folder.
-        #[arg(long)]
-        dir: PathBuf,
+        #[arg(long, required_unless_present = "save")]
+        dir: Option<PathBuf>,
+        /// Write the image to an archive in this folder instead.
+        #[arg(long, value_name = "FOLDER")]
+        save: Option<PathBuf>,
         /// The static binary.
         #[arg(long)]
         binary: PathBuf,
@@ -80,6 +84,44 @@ enum Action {
         /// The testbed's folder.
         #[arg(long)]
         dir: PathBuf,
+    },
+    /// Print the path of a program that a testbed is made of, such as pebble.
+    Which { program: String },
+    /// Show certwright at work in a testbed that stays.
+    Demo {
+        #[arg(long, value_enum, default_value = "cluster")]
+        tier: Tier,
+        /// The testbed's folder; a former demo in it is ended.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The static certwright.
+        #[arg(long)]
+        binary: PathBuf,
+    },
+    /// Show certwright at work in a cluster that is there already.
+    DemoCurrent(Box<Current>),
+    /// Measure the bars that certwright is held to.
+    Bench {
+        /// Name or group of bars; all without it.
+        #[arg(default_value = "")]
+        only: String,
+        /// The testbeds' folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The static certwright, built for release.
+        #[arg(long)]
+        binary: PathBuf,
+    },
+    #[command(hide = true)]
+    BenchInside {
+        #[arg(long)]
+        only: String,
+    },
+    #[command(hide = true)]
+    Relay {
+        socket: PathBuf,
+        #[arg(long)]
+        port: Option<u16>,
     },
     #[command(hide = true)]
     UpInside {
@@ -149,9 +191,14 @@ fn act(action: Action) -> Result<ExitCode> {
             }
             println!("tier {tier} can run here");
         }
-        Action::Image { dir, binary } => {
-            image::import_certwright(&State::load(&dir)?, &binary)?;
-            println!("{}", image::CERTWRIGHT);
+        Action::Image { dir, save, binary } => {
+            if let Some(dir) = dir {
+                image::import_certwright(&State::load(&dir)?, &binary)?;
+                println!("{}", image::CERTWRIGHT);
+            }
+            if let Some(folder) = save {
+                println!("{}", image::save_certwright(&folder, &binary)?.display());
+            }
         }
         Action::Up { shape, dir } => {
             let state = lifecycle::up(&dir, &shape.options())?;
@@ -163,6 +210,20 @@ fn act(action: Action) -> Result<ExitCode> {
             return runtime()?.block_on(lifecycle::run(dir.as_deref(), &shape.options(), &command));
         }
         Action::Status { dir } => return status(&dir),
+        Action::Which { program } => {
+            let paths = catalogue::paths(Tier::Cluster)?;
+            let found = paths.iter().find(|(name, _)| *name == program);
+            println!("{}", found.with_context(|| format!("no program is called {program}"))?.1.display());
+        }
+        Action::Demo { tier, dir, binary } => runtime()?.block_on(demo::throwaway::run(&dir, tier, &binary))?,
+        Action::DemoCurrent(current) => runtime()?.block_on(demo::current::run(*current))?,
+        Action::Bench { only, dir, binary } => {
+            let held = runtime()?.block_on(bench::run(&only, &dir, &binary))?;
+            return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Action::BenchInside { only } => runtime()?.block_on(bench::inside(&only))?,
+        Action::Relay { socket, port: Some(port) } => runtime()?.block_on(relay::outside(port, &socket))?,
+        Action::Relay { socket, port: None } => runtime()?.block_on(relay::inside(&socket, kubernetes::ADDRESS))?,
         Action::UpInside { dir } => runtime()?.block_on(lifecycle::up_inside(&dir))?,
         Action::Guard { dir } => lifecycle::guard(&dir)?,
     }

@@ -30,6 +30,7 @@ const PACKAGES: &[Package] = &[
     package("conntrack", "conntrack", Tier::Cluster),
     package("busybox-static", "/usr/share/doc/busybox-static", Tier::Cluster),
     package("mount", "mount", Tier::Cluster),
+    package("python3-pip", "pip3", Tier::Cluster),
 ];
 
 /// Names of the packages of `tier` that this machine lacks.
@@ -92,4 +93,17 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
         bail!("apt-get {} ended with {status}", arguments.join(" "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_says_what_it_installs() {
+        let words: Vec<&str> = include_str!("../../scripts/demo").split_whitespace().collect();
+        for package in PACKAGES {
+            assert!(words.contains(&package.name), "scripts/demo does not tell of {}", package.name);
+        }
+    }
 }

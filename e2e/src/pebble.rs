@@ -47,6 +47,8 @@ pub struct PebbleOptions {
     pub profiles: BTreeMap<String, u64>,
     /// Names (and all below them) that are refused with `rejectedIdentifier`.
     pub blocked_names: Vec<String>,
+    /// The DNS server that is asked when names are validated, as `ADDRESS:PORT`; the testbed's own without it.
+    pub dns_server: Option<String>,
     /// Further variables, such as `PEBBLE_ALTERNATE_ROOTS`, `PEBBLE_CHAIN_LENGTH`, `PEBBLE_VA_ALWAYS_VALID`.
     pub environment: BTreeMap<String, String>,
 }
@@ -66,6 +68,7 @@ impl Default for PebbleOptions {
             external_account_required: false,
             profiles: profiles.into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect(),
             blocked_names: vec!["blocked.certwright.test".into()],
+            dns_server: None,
             environment: BTreeMap::new(),
         }
     }
@@ -102,13 +105,14 @@ pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
 struct Prepared {
     program: PathBuf,
     configuration: PathBuf,
+    dns_server: String,
     environment: BTreeMap<String, String>,
     acme: Acme,
 }
 
 impl Prepared {
     fn complete(&self, command: &mut Command) {
-        command.arg("-config").arg(&self.configuration).arg("-dnsserver").arg(format!("{NODE}:53"));
+        command.arg("-config").arg(&self.configuration).arg("-dnsserver").arg(&self.dns_server);
         command.envs(&self.environment);
     }
 }
@@ -129,7 +133,9 @@ fn prepare(state: &State, options: &PebbleOptions) -> Result<Prepared> {
         ca_file: authority.certificate_file().to_owned(),
         external_account_keys: keys,
     };
-    Ok(Prepared { program: state.program("pebble"), configuration, environment: environment(options), acme })
+    let dns_server = options.dns_server.clone().unwrap_or_else(|| format!("{NODE}:53"));
+    let program = state.program("pebble");
+    Ok(Prepared { program, configuration, dns_server, environment: environment(options), acme })
 }
 
 fn write_configuration(

@@ -15,6 +15,9 @@ pub enum CrdsError {
 
 /// Prints all CustomResourceDefinitions as one YAML stream, ready for `kubectl apply -f -`.
 pub fn run() -> Result<(), CrdsError> {
-    io::stdout().lock().write_all(crd::crds_yaml()?.as_bytes())?;
-    Ok(())
+    match io::stdout().lock().write_all(crd::crds_yaml()?.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
 }

@@ -5,6 +5,7 @@
 //! on a view that is older than our own last write.
 
 mod dependents;
+mod error;
 mod event;
 mod hub;
 mod key;
@@ -14,10 +15,11 @@ mod store;
 mod write;
 
 pub use dependents::{by_secret as secret_entry, owner_entry};
+pub use error::ApiError;
 pub use event::{Event, EventKind, Recorder};
 pub use hub::{Hub, Watched};
 pub use key::{Key, Kind, ObjectName};
 pub use queue::Queue;
 pub use secret::SecretReader;
 pub use store::{Put, Store};
-pub use write::{Cluster, Scoped, WriteError, merge_patch};
+pub use write::{Cluster, Scoped, merge_patch};

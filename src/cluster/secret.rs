@@ -1,13 +1,15 @@
 //! Reading Secrets: ours from the store, other people's one by one and without keeping them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-use super::{hub::Hub, key::ObjectName, write::WriteError};
-
-const TIMEOUT: Duration = Duration::from_secs(15);
+use super::{
+    error::{ApiError, limited},
+    hub::Hub,
+    key::ObjectName,
+};
 
 /// See the module's description.
 #[derive(Clone)]
@@ -22,16 +24,12 @@ impl SecretReader {
     }
 
     /// The Secret with its content, or none if there is none of this name.
-    pub async fn get(&self, name: &ObjectName) -> Result<Option<Arc<Secret>>, WriteError> {
+    pub async fn get(&self, name: &ObjectName) -> Result<Option<Arc<Secret>>, ApiError> {
         if let Some(secret) = self.hub.secrets.get(name) {
             return Ok(Some(secret));
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &name.namespace);
-        let what = || format!("read Secret {name}");
-        match tokio::time::timeout(TIMEOUT, api.get_opt(&name.name)).await {
-            Ok(Ok(secret)) => Ok(secret.map(Arc::new)),
-            Ok(Err(error)) => Err(WriteError::from_kube(what(), error)),
-            Err(_) => Err(WriteError::timeout(what())),
-        }
+        let secret = limited(format!("read Secret {name}"), api.get_opt(&name.name)).await?;
+        Ok(secret.map(Arc::new))
     }
 }

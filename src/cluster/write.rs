@@ -1,6 +1,6 @@
 //! Every write to the API server; what comes back goes into the store at once.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kube::{
     Api, Client, ResourceExt,
@@ -11,52 +11,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
+    error::{ApiError, limited},
     event::{Event, Recorder},
     hub::{Hub, Watched},
     key::ObjectName,
     secret::SecretReader,
 };
 
-/// No single write takes longer; the object is looked at again then.
-const TIMEOUT: Duration = Duration::from_secs(15);
-
 /// The name under which certwright's writes appear in `metadata.managedFields`, but for the target Secret.
 const FIELD_MANAGER: &str = "certwright";
-
-/// Why a write did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// Somebody else wrote in between, or an object of this name is there already. The store holds what is there now.
-    #[error("{what}: changed by somebody else in between")]
-    Conflict { what: String },
-    /// The object is gone.
-    #[error("{what}: it does not exist any more")]
-    Gone { what: String },
-    /// The API server refuses: trying the same again gives the same.
-    #[error("{what}: refused by the API server: {message}")]
-    Refused { what: String, message: String },
-    /// The API server cannot be reached or is overloaded.
-    #[error("{what}: {message}")]
-    Unavailable { what: String, message: String },
-}
-
-impl WriteError {
-    pub fn from_kube(what: String, error: kube::Error) -> Self {
-        let kube::Error::Api(status) = error else {
-            return Self::Unavailable { what, message: error.to_string() };
-        };
-        match status.code {
-            404 => Self::Gone { what },
-            409 => Self::Conflict { what },
-            408 | 429 | 500.. => Self::Unavailable { what, message: status.message },
-            _ => Self::Refused { what, message: status.message },
-        }
-    }
-
-    pub fn timeout(what: String) -> Self {
-        Self::Unavailable { what, message: format!("no answer from the API server within {} s", TIMEOUT.as_secs()) }
-    }
-}
 
 /// An API handle for an object's namespace, or for the whole cluster.
 pub trait Scoped: Watched {
@@ -108,14 +71,14 @@ impl Cluster {
     }
 
     /// Creates an object of a fixed name. If one of that name is there already, the store holds it afterwards and the
-    /// answer is [`WriteError::Conflict`]: look again.
-    pub async fn create<K: Scoped + Serialize>(&self, object: &K) -> Result<Arc<K>, WriteError> {
+    /// answer is [`ApiError::Conflict`]: look again.
+    pub async fn create<K: Scoped + Serialize>(&self, object: &K) -> Result<Arc<K>, ApiError> {
         let name = ObjectName::of(object);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("create {} {name}", K::kind(&()));
         match limited(what, api.create(&post_params(), object)).await {
             Ok(created) => Ok(self.take_in(created)),
-            Err(conflict @ WriteError::Conflict { .. }) => {
+            Err(conflict @ ApiError::Conflict { .. }) => {
                 self.refresh::<K>(&api, &name).await?;
                 Err(conflict)
             }
@@ -129,7 +92,7 @@ impl Cluster {
         seen: &K,
         former: &S,
         status: &S,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), ApiError> {
         let Some(difference) = merge_patch(&to_value(former), &to_value(status)) else { return Ok(()) };
         let patch = serde_json::json!({
             "metadata": { "resourceVersion": seen.resource_version() },
@@ -144,14 +107,14 @@ impl Cluster {
 
     /// Replaces the finalizers, provided that they are still those of `seen`. Whatever else has changed in the object
     /// meanwhile, such as that it was deleted, does not matter.
-    pub async fn write_finalizers<K: Scoped>(&self, seen: &K, finalizers: &[String]) -> Result<(), WriteError> {
+    pub async fn write_finalizers<K: Scoped>(&self, seen: &K, finalizers: &[String]) -> Result<(), ApiError> {
         let name = ObjectName::of(seen);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("write the finalizers of {} {name}", K::kind(&()));
         let patch = Patch::Json::<()>(finalizers_patch(seen, finalizers));
         let written = match limited(what, api.patch(&name.name, &patch_params(), &patch)).await {
             // That a test of the patch fails is told as an invalid object.
-            Err(WriteError::Refused { what, .. }) => Err(WriteError::Conflict { what }),
+            Err(ApiError::Refused { what, .. }) => Err(ApiError::Conflict { what }),
             other => other,
         };
         if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && written.is_ok() {
@@ -162,7 +125,7 @@ impl Cluster {
     }
 
     /// Server-side apply with the given field manager, taking over fields of others.
-    pub async fn apply<K: Scoped + Serialize>(&self, object: &K, manager: &str) -> Result<Arc<K>, WriteError> {
+    pub async fn apply<K: Scoped + Serialize>(&self, object: &K, manager: &str) -> Result<Arc<K>, ApiError> {
         let name = ObjectName::of(object);
         let api = K::api(self.client.clone(), &name.namespace);
         let params = PatchParams::apply(manager).force();
@@ -172,7 +135,7 @@ impl Cluster {
     }
 
     /// Deletes exactly the object that was seen; that it is gone already is well.
-    pub async fn delete<K: Scoped>(&self, seen: &K) -> Result<(), WriteError> {
+    pub async fn delete<K: Scoped>(&self, seen: &K) -> Result<(), ApiError> {
         let name = ObjectName::of(seen);
         let uid = seen.meta().uid.clone().unwrap_or_default();
         let params = DeleteParams {
@@ -188,7 +151,7 @@ impl Cluster {
                 _ => self.hub.bury::<K>(&name, &uid),
             },
             // A conflict means that another object took the name: ours is gone.
-            Err(WriteError::Gone { .. } | WriteError::Conflict { .. }) => self.hub.bury::<K>(&name, &uid),
+            Err(ApiError::Gone { .. } | ApiError::Conflict { .. }) => self.hub.bury::<K>(&name, &uid),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -199,18 +162,18 @@ impl Cluster {
         api: &Api<K>,
         name: &ObjectName,
         seen: &K,
-        written: Result<K, WriteError>,
-    ) -> Result<(), WriteError> {
+        written: Result<K, ApiError>,
+    ) -> Result<(), ApiError> {
         match written {
             Ok(object) => {
                 self.hub.put(object);
                 Ok(())
             }
-            Err(gone @ WriteError::Gone { .. }) => {
+            Err(gone @ ApiError::Gone { .. }) => {
                 self.hub.bury::<K>(name, seen.meta().uid.as_deref().unwrap_or_default());
                 Err(gone)
             }
-            Err(conflict @ WriteError::Conflict { .. }) => {
+            Err(conflict @ ApiError::Conflict { .. }) => {
                 self.refresh::<K>(api, name).await?;
                 Err(conflict)
             }
@@ -219,7 +182,7 @@ impl Cluster {
     }
 
     /// Reads the object anew, so that the next look sees what caused a conflict.
-    async fn refresh<K: Scoped>(&self, api: &Api<K>, name: &ObjectName) -> Result<(), WriteError> {
+    async fn refresh<K: Scoped>(&self, api: &Api<K>, name: &ObjectName) -> Result<(), ApiError> {
         let what = format!("read {} {name}", K::kind(&()));
         if let Some(object) = limited(what, api.get_opt(&name.name)).await? {
             self.hub.put(object);
@@ -260,13 +223,6 @@ fn stays_for_now<K: Watched>(object: &K) -> bool {
     let metadata = object.meta();
     metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
         || metadata.deletion_grace_period_seconds.is_some_and(|seconds| seconds > 0)
-}
-
-async fn limited<T>(what: String, call: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
-    match tokio::time::timeout(TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(|error| WriteError::from_kube(what, error)),
-        Err(_) => Err(WriteError::timeout(what)),
-    }
 }
 
 fn post_params() -> PostParams {
@@ -320,18 +276,5 @@ mod tests {
         let wanted = json!({"a": 1, "b": {"c": 5}, "e": [1], "g": 6});
         assert_eq!(merge_patch(&former, &wanted), Some(json!({"b": {"c": 5, "d": null}, "e": [1], "f": null, "g": 6})));
         assert_eq!(merge_patch(&wanted, &wanted), None);
-    }
-
-    #[test]
-    fn answers_of_the_api_server_by_what_to_do_next() {
-        let error = |code: u16| {
-            let status = kube::core::Status { code, message: "m".into(), ..kube::core::Status::default() };
-            WriteError::from_kube("w".into(), kube::Error::Api(Box::new(status)))
-        };
-        assert!(matches!(error(404), WriteError::Gone { .. }));
-        assert!(matches!(error(409), WriteError::Conflict { .. }));
-        assert!(matches!(error(422), WriteError::Refused { .. }));
-        assert!(matches!(error(429), WriteError::Unavailable { .. }));
-        assert!(matches!(error(503), WriteError::Unavailable { .. }));
     }
 }

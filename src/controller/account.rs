@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Context, request::HeldIssuer, step_error::StepError};
+use super::{Context, held_issuer::HeldIssuer, step_error::StepError};
 use crate::{
     acme::{AccountHandle, Client, Config},
     api::{Issuer, issuer::AcmeIssuer},

@@ -7,15 +7,16 @@ use kube::ResourceExt;
 
 use super::{
     Context,
+    key_generation::generate_key,
     memory::Memory,
-    run::{Round, step_name},
+    round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{
     api::{Certificate, names::field_manager},
-    cluster::{Event, Key, ObjectName, owner_entry, secret_entry},
+    cluster::{Key, ObjectName, owner_entry, secret_entry},
     decide::{
-        Note, Wake,
+        Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, decide, next_request_name},
         children,
         secret::{TLS_KEY, entry},
@@ -103,10 +104,6 @@ async fn act(context: &Context, certificate: &Certificate, step: CertificateStep
     Ok(())
 }
 
-pub(super) fn event(note: Note) -> Event {
-    if note.warning { Event::warning(&note.reason, note.text) } else { Event::normal(&note.reason, note.text) }
-}
-
 async fn create_next_key(
     context: &Context,
     certificate: &Certificate,
@@ -123,18 +120,6 @@ async fn create_next_key(
     let secret = children::next_key_secret(certificate, name, pem);
     context.cluster.create(&secret).await?;
     Ok(())
-}
-
-/// Generates a key on a thread of its own, a bounded number at once.
-pub(super) async fn generate_key(
-    context: &Context,
-    algorithm: crate::pki::KeyAlgorithm,
-) -> Result<PrivateKey, StepError> {
-    let failed =
-        |error: &dyn std::fmt::Display| StepError::transient(format!("Failed to generate a private key: {error}"));
-    let _permit = context.key_generation.acquire().await.map_err(|error| failed(&error))?;
-    let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
-    generated.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
 async fn create_request(

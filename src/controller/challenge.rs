@@ -6,12 +6,11 @@ use kube::ResourceExt;
 use super::{
     Context,
     account::account_of,
-    certificate::event,
+    held_issuer::HeldIssuer,
     memory::Memory,
-    order::next_look,
+    pace::next_look,
     presenter,
-    request::HeldIssuer,
-    run::{Round, step_name},
+    round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
         Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
         order::OrderState,
+        solver::Method,
     },
 };
 
@@ -40,6 +40,11 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let uid = challenge.uid().unwrap_or_default();
     if memory.uid != uid {
         *memory = Memory { uid, ..Memory::default() };
+    }
+    let solver = presenter::solver_version(context, &challenge);
+    if memory.checked_solver != solver {
+        memory.checked_solver = solver;
+        memory.check = None;
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     let seen = SeenChallenge {
@@ -106,7 +111,8 @@ async fn act(
             let since = *memory.checked_since.get_or_insert(now);
             let found = presenter::check(context, challenge).await?;
             memory.trouble = None;
-            let next = Timestamp::now() + check_interval(Timestamp::now().duration_since(since));
+            let method = Method::from_spec(&challenge.spec.type_);
+            let next = Timestamp::now() + check_interval(method, Timestamp::now().duration_since(since));
             memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
         }
         ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
@@ -133,11 +139,13 @@ async fn act(
     Ok(())
 }
 
-/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for.
-fn check_interval(since_first: SignedDuration) -> SignedDuration {
+/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for. What HTTP-01
+/// asks lies in the cluster; DNS servers belong to others.
+fn check_interval(method: Option<Method>, since_first: SignedDuration) -> SignedDuration {
     match since_first.as_millis() {
-        ..2_000 => SignedDuration::from_millis(200),
-        2_000..120_000 => SignedDuration::from_secs(1),
+        ..3_000 if method == Some(Method::Http01) => SignedDuration::from_millis(100),
+        ..3_000 => SignedDuration::from_millis(200),
+        3_000..120_000 => SignedDuration::from_secs(1),
         _ => SignedDuration::from_secs(10),
     }
 }

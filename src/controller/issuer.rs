@@ -11,10 +11,10 @@ use kube::{Resource, api::ObjectMeta};
 use super::{
     Context,
     account::{read_account_key, secrets_namespace},
-    certificate::{event, generate_key},
+    held_issuer::HeldIssuer,
+    key_generation::generate_key,
     memory::Memory,
-    request::HeldIssuer,
-    run::{Round, step_name},
+    round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{

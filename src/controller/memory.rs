@@ -30,6 +30,8 @@ pub struct Memory {
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
     pub check: Option<Check>,
+    /// The version of the solver pod that the check saw.
+    pub checked_solver: Option<String>,
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
     pub clean_up: CleanUp,

@@ -7,11 +7,15 @@
 mod account;
 mod certificate;
 mod challenge;
+mod held_issuer;
 mod issuer;
+mod key_generation;
 mod memory;
 mod order;
+mod pace;
 mod presenter;
 mod request;
+mod round;
 mod run;
 mod step_error;
 

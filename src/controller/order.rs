@@ -1,16 +1,16 @@
 //! Orders: gather and act.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     Context,
     account::account_of,
-    certificate::event,
+    held_issuer::HeldIssuer,
     memory::Memory,
-    request::HeldIssuer,
-    run::{Round, step_name},
-    step_error::{StepError, signed},
+    pace::next_look,
+    round::{Round, event, step_name},
+    step_error::StepError,
 };
 use crate::{
     acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody},
@@ -26,22 +26,6 @@ use crate::{
     },
     pki::ParsedRequest,
 };
-
-/// The first waits between two looks at something the CA works on, if the CA names none; the last one stays.
-const LOOKS: [SignedDuration; 6] = [
-    SignedDuration::from_millis(100),
-    SignedDuration::from_millis(200),
-    SignedDuration::from_millis(500),
-    SignedDuration::from_secs(1),
-    SignedDuration::from_secs(2),
-    SignedDuration::from_secs(5),
-];
-
-/// When to look again after this many looks; the CA's wish goes before our own.
-pub(super) fn next_look(looks: u32, retry_after: Option<std::time::Duration>, now: Timestamp) -> Timestamp {
-    let index = usize::try_from(looks).unwrap_or(usize::MAX).min(LOOKS.len() - 1);
-    now + retry_after.map_or(LOOKS[index], signed)
-}
 
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;

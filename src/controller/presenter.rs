@@ -1,6 +1,7 @@
 //! Putting answers to challenges in place, checking them, and taking them away again.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{Challenge, dns01, names::KIND_CLUSTER_ISSUER},
-    cluster::{ObjectName, WriteError, owner_entry},
+    cluster::{ApiError, ObjectName, owner_entry},
     decide::{TroubleClass, fixed_name, secret, solver::Method},
     dns::{
         cname::follow_cnames,
@@ -31,7 +32,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
             let provider = provider(context, challenge).await?;
             provider.present(&record).await.map_err(|error| provider_trouble("Error presenting challenge", &error))
         }
-        Some(Method::Http01) => present_http01(context, challenge).await,
+        Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
 }
@@ -40,7 +41,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
 pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     match Method::from_spec(&challenge.spec.type_) {
         Some(Method::Dns01) => check_dns01(context, challenge).await,
-        Some(Method::Http01) => check_http01(context, challenge).await,
+        Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
 }
@@ -170,18 +171,20 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
     let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
     let pod = objects::pod(challenge, &name, &context.solver)
         .map_err(|error| StepError::is_final(format!("The solver's podTemplate is wrong: {error}")))?;
+    let service = objects::service(challenge, &name, &context.solver);
+    let ingress = objects::ingress(challenge, &name, &context.solver);
     let cluster = &context.cluster;
-    // The pod takes longest to start, so it goes first.
-    existing(cluster.create(&pod).await)?;
-    existing(cluster.create(&objects::service(challenge, &name, &context.solver)).await)?;
-    existing(cluster.create(&objects::ingress(challenge, &name, &context.solver)).await)
+    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), cluster.create(&ingress));
+    existing(created.0)?;
+    existing(created.1)?;
+    existing(created.2)
 }
 
 /// The names are fixed, so what is there already is what a former pass created.
-fn existing<T>(created: Result<T, WriteError>) -> Result<(), StepError> {
+fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
     match created {
-        Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
-        Err(WriteError::Refused { what, message }) => {
+        Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
+        Err(ApiError::Refused { what, message }) => {
             Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {message}")))
         }
         Err(error) => Err(error.into()),
@@ -192,10 +195,16 @@ fn existing<T>(created: Result<T, WriteError>) -> Result<(), StepError> {
 /// its own public name does not hold up the issuance for longer than this.
 const PUBLIC_WAY_WAITED_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
+/// Changes whenever the solver pod does; then a check that failed is worth repeating at once.
+pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option<String> {
+    let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(challenge.metadata.uid.as_deref()?));
+    pods.first().and_then(|pod| pod.metadata.resource_version.clone())
+}
+
 async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
     let Some(pod) = pods.first() else {
-        present_http01(context, challenge).await?;
+        Box::pin(present_http01(context, challenge)).await?;
         return Ok(Some("the solver pod is being created".to_owned()));
     };
     if objects::pod_is_spent(pod) {
@@ -218,13 +227,15 @@ async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option
 async fn clean_up_http01(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     let cluster = &context.cluster;
     let entry = owner_entry(&challenge.uid().unwrap_or_default());
+    // The route goes first, so that nobody is sent to a pod that is on its way out.
     for ingress in cluster.hub.solver_ingresses.indexed(&entry) {
         cluster.delete(&*ingress).await?;
     }
     for service in cluster.hub.solver_services.indexed(&entry) {
         cluster.delete(&*service).await?;
     }
-    for pod in cluster.hub.solver_pods.indexed(&entry) {
+    let is_there = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+    for pod in cluster.hub.solver_pods.indexed(&entry).into_iter().filter(|pod| is_there(pod)) {
         cluster.delete(&*pod).await?;
     }
     Ok(())

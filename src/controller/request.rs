@@ -1,26 +1,21 @@
 //! CertificateRequests: gather and act.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     Context,
-    certificate::event,
+    held_issuer::HeldIssuer,
     memory::Memory,
-    run::{Round, step_name},
+    round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{
-    api::{
-        CertificateRequest, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
-        names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition},
-    },
-    cluster::{Hub, Key, ObjectName, WriteError},
+    api::CertificateRequest,
+    cluster::{ApiError, Key, ObjectName},
     decide::{
         Wake, fixed_name,
-        request::{RequestStep, SeenIssuerOf, SeenRequest, decide},
+        request::{RequestStep, SeenRequest, decide},
     },
 };
 
@@ -62,7 +57,7 @@ async fn act(context: &Context, request: &CertificateRequest, step: RequestStep)
             let name = ObjectName::of(&*order);
             context.memories.note_fresh(name.clone());
             let created = cluster.create(&*order).await;
-            if matches!(created, Err(WriteError::Conflict { .. })) {
+            if matches!(created, Err(ApiError::Conflict { .. })) {
                 context.memories.take_fresh(&name);
             }
             created?;
@@ -74,61 +69,4 @@ async fn act(context: &Context, request: &CertificateRequest, step: RequestStep)
         RequestStep::Publish(note) => cluster.publish(event(note).about(request)),
     }
     Ok(())
-}
-
-/// The issuer that an object refers to, as it lies in the stores.
-pub(super) enum HeldIssuer {
-    ClusterIssuer(Arc<ClusterIssuer>),
-    Foreign,
-    Issuer(Arc<Issuer>),
-    Missing,
-    UnknownKind,
-}
-
-impl HeldIssuer {
-    pub(super) fn look_up(hub: &Hub, reference: &IssuerReference, namespace: &str) -> Self {
-        if !reference.is_ours() {
-            return Self::Foreign;
-        }
-        match reference.kind_or_default() {
-            KIND_CLUSTER_ISSUER => hub
-                .cluster_issuers
-                .get(&ObjectName::new("", &reference.name))
-                .map_or(Self::Missing, Self::ClusterIssuer),
-            KIND_ISSUER => {
-                hub.issuers.get(&ObjectName::new(namespace, &reference.name)).map_or(Self::Missing, Self::Issuer)
-            }
-            _ => Self::UnknownKind,
-        }
-    }
-
-    /// As the decisions see it.
-    pub(super) fn seen(&self) -> SeenIssuerOf<'_> {
-        let Some((spec, status)) = self.parts() else {
-            return match self {
-                Self::Foreign => SeenIssuerOf::Foreign,
-                Self::UnknownKind => {
-                    SeenIssuerOf::Unserved("spec.issuerRef.kind is neither Issuer nor ClusterIssuer; correct it")
-                }
-                _ => SeenIssuerOf::Missing,
-            };
-        };
-        match &spec.acme {
-            Some(acme) => {
-                let ready = status.and_then(|status| find_condition(&status.conditions, condition::READY));
-                SeenIssuerOf::Acme { ready, acme }
-            }
-            None => SeenIssuerOf::Unserved(
-                "The issuer is not an ACME issuer; this version of certwright signs with ACME issuers only",
-            ),
-        }
-    }
-
-    pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {
-        match self {
-            Self::ClusterIssuer(issuer) => Some((&issuer.spec, issuer.status.as_ref())),
-            Self::Issuer(issuer) => Some((&issuer.spec, issuer.status.as_ref())),
-            _ => None,
-        }
-    }
 }

@@ -5,9 +5,11 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Context, certificate, challenge, issuer, memory::Memory, order, request, step_error::StepError};
+use super::{
+    Context, certificate, challenge, issuer, memory::Memory, order, request, round::Round, step_error::StepError,
+};
 use crate::{
-    cluster::{Key, Kind, WriteError},
+    cluster::{ApiError, Key, Kind},
     decide::{Wake, backoff},
 };
 
@@ -71,19 +73,11 @@ async fn pass(context: Arc<Context>, key: Key) -> Wake {
     wake
 }
 
-/// What one round came to.
-pub enum Round {
-    /// Steps were taken: there may be more to do.
-    Again,
-    /// Nothing is left to do for now.
-    Rest(Wake),
-}
-
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     for _ in 0..MOST_ROUNDS {
         match round(context, key, memory).await {
             // Somebody else wrote: the store has it now, so look again.
-            Ok(Round::Again) | Err(StepError::Write(WriteError::Conflict { .. } | WriteError::Gone { .. })) => {}
+            Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Ok(Round::Rest(wake)) => {
                 memory.write_failures = 0;
                 return wake;
@@ -103,13 +97,6 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     let wait = backoff::after_failures(memory.write_failures);
     tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in {}", backoff::in_words(wait));
     Wake::At(Timestamp::now() + wait)
-}
-
-/// The kind of a step, for the log. What it carries may be secret, so it is not shown.
-pub(super) fn step_name(step: &impl std::fmt::Debug) -> String {
-    let mut text = format!("{step:?}");
-    text.truncate(text.find(['(', ' ']).unwrap_or(text.len()));
-    text
 }
 
 fn round<'a>(

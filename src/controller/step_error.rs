@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::{acme, cluster::WriteError, decide::TroubleClass};
+use crate::{acme, cluster::ApiError, decide::TroubleClass};
 
 /// See the module's description.
 #[derive(Debug)]
 pub enum StepError {
-    /// A write to the API server; see [`WriteError`].
-    Write(WriteError),
+    /// A write to the API server; see [`ApiError`].
+    Write(ApiError),
     /// Anything outside of the cluster.
     Trouble { class: TroubleClass, message: String, retry_after: Option<SignedDuration> },
 }
@@ -32,8 +32,8 @@ impl StepError {
     }
 }
 
-impl From<WriteError> for StepError {
-    fn from(error: WriteError) -> Self {
+impl From<ApiError> for StepError {
+    fn from(error: ApiError) -> Self {
         Self::Write(error)
     }
 }

@@ -1,0 +1,124 @@
+//! What certwright needs in a cluster before it starts: its CustomResourceDefinitions and its rights.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Subject};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+
+use crate::image;
+use crate::kubectl::Kubectl;
+use crate::kubernetes::CERTWRIGHT_USER;
+use crate::state::State;
+use crate::testbed::Testbed;
+use crate::wait::until;
+
+const ESTABLISHED: Duration = Duration::from_secs(30);
+
+/// Installs `crds/` and the rights of `deploy/rbac.yaml`, bound to the user `certwright`. May be called by every test:
+/// the first call of a process works, the others wait for it.
+pub async fn install(testbed: &Testbed) -> Result<()> {
+    static DONE: OnceCell<()> = OnceCell::const_new();
+    DONE.get_or_try_init(|| install_now(testbed)).await.copied()
+}
+
+async fn install_now(testbed: &Testbed) -> Result<()> {
+    let client = testbed.admin().await?;
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let mut names = Vec::new();
+    for file in definition_files()? {
+        let definition: CustomResourceDefinition = read_one(&file)?;
+        definitions.patch(&definition.name_any(), &params(), &Patch::Apply(&definition)).await?;
+        names.push(definition.name_any());
+    }
+    for name in names {
+        let look = async || established(&definitions, &name).await;
+        until(&format!("the definition {name} to be served"), ESTABLISHED, look).await?;
+    }
+    install_rights(client).await
+}
+
+/// Installs `crds/` as people do, with kubectl, from the folder of the checkout.
+pub fn definitions(kubectl: &Kubectl) -> Result<()> {
+    kubectl.run(&["apply", "-f", "crds/"])?;
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/"])
+}
+
+/// Packs `binary` into an image and installs `deploy/` in a testbed of tier cluster, after [`definitions`]; waits until
+/// the pod is ready.
+pub fn deploy(state: &State, kubectl: &Kubectl, binary: &Path) -> Result<()> {
+    image::import_certwright(state, binary)?;
+    kubectl.run(&["apply", "-k", "deploy/"])?;
+    kubectl.run(&["rollout", "status", "--namespace=certwright", "--timeout=90s", "deployment/certwright"])
+}
+
+/// The files of `crds/`, in order of their names.
+pub fn definition_files() -> Result<Vec<PathBuf>> {
+    let folder = repository().join("crds");
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// The folder that the sources lie in.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+async fn established(definitions: &Api<CustomResourceDefinition>, name: &str) -> Result<Option<()>> {
+    let status = definitions.get(name).await?.status.unwrap_or_default();
+    let mut conditions = status.conditions.unwrap_or_default().into_iter();
+    Ok(conditions.any(|condition| condition.type_ == "Established" && condition.status == "True").then_some(()))
+}
+
+async fn install_rights(client: Client) -> Result<()> {
+    let file = repository().join("deploy/rbac.yaml");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        let value = serde_json::Value::deserialize(document)?;
+        match value["kind"].as_str().unwrap_or_default() {
+            "ClusterRole" => {
+                let role: ClusterRole = serde_json::from_value(value)?;
+                Api::<ClusterRole>::all(client.clone())
+                    .patch(&role.name_any(), &params(), &Patch::Apply(&role))
+                    .await?;
+            }
+            "ClusterRoleBinding" => {
+                let binding = bound_to_user(serde_json::from_value(value)?);
+                Api::<ClusterRoleBinding>::all(client.clone())
+                    .patch(&binding.name_any(), &params(), &Patch::Apply(&binding))
+                    .await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The same rights for the user of the testbed's kubeconfig, beside the ServiceAccount's.
+fn bound_to_user(mut binding: ClusterRoleBinding) -> ClusterRoleBinding {
+    binding.metadata.name = Some(format!("{}-user", binding.name_any()));
+    binding.subjects = Some(vec![Subject {
+        api_group: Some("rbac.authorization.k8s.io".into()),
+        kind: "User".into(),
+        name: CERTWRIGHT_USER.into(),
+        namespace: None,
+    }]);
+    binding
+}
+
+fn read_one<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_yaml::from_str(&text).with_context(|| format!("reading {}", file.display()))
+}
+
+fn params() -> PatchParams {
+    PatchParams::apply("certwright-testbed").force()
+}

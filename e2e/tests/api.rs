@@ -1,0 +1,18 @@
+//! The controller against a real Kubernetes API, Pebble and BIND, one controller for all. These run inside a testbed:
+//! `testbed run -- cargo test -p certwright-e2e --test api -- --include-ignored`.
+#![allow(clippy::unwrap_used)]
+
+#[path = "api/issue.rs"]
+mod issue;
+#[path = "api/issuers.rs"]
+mod issuers;
+#[path = "api/malformed.rs"]
+mod malformed;
+#[path = "api/refusals.rs"]
+mod refusals;
+#[path = "api/requests.rs"]
+mod requests;
+#[path = "api/schema.rs"]
+mod schema;
+#[path = "api/support.rs"]
+mod support;

@@ -1,0 +1,81 @@
+//! The API server accepts and refuses what the schemas say, by way of plain `kubectl apply`.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use certwright_e2e::Scene;
+use certwright_e2e::install::repository;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::support::scene;
+
+/// The documents of `tests/crds/FILE`, moved to the scene's namespace.
+fn documents(scene: &Scene, file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(repository().join("tests/crds").join(file)).unwrap();
+    let documents = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
+    documents
+        .map(|mut object| {
+            if object["kind"] == "ClusterIssuer" {
+                let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+                object["metadata"]["name"] = format!("{}-{name}", scene.namespace).into();
+            } else {
+                object["metadata"]["namespace"] = scene.namespace.clone().into();
+            }
+            object
+        })
+        .collect()
+}
+
+fn kubectl(scene: &Scene, verb: &[&str], objects: &[Value]) -> Output {
+    let file = std::env::temp_dir().join(format!("{}.json", scene.namespace));
+    let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+    std::fs::write(&file, list.to_string()).unwrap();
+    let mut kubectl = Command::new(scene.testbed.state.program("kubectl"));
+    kubectl.arg("--kubeconfig").arg(&scene.testbed.state.kubernetes().unwrap().admin_kubeconfig);
+    let output = kubectl.args(verb).arg("-f").arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    output
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn odd_but_sound_objects_are_accepted() {
+    let scene = scene("accepted").await;
+    for file in ["accepted.yaml", "full.yaml"] {
+        let objects = documents(&scene, file);
+        let output = kubectl(&scene, &["apply", "--validate=false"], &objects);
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(text.lines().filter(|line| line.ends_with(" created")).count(), objects.len(), "{text}");
+        // Applied a second time, nothing changes: no default or lost field makes a difference.
+        let again = kubectl(&scene, &["apply", "--validate=false"], &objects);
+        let text = String::from_utf8_lossy(&again.stdout).into_owned();
+        assert_eq!(text.lines().filter(|line| line.ends_with(" unchanged")).count(), objects.len(), "{text}");
+        kubectl(&scene, &["delete", "--wait=false"], &objects);
+    }
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn wrong_objects_are_refused_where_they_are_wrong() {
+    let scene = scene("refused").await;
+    let objects = documents(&scene, "refused.yaml");
+    let output = kubectl(&scene, &["apply", "--validate=false"], &objects);
+    assert!(!output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "accepted");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let unnamed: BTreeSet<String> = objects
+        .iter()
+        .filter(|object| !text.lines().any(|line| is_refusal_of(line, object)))
+        .map(|object| object["metadata"].to_string())
+        .collect();
+    assert!(unnamed.is_empty(), "{unnamed:#?}\n{text}");
+}
+
+/// Whether this line of kubectl's says that this object is wrong at the place that it is annotated with.
+fn is_refusal_of(line: &str, object: &Value) -> bool {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let place = object["metadata"]["annotations"]["refused-at"].as_str().unwrap();
+    line.contains(&format!("{name:?}")) && line.contains(place)
+}

@@ -1,0 +1,67 @@
+//! What can go wrong in a call to the API server.
+
+use std::{future::Future, time::Duration};
+
+/// No single call takes longer; the object is looked at again then.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a call did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Somebody else wrote in between, or an object of this name is there already. The store holds what is there now.
+    #[error("{what}: changed by somebody else in between")]
+    Conflict { what: String },
+    /// The object is gone.
+    #[error("{what}: it does not exist any more")]
+    Gone { what: String },
+    /// The API server refuses: trying the same again gives the same.
+    #[error("{what}: refused by the API server: {message}")]
+    Refused { what: String, message: String },
+    /// The API server cannot be reached or is overloaded.
+    #[error("{what}: {message}")]
+    Unavailable { what: String, message: String },
+}
+
+impl ApiError {
+    fn from_kube(what: String, error: kube::Error) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self::Unavailable { what, message: error.to_string() };
+        };
+        match status.code {
+            404 => Self::Gone { what },
+            409 => Self::Conflict { what },
+            408 | 429 | 500.. => Self::Unavailable { what, message: status.message },
+            _ => Self::Refused { what, message: status.message },
+        }
+    }
+
+    fn timeout(what: String) -> Self {
+        Self::Unavailable { what, message: format!("no answer from the API server within {} s", TIMEOUT.as_secs()) }
+    }
+}
+
+/// Makes a call, for a limited time. `what` says what it does, for messages.
+pub(super) async fn limited<T>(what: String, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|error| ApiError::from_kube(what, error)),
+        Err(_) => Err(ApiError::timeout(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_the_api_server_by_what_to_do_next() {
+        let error = |code: u16| {
+            let status = kube::core::Status { code, message: "m".into(), ..kube::core::Status::default() };
+            ApiError::from_kube("w".into(), kube::Error::Api(Box::new(status)))
+        };
+        assert!(matches!(error(404), ApiError::Gone { .. }));
+        assert!(matches!(error(409), ApiError::Conflict { .. }));
+        assert!(matches!(error(422), ApiError::Refused { .. }));
+        assert!(matches!(error(429), ApiError::Unavailable { .. }));
+        assert!(matches!(error(503), ApiError::Unavailable { .. }));
+    }
+}
