@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
     Decision, Note, Trouble, TroubleClass,
-    challenge::usual_reason,
+    challenge::is_usual,
     fixed_name,
     request::{SeenIssuerOf, is_owned_by, labels_of},
     solver::{self, Choice, Method, NoSolver},
@@ -159,9 +159,8 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
 fn obstacle(challenge: &Challenge) -> Option<String> {
     let type_ = &challenge.spec.type_;
     let reason = challenge.status.as_ref()?.reason.as_deref()?;
-    let is_usual = reason.is_empty() || reason == usual_reason(type_);
     let is_open = state_of(challenge) == OrderState::Open;
-    (is_open && !is_usual).then(|| format!("{type_} challenge for {:?}: {reason}", domain_of(challenge)))
+    (is_open && !is_usual(challenge)).then(|| format!("{type_} challenge for {:?}: {reason}", domain_of(challenge)))
 }
 
 /// The name that a Challenge proves, with `*.` for a wildcard.

@@ -171,6 +171,19 @@ fn a_check_that_fails_is_told_of_only_after_a_while() {
 }
 
 #[test]
+fn what_was_told_of_the_check_is_taken_back_once_it_passed() {
+    let mut scene = Scene::presented();
+    scene.now = at(6);
+    scene.checked(false, 7);
+    scene.step();
+    scene.checked(true, 8);
+    scene.ca("pending", 9).accepted = true;
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, PROPAGATION);
+    assert_eq!(scene.decide(), Decision::rest_until(at(9)));
+}
+
+#[test]
 fn a_wait_may_take_the_place_of_the_check() {
     let mut scene = Scene::presented();
     scene.challenge.spec.solver.wait_instead_of_self_check = Some("20s".into());

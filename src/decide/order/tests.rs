@@ -299,6 +299,22 @@ fn trouble_that_time_may_cure_is_told_and_taken_back() {
 }
 
 #[test]
+fn what_keeps_a_challenge_is_told_and_taken_back() {
+    let mut scene = Scene::challenged();
+    for usual in ["", "Waiting for DNS-01 challenge propagation", "Waiting 5 s before …, as the solver asks"] {
+        scene.tell(1, "pending", Some(usual));
+        assert_eq!(scene.decide(), Decision::rest(), "{usual}");
+    }
+    scene.tell(1, "pending", Some("ns1 has nothing"));
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, "DNS-01 challenge for \"*.example.com\": ns1 has nothing");
+    assert_eq!(scene.decide(), Decision::rest());
+    scene.tell(1, "valid", Some("Successfully authorized domain"));
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, "");
+}
+
+#[test]
 fn trouble_for_good_fails_the_order() {
     for mut scene in [Scene::new(), Scene::challenged(), Scene::proven()] {
         scene.trouble = Some(trouble(TroubleClass::Final, 1));
