@@ -47,7 +47,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         memory.check = None;
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
-    forget_outdated_trouble(context, &challenge, &issuer, memory).await?;
+    forget_outdated_trouble(context, &challenge, memory).await?;
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
@@ -73,13 +73,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
 async fn forget_outdated_trouble(
     context: &Context,
     challenge: &Challenge,
-    issuer: &HeldIssuer,
     memory: &mut Memory,
 ) -> Result<(), StepError> {
     if memory.trouble.is_none() {
         return Ok(());
     }
-    let credentials = presenter::credentials_version(context, challenge, issuer).await?;
+    let credentials = presenter::credentials_version(context, challenge).await?;
     let former = memory.trouble_credentials.get_or_insert_with(|| credentials.clone());
     if *former != credentials {
         memory.trouble = None;
