@@ -76,7 +76,8 @@ async fn pass(context: Arc<Context>, key: Key) -> Wake {
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
     for _ in 0..MOST_ROUNDS {
         match round(context, key, memory).await {
-            Ok(Round::Again) => {}
+            // Somebody else wrote: the store has it now, so look again.
+            Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Ok(Round::Rest(wake)) => {
                 memory.write_failures = 0;
                 return wake;
@@ -85,8 +86,6 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
                 tracing::info!(%key, message, "step failed");
                 memory.failed(class, message, retry_after, Timestamp::now());
             }
-            // Somebody else wrote: the store has it now, so look again.
-            Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Err(StepError::Write(error)) => {
                 memory.write_failures = memory.write_failures.saturating_add(1);
                 tracing::warn!(%key, %error, failures = memory.write_failures, "write failed");

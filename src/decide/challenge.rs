@@ -1,5 +1,8 @@
 //! What to do about a Challenge.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
@@ -18,6 +21,9 @@ const QUIET_TIME: SignedDuration = SignedDuration::from_secs(5);
 
 /// Stands in the reason between what became of the challenge and why it cannot be cleaned up.
 const CLEAN_UP_ERROR: &str = "; error cleaning up: ";
+
+/// Ends the reason of a Challenge that waits because its solver says so.
+const AS_ASKED: &str = ", as the solver asks";
 
 /// Everything that the decision rests on.
 pub struct SeenChallenge<'a> {
@@ -117,6 +123,17 @@ pub fn is_ours(set: &str) -> bool {
     set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
 }
 
+/// What a Challenge says as long as nothing is out of the ordinary.
+fn usual_reason(type_: &str) -> String {
+    format!("Waiting for {type_} challenge propagation")
+}
+
+/// Whether a Challenge says nothing that its owner should hear of.
+pub(super) fn is_usual(challenge: &Challenge) -> bool {
+    let reason = challenge.status.as_ref().and_then(|status| status.reason.as_deref()).unwrap_or_default();
+    reason.is_empty() || reason == usual_reason(&challenge.spec.type_) || reason.ends_with(AS_ASKED)
+}
+
 fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
     let type_ = &seen.challenge.spec.type_;
     let status = ChallengeStatus {
@@ -124,7 +141,7 @@ fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> 
         presented: true,
         presented_at: Some(Time(now)),
         state: Some(state::PENDING.to_owned()),
-        reason: Some(format!("Waiting for {type_} challenge propagation")),
+        reason: Some(usual_reason(type_)),
     };
     Decision::act(vec![
         ChallengeStep::Present,
@@ -146,13 +163,16 @@ fn prove(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
             return fail(seen, status, &ca.status, &format!("Error accepting authorization: {why}"));
         }
         _ if now >= ca.next_look => return Decision::act(vec![ChallengeStep::Read]),
-        _ if ca.accepted => return Decision::rest_until(ca.next_look),
+        _ if ca.accepted => {
+            let usual = usual_reason(&seen.challenge.spec.type_);
+            return with_reason(status, &usual, Decision::rest_until(ca.next_look));
+        }
         _ => {}
     }
     let decision = match wait_instead(seen, status) {
         Some(until) if now < until => {
             let wait = backoff::in_words(until.duration_since(presented_at(status).unwrap_or(now)));
-            let reason = format!("Waiting {wait} before accepting the challenge, as the solver asks");
+            let reason = format!("Waiting {wait} before accepting the challenge{AS_ASKED}");
             with_reason(status, &reason, Decision::rest_until(until))
         }
         Some(_) => Decision::act(vec![ChallengeStep::Accept]),

@@ -1,5 +1,8 @@
 //! What to do about an Issuer or ClusterIssuer.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Decision, Note, Trouble, TroubleClass, backoff, later};

@@ -12,6 +12,8 @@ pub mod fixed_name;
 pub mod issuer;
 pub mod order;
 pub mod policy;
+#[cfg(test)]
+mod properties;
 pub mod renewal;
 pub mod request;
 pub mod secret;

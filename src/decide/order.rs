@@ -1,5 +1,8 @@
 //! What to do about an Order.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,7 +10,9 @@ use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
-    Decision, Note, Trouble, TroubleClass, fixed_name,
+    Decision, Note, Trouble, TroubleClass,
+    challenge::is_usual,
+    fixed_name,
     request::{SeenIssuerOf, is_owned_by, labels_of},
     solver::{self, Choice, Method, NoSolver},
     template,
@@ -144,7 +149,24 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
     if open.iter().all(|known| is_proven(known)) {
         return obtain(seen, status, now);
     }
-    without_reason(status, Decision::rest())
+    match held.iter().find_map(|challenge| obstacle(challenge)) {
+        Some(why) => with_reason(seen, status, &why, Decision::rest()),
+        None => without_reason(status, Decision::rest()),
+    }
+}
+
+/// What keeps an open Challenge from going on. Its usual steps are no obstacles.
+fn obstacle(challenge: &Challenge) -> Option<String> {
+    let type_ = &challenge.spec.type_;
+    let reason = challenge.status.as_ref()?.reason.as_deref()?;
+    let is_open = state_of(challenge) == OrderState::Open;
+    (is_open && !is_usual(challenge)).then(|| format!("{type_} challenge for {:?}: {reason}", domain_of(challenge)))
+}
+
+/// The name that a Challenge proves, with `*.` for a wildcard.
+fn domain_of(challenge: &Challenge) -> String {
+    let name = &challenge.spec.dns_name;
+    if challenge.spec.wildcard { format!("*.{name}") } else { name.clone() }
 }
 
 /// Every name is proven: have the certificate made, and fetch it.
@@ -223,8 +245,7 @@ fn usable_issuer<'a>(seen: &SeenOrder<'a>) -> Result<&'a AcmeIssuer, String> {
 
 fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> Decision<OrderStep> {
     let challenge = failed.status.clone().unwrap_or_default();
-    let domain =
-        if failed.spec.wildcard { format!("*.{}", failed.spec.dns_name) } else { failed.spec.dns_name.clone() };
+    let domain = domain_of(failed);
     let why = challenge.reason.unwrap_or_else(|| "no reason was given".to_owned());
     let reason = format!("{} challenge for {domain:?} failed: {why}", failed.spec.type_);
     fail(status, challenge.state.as_deref().unwrap_or(state::INVALID), &reason, now)

@@ -1,5 +1,8 @@
 //! What to do about a CertificateRequest.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Decision, Trouble, TroubleClass, Wake};
 use crate::{
-    api::{CertificateRequest, Condition},
+    api::{CertificateRequest, Condition, issuer::AcmeIssuer},
     pki::{Encoding, KeyAlgorithm, ParsedRequest, PrivateKey},
 };
 
@@ -100,9 +100,22 @@ pub(crate) fn seconds_until(wake: Wake) -> Option<i64> {
     wake.time().map(|at| at.duration_since(now()).as_secs())
 }
 
-pub(crate) fn named<'a, K: ResourceExt>(objects: impl IntoIterator<Item = &'a K>) -> Vec<String>
-where
-    K: 'a,
-{
+pub(crate) fn named<'a, K: ResourceExt + 'a>(objects: impl IntoIterator<Item = &'a K>) -> Vec<String> {
     objects.into_iter().map(ResourceExt::name_any).collect()
+}
+
+pub(crate) fn ready(status: &str, message: &str) -> Condition {
+    condition("Ready", status, "Reason", message)
+}
+
+/// An ACME issuer that answers over DNS, or over HTTP below `http.example.com`.
+pub(crate) fn acme() -> AcmeIssuer {
+    object(json!({
+        "server": "https://ca.example/directory",
+        "privateKeySecretRef": {"name": "account"},
+        "solvers": [
+            {"dns01": {"rfc2136": {"nameserver": "192.0.2.53"}}},
+            {"http01": {"ingress": {}}, "selector": {"dnsZones": ["http.example.com"]}},
+        ],
+    }))
 }

@@ -1,0 +1,317 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::issuer::AcmeIssuer,
+    decide::testing::{acme, at, dying, kinds, now, object, ready, trouble},
+};
+
+const PROPAGATION: &str = "Waiting for DNS-01 challenge propagation";
+
+/// What surrounds one Challenge.
+struct Scene {
+    challenge: Challenge,
+    issuer: Condition,
+    acme: AcmeIssuer,
+    has_open_siblings: bool,
+    check: Option<Check>,
+    ca: Option<CaChallenge>,
+    clean_up: CleanUp,
+    trouble: Option<Trouble>,
+    now: Timestamp,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let challenge = object(json!({
+            "metadata": {
+                "name": "web-1-7-9", "namespace": "shop", "uid": "u", "finalizers": ["acme.cert-manager.io/finalizer"],
+            },
+            "spec": {
+                "url": "ca/challenge", "authorizationURL": "ca/authorization", "dnsName": "example.com",
+                "type": "DNS-01", "token": "tok", "key": "key", "solver": {"dns01": {}}, "issuerRef": {"name": "le"},
+            },
+        }));
+        Self {
+            challenge,
+            issuer: ready("True", ""),
+            acme: acme(),
+            has_open_siblings: false,
+            check: None,
+            ca: None,
+            clean_up: CleanUp::Untried,
+            trouble: None,
+            now: now(),
+        }
+    }
+
+    /// Presented by this process, which knows that the CA has not been told.
+    fn presented() -> Self {
+        let mut scene = Self::new();
+        scene.step();
+        scene.ca("pending", 600);
+        scene
+    }
+
+    /// The same with this outcome.
+    fn ended(state: &str) -> Self {
+        let mut scene = Self::presented();
+        scene.ca(state, 600).problem = Some("it was not there".into());
+        scene.step();
+        scene
+    }
+
+    fn decide_with(&self, issuer: SeenIssuerOf<'_>) -> Decision<ChallengeStep> {
+        let seen = SeenChallenge {
+            challenge: &self.challenge,
+            issuer,
+            has_open_siblings: self.has_open_siblings,
+            check: self.check.as_ref(),
+            ca: self.ca.as_ref(),
+            clean_up: self.clean_up,
+            trouble: self.trouble.as_ref(),
+        };
+        decide(&seen, self.now)
+    }
+
+    fn decide(&self) -> Decision<ChallengeStep> {
+        self.decide_with(SeenIssuerOf::Acme { ready: Some(&self.issuer), acme: &self.acme })
+    }
+
+    fn step(&mut self) -> Vec<String> {
+        let decision = self.decide();
+        let kinds = kinds(&decision);
+        for step in decision.steps {
+            match step {
+                ChallengeStep::WriteStatus(status) => {
+                    assert_ne!(self.challenge.status.as_ref(), Some(&*status), "an equal status is written");
+                    self.challenge.status = Some(*status);
+                }
+                ChallengeStep::AddFinalizer => self.challenge.finalizers_mut().push(finalizer::CHALLENGE.to_owned()),
+                ChallengeStep::RemoveFinalizer => self.challenge.finalizers_mut().clear(),
+                _ => {}
+            }
+        }
+        kinds
+    }
+
+    fn ca(&mut self, status: &str, next_look: i64) -> &mut CaChallenge {
+        let next_look = at(next_look);
+        self.ca.insert(CaChallenge { status: status.to_owned(), accepted: false, problem: None, next_look })
+    }
+
+    fn checked(&mut self, passed: bool, next: i64) {
+        self.check = Some(Check { passed, summary: "ns1 has nothing".to_owned(), next: at(next) });
+    }
+
+    fn told(&self) -> (String, String) {
+        let status = self.challenge.status.clone().unwrap_or_default();
+        (status.state.unwrap_or_default(), status.reason.unwrap_or_default())
+    }
+
+    fn flags(&self) -> (bool, bool) {
+        let status = self.challenge.status.clone().unwrap_or_default();
+        (status.processing, status.presented)
+    }
+}
+
+#[test]
+fn presented_checked_accepted_valid_cleaned_up() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.step(), ["Present", "WriteStatus", "Publish"]);
+    assert_eq!(scene.told(), ("pending".to_owned(), PROPAGATION.to_owned()));
+    assert_eq!(scene.flags(), (true, true));
+    assert_eq!(scene.challenge.status.as_ref().unwrap().presented_at, Some(Time(now())));
+
+    scene.ca("pending", 600);
+    assert_eq!(kinds(&scene.decide()), ["SelfCheck"]);
+    scene.checked(true, 0);
+    assert_eq!(kinds(&scene.decide()), ["Accept"]);
+    scene.ca("pending", 3).accepted = true;
+    assert_eq!(scene.decide(), Decision::rest_until(at(3)));
+    scene.now = at(3);
+    assert_eq!(scene.decide(), Decision::act(vec![ChallengeStep::Read]));
+
+    scene.ca("valid", 600);
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.told(), ("valid".to_owned(), "Successfully authorized domain".to_owned()));
+    assert_eq!(scene.step(), ["CleanUp"]);
+    scene.clean_up = CleanUp::Done;
+    assert_eq!(scene.step(), ["RemoveFinalizer"], "the Order deletes it: nobody reads its status any more");
+    assert_eq!(scene.decide(), Decision::rest());
+}
+
+#[test]
+fn a_challenge_without_a_finalizer_gets_one_before_anything_is_presented() {
+    let mut scene = Scene::new();
+    scene.challenge.metadata.finalizers = None;
+    assert_eq!(scene.step(), ["AddFinalizer"]);
+    assert_eq!(kinds(&scene.decide())[0], "Present");
+    scene.challenge.metadata.finalizers = Some(vec!["finalizer.acme.cert-manager.io".into()]);
+    assert_eq!(kinds(&scene.decide())[0], "Present", "cert-manager's former one is as good");
+}
+
+#[test]
+fn a_check_that_fails_is_told_of_only_after_a_while() {
+    let mut scene = Scene::presented();
+    scene.checked(false, 1);
+    assert_eq!(scene.decide(), Decision::rest_until(at(1)));
+    scene.now = at(1);
+    assert_eq!(kinds(&scene.decide()), ["SelfCheck"]);
+    scene.now = at(6);
+    scene.checked(false, 7);
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, format!("{PROPAGATION}: ns1 has nothing"));
+    assert_eq!(scene.decide(), Decision::rest_until(at(7)), "told once");
+    scene.now = at(601);
+    scene.checked(false, 700);
+    assert_eq!(kinds(&scene.decide()), ["Read"], "the CA may have given up meanwhile");
+}
+
+#[test]
+fn what_was_told_of_the_check_is_taken_back_once_it_passed() {
+    let mut scene = Scene::presented();
+    scene.now = at(6);
+    scene.checked(false, 7);
+    scene.step();
+    scene.checked(true, 8);
+    scene.ca("pending", 9).accepted = true;
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, PROPAGATION);
+    assert_eq!(scene.decide(), Decision::rest_until(at(9)));
+}
+
+#[test]
+fn a_wait_may_take_the_place_of_the_check() {
+    let mut scene = Scene::presented();
+    scene.challenge.spec.solver.wait_instead_of_self_check = Some("20s".into());
+    assert_eq!(scene.decide().wake, crate::decide::Wake::At(at(20)));
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, "Waiting 20 s before accepting the challenge, as the solver asks");
+    scene.now = at(20);
+    assert_eq!(kinds(&scene.decide()), ["Accept"]);
+    for odd in ["-5s", "0s"] {
+        scene.challenge.spec.solver.wait_instead_of_self_check = Some(odd.into());
+        assert_eq!(kinds(&scene.decide()), ["Accept"]);
+    }
+    scene.challenge.spec.solver.wait_instead_of_self_check = Some("2562047h".into());
+    assert_eq!(scene.decide().wake, crate::decide::Wake::At(at(600)), "not without looking at the CA");
+    scene.challenge.spec.solver.wait_instead_of_self_check = Some("a while".into());
+    assert_eq!(kinds(&scene.decide()), ["SelfCheck"]);
+}
+
+#[test]
+fn a_new_process_asks_the_ca_first() {
+    let mut scene = Scene::presented();
+    scene.ca = None;
+    scene.checked(true, 0);
+    assert_eq!(scene.decide(), Decision::act(vec![ChallengeStep::Read]));
+    scene.ca("valid", 600);
+    scene.step();
+    assert_eq!(scene.told().0, "valid");
+}
+
+#[test]
+fn what_the_ca_refused() {
+    for state in ["invalid", "expired"] {
+        let mut scene = Scene::ended(state);
+        assert_eq!(scene.told(), (state.to_owned(), "Error accepting authorization: it was not there".to_owned()));
+        assert_eq!(scene.flags(), (false, true));
+        assert_eq!(scene.step(), ["CleanUp"]);
+        scene.clean_up = CleanUp::Done;
+        assert_eq!(scene.step(), ["WriteStatus", "RemoveFinalizer"]);
+        assert_eq!(scene.flags(), (false, false));
+        assert_eq!(scene.decide(), Decision::rest());
+    }
+    let mut silent = Scene::presented();
+    silent.ca("invalid", 600);
+    silent.step();
+    assert_eq!(silent.told().1, "Error accepting authorization: the CA gave no reason");
+}
+
+#[test]
+fn a_valid_one_among_open_ones_tells_that_it_is_cleaned_up() {
+    let mut scene = Scene::ended("valid");
+    scene.has_open_siblings = true;
+    scene.clean_up = CleanUp::Done;
+    assert_eq!(scene.step(), ["WriteStatus", "RemoveFinalizer"]);
+}
+
+#[test]
+fn trouble_while_presenting() {
+    let mut scene = Scene::new();
+    scene.trouble = Some(trouble(TroubleClass::Transient, 2));
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, "Failed to try: the other side was out; next try after 5 s");
+    assert_eq!(scene.decide(), Decision::rest_until(at(5)));
+    scene.now = at(5);
+    assert_eq!(kinds(&scene.decide())[0], "Present");
+
+    scene.trouble = Some(trouble(TroubleClass::Final, 1));
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.told(), ("errored".to_owned(), "Failed to try: the other side was out".to_owned()));
+    assert_eq!(scene.step(), ["CleanUp"], "a part may have been presented");
+    scene.clean_up = CleanUp::Tried;
+    assert_eq!(scene.step(), ["RemoveFinalizer"], "what can never be cleaned up was never presented");
+}
+
+#[test]
+fn a_clean_up_that_fails_is_tried_again_and_given_up_in_the_end() {
+    let mut scene = Scene::ended("invalid");
+    let outcome = scene.told().1;
+    scene.trouble = Some(trouble(TroubleClass::Transient, 5));
+    assert_eq!(kinds(&scene.decide()), ["CleanUp"], "former trouble has nothing to do with it");
+    scene.clean_up = CleanUp::Tried;
+    scene.trouble = Some(trouble(TroubleClass::Transient, 1));
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    let told = format!("{outcome}; error cleaning up: Failed to try: the other side was out");
+    assert_eq!(scene.told(), ("invalid".to_owned(), told.clone()));
+    assert_eq!(scene.decide(), Decision::rest_until(at(1)), "told once");
+    scene.trouble.as_mut().unwrap().failures = 7;
+    assert_eq!(scene.decide(), Decision::rest_until(at(300)));
+    scene.now = at(300);
+    assert_eq!(kinds(&scene.decide()), ["CleanUp"]);
+
+    scene.trouble.as_mut().unwrap().failures = 8;
+    let steps = scene.decide().steps;
+    let text = "Gave up cleaning up; please remove what is left: Failed to try: the other side was out";
+    assert_eq!(steps.last(), Some(&ChallengeStep::Publish(Note::warning("CleanUpError", text))));
+    assert_eq!(scene.step(), ["WriteStatus", "RemoveFinalizer", "Publish"]);
+    assert_eq!((scene.flags(), scene.told().1), ((false, false), told));
+}
+
+#[test]
+fn a_deleted_challenge_is_cleaned_up_whatever_its_state_and_issuer() {
+    for mut scene in [Scene::new(), Scene::presented(), Scene::ended("valid"), Scene::ended("invalid")] {
+        scene.challenge = dying(&scene.challenge);
+        for issuer in [SeenIssuerOf::Missing, SeenIssuerOf::Foreign, SeenIssuerOf::Unserved("")] {
+            scene.clean_up = CleanUp::Untried;
+            assert_eq!(scene.decide_with(issuer), Decision::act(vec![ChallengeStep::CleanUp]));
+            scene.clean_up = CleanUp::Done;
+            assert_eq!(scene.decide_with(issuer), Decision::act(vec![ChallengeStep::RemoveFinalizer]));
+        }
+        scene.challenge.finalizers_mut().clear();
+        assert_eq!(scene.decide(), Decision::rest());
+    }
+}
+
+#[test]
+fn without_a_usable_issuer_it_says_so_and_waits() {
+    let (acme, sleeping) = (acme(), ready("False", "it sleeps"));
+    for (issuer, text) in [
+        (SeenIssuerOf::Missing, "Waiting for Issuer \"le\", which does not exist"),
+        (SeenIssuerOf::Unserved("not of this world"), "not of this world"),
+        (SeenIssuerOf::Foreign, "Issuer \"le\" is no ACME issuer of the group cert-manager.io"),
+        (SeenIssuerOf::Acme { ready: Some(&sleeping), acme: &acme }, "Waiting for Issuer \"le\": it sleeps"),
+        (SeenIssuerOf::Acme { ready: None, acme: &acme }, "Waiting for Issuer \"le\": it was not looked at yet"),
+    ] {
+        let mut scene = Scene::presented();
+        let steps = scene.decide_with(issuer).steps;
+        let [ChallengeStep::WriteStatus(status)] = &steps[..] else { panic!("{steps:?}") };
+        assert_eq!(status.reason.as_deref(), Some(text));
+        scene.challenge.status = Some((**status).clone());
+        assert_eq!(scene.decide_with(issuer), Decision::rest());
+    }
+}

@@ -1,0 +1,210 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+use crate::decide::{
+    Wake,
+    testing::{acme, at, kinds, lines, now, object, seconds_until, trouble},
+};
+
+/// What surrounds one issuer.
+struct Scene {
+    generation: i64,
+    spec: IssuerSpec,
+    status: Option<IssuerStatus>,
+    account_key: AccountKey,
+    registration: Option<Registration>,
+    trouble: Option<Trouble>,
+    now: Timestamp,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut acme = acme();
+        acme.email = Some(" Admin@Example.com ".into());
+        Self {
+            generation: 1,
+            spec: IssuerSpec { acme: Some(acme), ..IssuerSpec::default() },
+            status: None,
+            account_key: AccountKey::Usable { hash: "hash".into() },
+            registration: None,
+            trouble: None,
+            now: now(),
+        }
+    }
+
+    fn ready() -> Self {
+        let mut scene = Self::new();
+        scene.register();
+        scene.step();
+        scene
+    }
+
+    fn register(&mut self) {
+        self.registration = Some(Registration { uri: "ca/account/1".into(), email: "admin@example.com".into() });
+    }
+
+    fn acme(&mut self) -> &mut AcmeIssuer {
+        self.spec.acme.as_mut().unwrap()
+    }
+
+    fn decide(&self) -> Decision<IssuerStep> {
+        let seen = SeenIssuer {
+            generation: Some(self.generation),
+            deleting: false,
+            spec: &self.spec,
+            status: self.status.as_ref(),
+            account_key: &self.account_key,
+            registration: self.registration.as_ref(),
+            trouble: self.trouble.as_ref(),
+        };
+        decide(&seen, self.now)
+    }
+
+    fn step(&mut self) -> Vec<String> {
+        let decision = self.decide();
+        let kinds = kinds(&decision);
+        for step in decision.steps {
+            if let IssuerStep::WriteStatus(status) = step {
+                assert_ne!(self.status.as_ref(), Some(&*status), "an equal status is written");
+                self.status = Some(*status);
+            }
+        }
+        kinds
+    }
+
+    fn told(&self) -> String {
+        lines(&self.status.clone().unwrap_or_default().conditions).concat()
+    }
+}
+
+#[test]
+fn key_account_ready() {
+    let mut scene = Scene::new();
+    scene.account_key = AccountKey::Missing;
+    assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::CreateAccountKey]));
+    scene.account_key = AccountKey::Usable { hash: "hash".into() };
+    assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
+    scene.register();
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    let ready = "Ready=True ACMEAccountRegistered: The ACME account was registered with the ACME server";
+    assert_eq!(scene.told(), ready);
+    let account = scene.status.clone().unwrap().acme.unwrap();
+    assert_eq!(account.uri.as_deref(), Some("ca/account/1"));
+    assert_eq!(account.last_registered_email.as_deref(), Some("admin@example.com"));
+    assert_eq!(account.last_private_key_hash.as_deref(), Some("hash"));
+    assert_eq!(scene.decide(), Decision::rest());
+}
+
+#[test]
+fn a_new_process_does_not_register_again() {
+    let mut scene = Scene::ready();
+    scene.registration = None;
+    assert_eq!(scene.decide(), Decision::rest());
+}
+
+#[test]
+fn a_changed_spec_key_or_address_is_registered_again() {
+    let changes: [fn(&mut Scene); 4] = [
+        |scene| scene.generation += 1,
+        |scene| scene.account_key = AccountKey::Usable { hash: "other".into() },
+        |scene| scene.acme().email = None,
+        |scene| scene.status.as_mut().unwrap().acme = None,
+    ];
+    for change in changes {
+        let mut scene = Scene::ready();
+        scene.registration = None;
+        change(&mut scene);
+        assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
+    }
+}
+
+#[test]
+fn issuers_that_nothing_can_be_done_with() {
+    let spec = |value| object::<IssuerSpec>(value);
+    let acme = |server: &str| json!({"acme": {"server": server, "privateKeySecretRef": {"name": "a"}}});
+    for (spec, reason, text) in [
+        (spec(json!({"ca": {"secretName": "x"}})), "Unsupported", "signs with ACME issuers only"),
+        (spec(json!({"selfSigned": {}})), "Unsupported", "signs with ACME issuers only"),
+        (spec(json!({"vault": {}})), "Unsupported", "does not serve Vault and Venafi issuers"),
+        (spec(json!({})), "Unsupported", "spec names no issuer type"),
+        (spec(acme("https://acme-v01.api.letsencrypt.org/directory")), "InvalidConfig", "use https://acme-v02.api"),
+    ] {
+        let mut scene = Scene { spec, ..Scene::new() };
+        assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+        assert!(scene.told().starts_with(&format!("Ready=False {reason}: ")), "{}", scene.told());
+        assert!(scene.told().contains(text), "{}", scene.told());
+        assert_eq!(scene.decide(), Decision::rest());
+    }
+}
+
+#[test]
+fn account_keys_that_cannot_be_used() {
+    let mut scene = Scene::ready();
+    scene.account_key = AccountKey::Unusable("the Secret holds garbage".into());
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.told(), "Ready=False ErrVerifyACMEAccount: the Secret holds garbage");
+    assert_eq!(scene.decide(), Decision::rest());
+
+    let mut scene = Scene::new();
+    scene.account_key = AccountKey::Missing;
+    scene.acme().disable_account_key_generation = true;
+    scene.acme().private_key_secret_ref.key = Some("account.pem".into());
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert!(scene.told().contains("The Secret \"account\" has no account key under \"account.pem\""));
+    assert_eq!(scene.decide(), Decision::rest());
+}
+
+#[test]
+fn trouble_is_told_and_waited_for() {
+    let mut scene = Scene::new();
+    scene.trouble = Some(trouble(TroubleClass::Transient, 1));
+    assert_eq!(seconds_until(scene.decide().wake), Some(1));
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    let text = "Ready=False ErrRegisterACMEAccount: Failed to try: the other side was out";
+    assert_eq!(scene.told(), format!("{text}; next try after 1 s"));
+    assert_eq!(scene.decide(), Decision::rest_until(at(1)), "told once");
+    scene.trouble = Some(trouble(TroubleClass::Transient, 2));
+    assert_eq!(scene.step(), ["WriteStatus"], "another event would be noise");
+    scene.now = at(5);
+    assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
+}
+
+#[test]
+fn a_refusal_is_not_the_last_word() {
+    let mut scene = Scene::new();
+    scene.trouble = Some(trouble(TroubleClass::Final, 1));
+    assert_eq!(scene.decide().wake, Wake::At(at(600)));
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    let text = "tried again when the issuer or its Secrets change, and at the latest after 10 min";
+    assert!(scene.told().ends_with(text), "{}", scene.told());
+    scene.trouble = Some(trouble(TroubleClass::Final, 9));
+    assert_eq!(scene.decide(), Decision::rest_until(at(600)), "an equal status is not written again");
+    scene.now = at(600);
+    assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
+}
+
+#[test]
+fn an_issuer_that_goes_is_left_alone() {
+    let scene = Scene::new();
+    let seen = SeenIssuer {
+        generation: None,
+        deleting: true,
+        spec: &scene.spec,
+        status: None,
+        account_key: &AccountKey::Missing,
+        registration: None,
+        trouble: None,
+    };
+    assert_eq!(decide(&seen, now()), Decision::rest());
+}
+
+#[test]
+fn addresses_and_entries_as_they_are_used() {
+    let mut scene = Scene::new();
+    assert_eq!(contact_email(scene.acme()), "admin@example.com");
+    assert_eq!(account_key_entry(scene.acme()), "tls.key");
+    scene.acme().private_key_secret_ref.key = Some("x".into());
+    assert_eq!(account_key_entry(scene.acme()), "x");
+}
