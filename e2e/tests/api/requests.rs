@@ -109,7 +109,7 @@ async fn a_request_of_somebody_else_in_the_way() {
     scene.create::<CertificateRequest>("www-1", foreign).await.unwrap();
     let name = scene.dns_name("www");
     scene.certificate("www", "pebble", &[&name]).await.unwrap();
-    unready::<Certificate>(&scene, "www", &["CertificateRequest \"www-1\"", "belongs to another", "next try after"])
+    unready::<Certificate>(&scene, "www", &["CertificateRequest \"www-1\"", "does not belong to this Certificate"])
         .await;
     let writes = writes_during(&scene, Duration::from_secs(4)).await;
     assert!(writes.len() <= 8, "{} writes in 4 s: {writes:#?}", writes.len());
