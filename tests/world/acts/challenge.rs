@@ -12,7 +12,7 @@ use certwright::{
         TroubleClass, Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
         fixed_name,
-        order::OrderState,
+        progress::Progress,
     },
     http01::objects::{self, SolverOptions},
 };
@@ -67,7 +67,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
 
 fn is_open(challenge: &Challenge) -> bool {
     let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
-    OrderState::of_word(state) == OrderState::Open
+    Progress::of_word(state) == Progress::Open
 }
 
 fn act(
@@ -118,7 +118,7 @@ fn act(
         }
         ChallengeStep::WriteStatus(status) => {
             world.api_status(hub, &**challenge, &challenge.status.clone().unwrap_or_default(), &*status)?;
-            if OrderState::of_word(status.state.as_deref()) != OrderState::Open {
+            if Progress::of_word(status.state.as_deref()) != Progress::Open {
                 memory.trouble = None;
             }
         }

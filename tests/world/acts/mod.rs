@@ -9,7 +9,7 @@ pub mod request;
 use certwright::{
     api::{Condition, Issuer, find_condition, names::condition},
     cluster::{Hub, ObjectName},
-    decide::{Note, request::SeenIssuerOf},
+    decide::{Note, issuer_of::SeenIssuerOf},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
