@@ -23,7 +23,7 @@ use crate::{
     decide::{
         Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
-        order::OrderState,
+        progress::Progress,
         solver::Method,
     },
 };
@@ -91,7 +91,7 @@ fn has_open_siblings(context: &Context, challenge: &Challenge) -> bool {
     let siblings = owners.flat_map(|owner| context.cluster.hub.challenges.indexed(&owner_entry(&owner.uid)));
     let is_open = |sibling: &Challenge| {
         let state = sibling.status.as_ref().and_then(|status| status.state.as_deref());
-        OrderState::of_word(state) == OrderState::Open
+        Progress::of_word(state) == Progress::Open
     };
     let mut others = siblings.filter(|sibling| sibling.metadata.uid != challenge.metadata.uid);
     others.any(|sibling| is_open(&sibling))
@@ -148,7 +148,7 @@ async fn act(
         ChallengeStep::WriteStatus(status) => {
             let former = challenge.status.clone().unwrap_or_default();
             context.cluster.write_status(challenge, &former, &*status).await?;
-            if OrderState::of_word(status.state.as_deref()) != OrderState::Open {
+            if Progress::of_word(status.state.as_deref()) != Progress::Open {
                 memory.trouble = None;
             }
         }

@@ -8,7 +8,7 @@ use crate::{
         names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition},
     },
     cluster::{Hub, ObjectName},
-    decide::request::SeenIssuerOf,
+    decide::issuer_of::SeenIssuerOf,
 };
 
 /// The issuer that an object refers to, as it lies in the stores.

@@ -198,15 +198,11 @@ async fn find_order(
 ) -> Result<Option<(String, OrderBody)>, StepError> {
     /// Looking through more than this would cost more than a second order.
     const MOST_LOOKED_AT: usize = 20;
-    let urls = match account.orders().await {
-        Ok(urls) => urls.unwrap_or_default(),
-        Err(error) if error.is_transient() => return Err(failed("Failed to look for a former order")(error)),
-        Err(_) => return Ok(None),
-    };
+    let urls = unless_transient(account.orders().await)?.flatten().unwrap_or_default();
     let held = context.cluster.hub.orders.all();
     let is_held = |url: &String| held.iter().any(|order| order_url(order) == *url);
     for url in urls.into_iter().rev().filter(|url| !is_held(url)).take(MOST_LOOKED_AT) {
-        let Ok(answer) = account.order(&url).await else { continue };
+        let Some(answer) = unless_transient(account.order(&url).await)? else { continue };
         let mut names = answer.body.identifiers.clone();
         names.sort_by(|a, b| (&a.kind, &a.value).cmp(&(&b.kind, &b.value)));
         let is_open = matches!(answer.body.status.as_str(), "pending" | "ready");
@@ -215,6 +211,14 @@ async fn find_order(
         }
     }
     Ok(None)
+}
+
+/// What was found, if anything; what time may cure is tried again rather than taken for nothing.
+fn unless_transient<T>(answer: Result<T, Error>) -> Result<Option<T>, StepError> {
+    match answer {
+        Err(error) if error.is_transient() => Err(failed("Failed to look for a former order")(error)),
+        answer => Ok(answer.ok()),
+    }
 }
 
 async fn read_authorizations(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{Decision, Note, Trouble, TroubleClass, backoff, later, order::OrderState, request::SeenIssuerOf};
+use super::{Decision, Note, Trouble, TroubleClass, backoff, issuer_of::SeenIssuerOf, later, progress::Progress};
 use crate::api::{
-    Challenge, ChallengeStatus, Condition,
+    Challenge, ChallengeStatus,
     names::{event, finalizer, state},
 };
 
@@ -89,11 +89,11 @@ pub enum ChallengeStep {
 /// See the module's description.
 pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
     let status = seen.challenge.status.clone().unwrap_or_default();
-    let is_final = OrderState::of_word(status.state.as_deref()) != OrderState::Open;
+    let is_final = Progress::of_word(status.state.as_deref()) != Progress::Open;
     if is_final || seen.challenge.meta().deletion_timestamp.is_some() {
         return wind_up(seen, &status, now);
     }
-    if let Some(why) = blocking_issuer(seen) {
+    if let Err(why) = seen.issuer.usable(&seen.challenge.spec.issuer_ref) {
         return with_reason(&status, &why, Decision::rest());
     }
     if let Some(trouble) = seen.trouble {
@@ -273,7 +273,7 @@ fn tell_of_clean_up(
 /// The status is corrected only where somebody may still look at it: an Order that is complete deletes its Challenges.
 fn leave(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Vec<ChallengeStep> {
     let stays = seen.challenge.meta().deletion_timestamp.is_none()
-        && (seen.has_open_siblings || OrderState::of_word(status.state.as_deref()) == OrderState::Failed);
+        && (seen.has_open_siblings || Progress::of_word(status.state.as_deref()) == Progress::Failed);
     let mut steps = Vec::new();
     if stays && (status.presented || status.processing) {
         let status = ChallengeStatus { presented: false, processing: false, ..status.clone() };
@@ -281,22 +281,6 @@ fn leave(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Vec<ChallengeSte
     }
     steps.push(ChallengeStep::RemoveFinalizer);
     steps
-}
-
-/// Why nothing can be done at the CA; none if it can.
-fn blocking_issuer(seen: &SeenChallenge<'_>) -> Option<String> {
-    let reference = &seen.challenge.spec.issuer_ref;
-    let (kind, name) = (reference.kind_or_default(), &reference.name);
-    match seen.issuer {
-        SeenIssuerOf::Acme { ready, .. } if ready.is_some_and(Condition::is_true) => None,
-        SeenIssuerOf::Acme { ready, .. } => {
-            let why = ready.and_then(|ready| ready.message.as_deref()).unwrap_or("it was not looked at yet");
-            Some(format!("Waiting for {kind} {name:?}: {why}"))
-        }
-        SeenIssuerOf::Missing => Some(format!("Waiting for {kind} {name:?}, which does not exist")),
-        SeenIssuerOf::Unserved(why) => Some(why.to_owned()),
-        SeenIssuerOf::Foreign => Some(format!("{kind} {name:?} is no ACME issuer of the group cert-manager.io")),
-    }
 }
 
 fn with_reason(

@@ -37,6 +37,16 @@ pub fn is_next_key_secret(secret: &Secret) -> bool {
     secret.labels().get(label::NEXT_PRIVATE_KEY).is_some_and(|value| value == label::TRUE)
 }
 
+/// Whether the object with this metadata is controlled by exactly this object, not by a former one of its name.
+pub fn is_owned_by<K: Resource>(metadata: &ObjectMeta, owner: &K) -> bool {
+    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|reference| reference.controller == Some(true) && reference.uid == uid)
+}
+
 /// The CertificateRequest for one revision, signed with the key that lies in the Secret `key_secret`.
 ///
 /// # Errors

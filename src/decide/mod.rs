@@ -10,8 +10,10 @@ pub mod challenge;
 pub mod children;
 pub mod fixed_name;
 pub mod issuer;
+pub mod issuer_of;
 pub mod order;
 pub mod policy;
+pub mod progress;
 #[cfg(test)]
 mod properties;
 pub mod renewal;

@@ -12,13 +12,15 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use super::{
     Decision, Note, Trouble, TroubleClass,
     challenge::is_usual,
+    children::is_owned_by,
     fixed_name,
-    request::{SeenIssuerOf, is_owned_by, labels_of},
+    issuer_of::SeenIssuerOf,
+    progress::Progress,
     solver::{self, Choice, Method, NoSolver},
     template,
 };
 use crate::api::{
-    Challenge, ChallengeSpec, Condition, Order, OrderStatus,
+    Challenge, ChallengeSpec, Order, OrderStatus,
     issuer::AcmeIssuer,
     names::{event, finalizer, state},
     order::OrderAuthorization,
@@ -67,41 +69,18 @@ pub enum OrderStep {
     Publish(Note),
 }
 
-/// How far an Order has come, as far as others need to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrderState {
-    Open,
-    Valid,
-    Failed,
-}
-
-impl OrderState {
-    pub fn of(order: &Order) -> Self {
-        Self::of_word(order.status.as_ref().and_then(|status| status.state.as_deref()))
-    }
-
-    /// The state of an Order or a Challenge by its word in the status.
-    pub fn of_word(word: Option<&str>) -> Self {
-        match word {
-            Some(state::VALID) => Self::Valid,
-            Some(state::INVALID | state::EXPIRED | state::ERRORED) => Self::Failed,
-            _ => Self::Open,
-        }
-    }
-}
-
 /// See the module's description.
 pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
     if seen.order.meta().deletion_timestamp.is_some() {
         return Decision::rest();
     }
     let status = seen.order.status.clone().unwrap_or_default();
-    match OrderState::of(seen.order) {
-        OrderState::Failed => return Decision::act(delete_where(seen, |challenge| !has_failed(challenge))),
-        OrderState::Valid if status.certificate.is_some() => return Decision::act(delete_where(seen, |_| true)),
+    match Progress::of(seen.order) {
+        Progress::Failed => return Decision::act(delete_where(seen, |challenge| !has_failed(challenge))),
+        Progress::Valid if status.certificate.is_some() => return Decision::act(delete_where(seen, |_| true)),
         _ => {}
     }
-    let acme = match usable_issuer(seen) {
+    let acme = match seen.issuer.usable(&seen.order.spec.issuer_ref) {
         Ok(acme) => acme,
         Err(why) => return with_reason(seen, &status, &why, Decision::rest()),
     };
@@ -145,7 +124,7 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
         return follow_failure(status, failed, now);
     }
     let is_proven =
-        |known: &OrderAuthorization| held.iter().any(|held| is_for(held, known) && state_of(held) == OrderState::Valid);
+        |known: &OrderAuthorization| held.iter().any(|held| is_for(held, known) && state_of(held) == Progress::Valid);
     if open.iter().all(|known| is_proven(known)) {
         return obtain(seen, status, now);
     }
@@ -159,7 +138,7 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
 fn obstacle(challenge: &Challenge) -> Option<String> {
     let type_ = &challenge.spec.type_;
     let reason = challenge.status.as_ref()?.reason.as_deref()?;
-    let is_open = state_of(challenge) == OrderState::Open;
+    let is_open = state_of(challenge) == Progress::Open;
     (is_open && !is_usual(challenge)).then(|| format!("{type_} challenge for {:?}: {reason}", domain_of(challenge)))
 }
 
@@ -197,8 +176,7 @@ fn wanted_challenge(
     acme: &AcmeIssuer,
     authorization: &OrderAuthorization,
 ) -> Result<Challenge, NoSolver> {
-    let Choice { solver, challenge_url, token, method } =
-        solver::choose(&acme.solvers, authorization, &labels_of(order))?;
+    let Choice { solver, challenge_url, token, method } = solver::choose(&acme.solvers, authorization, order.labels())?;
     let mut solver = solver.clone();
     if method == Method::Http01 {
         template::override_http01(&mut solver, order.annotations());
@@ -226,21 +204,6 @@ fn wanted_challenge(
         },
         status: None,
     })
-}
-
-fn usable_issuer<'a>(seen: &SeenOrder<'a>) -> Result<&'a AcmeIssuer, String> {
-    let reference = &seen.order.spec.issuer_ref;
-    let (kind, name) = (reference.kind_or_default(), &reference.name);
-    match seen.issuer {
-        SeenIssuerOf::Acme { ready, acme } if ready.is_some_and(Condition::is_true) => Ok(acme),
-        SeenIssuerOf::Acme { ready, .. } => {
-            let why = ready.and_then(|ready| ready.message.as_deref()).unwrap_or("it was not looked at yet");
-            Err(format!("Waiting for {kind} {name:?}: {why}"))
-        }
-        SeenIssuerOf::Missing => Err(format!("Waiting for {kind} {name:?}, which does not exist")),
-        SeenIssuerOf::Unserved(why) => Err(why.to_owned()),
-        SeenIssuerOf::Foreign => Err(format!("{kind} {name:?} is no ACME issuer of the group cert-manager.io")),
-    }
 }
 
 fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> Decision<OrderStep> {
@@ -299,10 +262,10 @@ fn delete_where(seen: &SeenOrder<'_>, unwanted: impl Fn(&Challenge) -> bool) -> 
         .collect()
 }
 
-fn state_of(challenge: &Challenge) -> OrderState {
-    OrderState::of_word(challenge.status.as_ref().and_then(|status| status.state.as_deref()))
+fn state_of(challenge: &Challenge) -> Progress {
+    Progress::of_word(challenge.status.as_ref().and_then(|status| status.state.as_deref()))
 }
 
 fn has_failed(challenge: &Challenge) -> bool {
-    state_of(challenge) == OrderState::Failed
+    state_of(challenge) == Progress::Failed
 }

@@ -17,8 +17,10 @@ use super::{
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
     children,
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
-    order::{self, CaOrder, OrderState, OrderStep, SeenOrder},
-    request::{self, RequestStep, SeenIssuerOf, SeenRequest},
+    issuer_of::SeenIssuerOf,
+    order::{self, CaOrder, OrderStep, SeenOrder},
+    progress::Progress,
+    request::{self, RequestStep, SeenRequest},
     template::CopiedAnnotations,
     testing::{DAY, HOUR, acme, chain, key, now, object, pem},
 };
@@ -80,7 +82,7 @@ proptest! {
                 || matches!(scene.2, Issuer::Foreign)
                 || has(condition::READY)
                 || has(condition::INVALID_REQUEST)
-                || scene.1.as_ref().is_some_and(|order| OrderState::of(order) == OrderState::Valid);
+                || scene.1.as_ref().is_some_and(|order| Progress::of(order) == Progress::Valid);
             prop_assert!(waits_for_nobody, "{:?}", scene.0);
         }
     }
@@ -115,14 +117,14 @@ proptest! {
         });
         if decision == Decision::rest() {
             let status = order.status.clone().unwrap_or_default();
-            let has_ended = match OrderState::of(&order) {
-                OrderState::Failed => true,
-                OrderState::Valid => status.certificate.is_some(),
-                OrderState::Open => false,
+            let has_ended = match Progress::of(&order) {
+                Progress::Failed => true,
+                Progress::Valid => status.certificate.is_some(),
+                Progress::Open => false,
             };
             let is_open = |held: &Arc<Challenge>| {
                 let state = held.status.as_ref().and_then(|status| status.state.as_deref());
-                OrderState::of_word(state) == OrderState::Open
+                Progress::of_word(state) == Progress::Open
             };
             let is_gone = order.metadata.deletion_timestamp.is_some();
             prop_assert!(has_ended || is_gone || status.reason.is_some() || challenges.iter().any(is_open), "{order:?}");
@@ -155,7 +157,7 @@ proptest! {
         });
         if decision == Decision::rest() {
             let status = scene.status.clone().unwrap_or_default();
-            let is_open = OrderState::of_word(status.state.as_deref()) == OrderState::Open;
+            let is_open = Progress::of_word(status.state.as_deref()) == Progress::Open;
             let is_gone = scene.metadata.deletion_timestamp.is_some() && !challenge::has_finalizer(&scene);
             prop_assert!(!is_open || is_gone || status.reason.is_some(), "{scene:?}");
             prop_assert!(is_open || !challenge::has_finalizer(&scene), "never cleaned up: {scene:?}");

@@ -3,15 +3,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
-    Decision, Note, fixed_name,
-    order::OrderState,
+    Decision, Note,
+    children::is_owned_by,
+    fixed_name,
+    issuer_of::SeenIssuerOf,
+    progress::Progress,
     solver::{self, NoSolver},
 };
 use crate::{
@@ -32,21 +33,6 @@ pub struct SeenRequest<'a> {
     pub order: Option<&'a Order>,
     /// Which annotations go on to the Order.
     pub copied_annotations: &'a super::template::CopiedAnnotations,
-}
-
-/// The issuer that an object refers to.
-#[derive(Clone, Copy)]
-pub enum SeenIssuerOf<'a> {
-    /// It signs by ACME.
-    Acme {
-        ready: Option<&'a Condition>,
-        acme: &'a AcmeIssuer,
-    },
-    Missing,
-    /// Of our group, but of a kind or type that this version does not serve.
-    Unserved(&'a str),
-    /// Of another group: an external issuer answers.
-    Foreign,
 }
 
 /// Every effect that can follow.
@@ -76,7 +62,7 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
     }
     // An Order that has come to its end needs no issuer any more.
     let ended =
-        seen.order.filter(|order| is_owned_by(order.meta(), seen.request) && OrderState::of(order) != OrderState::Open);
+        seen.order.filter(|order| is_owned_by(order.meta(), seen.request) && Progress::of(order) != Progress::Open);
     if let Some(order) = ended {
         return follow_order(seen, order, writer);
     }
@@ -149,8 +135,8 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
     let status = order.status.clone().unwrap_or_default();
     let state = status.state.clone().unwrap_or_default();
     let why = status.reason.filter(|reason| !reason.is_empty());
-    match OrderState::of(order) {
-        OrderState::Valid => match status.certificate {
+    match Progress::of(order) {
+        Progress::Valid => match status.certificate {
             Some(certificate) if fits(&certificate.0, seen.request) => {
                 writer.issue(certificate);
                 writer.finish(Vec::new())
@@ -164,7 +150,7 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
             }
             None => writer.finish(Vec::new()),
         },
-        OrderState::Failed => {
+        Progress::Failed => {
             let name = order.name_any();
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let text = "Failed to wait for order resource";
@@ -174,7 +160,7 @@ fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -
             );
             writer.finish(Vec::new())
         }
-        OrderState::Open => {
+        Progress::Open => {
             let name = format!("{}/{}", order.namespace().unwrap_or_default(), order.name_any());
             let text = why.map(|why| format!("Waiting on certificate issuance from order {name}: {state:?}: {why}"));
             writer.pending_quietly(&text.unwrap_or_else(|| created(order)));
@@ -276,16 +262,6 @@ fn missing_issuer(reference: &IssuerReference, request: &CertificateRequest) -> 
     format!("Referenced {kind} {name:?} not found in namespace {namespace:?}; create it or correct spec.issuerRef")
 }
 
-/// Whether the object with this metadata is controlled by exactly this object, not by a former one of its name.
-pub fn is_owned_by<K: Resource>(metadata: &ObjectMeta, owner: &K) -> bool {
-    let uid = owner.meta().uid.as_deref().unwrap_or_default();
-    metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .any(|reference| reference.controller == Some(true) && reference.uid == uid)
-}
-
 fn is_true(status: &CertificateRequestStatus, type_: &str) -> bool {
     find_condition(&status.conditions, type_).is_some_and(Condition::is_true)
 }
@@ -355,9 +331,4 @@ impl Writer<'_> {
         steps.extend(self.notes.into_iter().map(RequestStep::Publish));
         Decision::act(steps)
     }
-}
-
-/// The labels of an object, as solvers' selectors see them.
-pub fn labels_of<K: Resource>(object: &K) -> BTreeMap<String, String> {
-    object.meta().labels.clone().unwrap_or_default()
 }

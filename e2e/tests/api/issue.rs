@@ -27,7 +27,7 @@ async fn one_name_by_dns01() {
     let mark = mark(&scene).await;
     scene.certificate("www", "pebble", &[&name]).await.unwrap();
     let issued = scene.issued("www").await.unwrap();
-    assert_eq!(issued.leaf().names.dns_names, [name.clone()]);
+    assert_eq!(issued.leaf().names.dns_names, std::slice::from_ref(&name));
     chain_is_sound(&scene, &issued).await;
     secret_is_complete(&issued, &name);
     certificate_tells_of_it(&issued);

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::Condition;
 use crate::{
     api::issuer::AcmeIssuer,
     decide::testing::{acme, at, dying, kinds, now, object, ready, trouble},

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::Condition;
 use crate::decide::{
     Wake,
     testing::{acme, at, dying, kinds, now, object, ready, seconds_until, trouble},
@@ -322,7 +323,7 @@ fn trouble_for_good_fails_the_order() {
         assert_eq!(scene.told(), ("errored".to_owned(), "Failed to try: the other side was out".to_owned()));
         assert!(scene.status().failure_time.is_some());
         let _ = scene.step();
-        assert_eq!(scene.challenges.iter().filter(|held| state_of(held) == OrderState::Open).count(), 0);
+        assert_eq!(scene.challenges.iter().filter(|held| state_of(held) == Progress::Open).count(), 0);
     }
 }
 

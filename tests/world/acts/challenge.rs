@@ -1,0 +1,219 @@
+//! As `controller::challenge` and `controller::presenter`.
+
+use std::sync::Arc;
+
+use certwright::{
+    api::{
+        Challenge,
+        names::{finalizer, state},
+    },
+    cluster::{Key, owner_entry},
+    decide::{
+        TroubleClass, Wake,
+        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
+        fixed_name,
+        progress::Progress,
+    },
+    http01::objects::{self, SolverOptions},
+};
+use jiff::SignedDuration;
+use kube::ResourceExt;
+
+use super::{HeldIssuer, next_look, publish};
+use crate::{
+    process::{Failure, Memory, Process, Round},
+    world::{World, is_final, record_name},
+};
+
+const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
+
+pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
+    let hub = process.hub.clone();
+    let Some(challenge) = hub.challenges.get(&key.object) else {
+        *memory = Memory::default();
+        return Ok(Round::Rest(Wake::OnChange));
+    };
+    let uid = challenge.uid().unwrap_or_default();
+    memory.of(&uid);
+    let pods = hub.solver_pods.indexed(&owner_entry(&uid));
+    let solver = pods.first().and_then(|pod| pod.metadata.resource_version.clone());
+    if memory.checked_solver != solver {
+        memory.checked_solver = solver;
+        memory.check = None;
+    }
+    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &challenge.spec.issuer_ref.name);
+    let owners = challenge.metadata.owner_references.iter().flatten();
+    let siblings = owners.flat_map(|owner| hub.challenges.indexed(&owner_entry(&owner.uid)));
+    let mut others = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid);
+    let seen = SeenChallenge {
+        challenge: &challenge,
+        issuer: issuer.seen(),
+        has_open_siblings: others.any(|other| is_open(&other)),
+        check: memory.check.as_ref(),
+        ca: memory.challenge.as_ref(),
+        clean_up: memory.clean_up,
+        trouble: memory.trouble.as_ref(),
+    };
+    let decision = decide(&seen, world.now());
+    let mut round = Round::Rest(decision.wake);
+    for step in decision.steps {
+        if !matches!(step, ChallengeStep::Publish(_)) {
+            round = Round::Again;
+        }
+        act(process, world, &challenge, step, memory)?;
+    }
+    Ok(round)
+}
+
+fn is_open(challenge: &Challenge) -> bool {
+    let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
+    Progress::of_word(state) == Progress::Open
+}
+
+fn act(
+    process: &Process,
+    world: &mut World,
+    challenge: &Arc<Challenge>,
+    step: ChallengeStep,
+    memory: &mut Memory,
+) -> Result<(), Failure> {
+    let (hub, now) = (&process.hub, world.now());
+    match step {
+        ChallengeStep::AddFinalizer => {
+            let mut finalizers = challenge.finalizers().to_vec();
+            finalizers.push(finalizer::CHALLENGE.to_owned());
+            world.api_finalizers(hub, &**challenge, &finalizers)?;
+        }
+        ChallengeStep::RemoveFinalizer => {
+            let others: Vec<_> = challenge.finalizers().iter().filter(|set| !is_ours(set)).cloned().collect();
+            world.api_finalizers(hub, &**challenge, &others)?;
+        }
+        ChallengeStep::Present => {
+            present(process, world, challenge)?;
+            (memory.trouble, memory.check, memory.checked_since) = (None, None, None);
+            let (status, next_look) = (state::PENDING.to_owned(), now + CA_LEFT_ALONE);
+            memory.challenge.get_or_insert(CaChallenge { status, accepted: false, problem: None, next_look });
+        }
+        ChallengeStep::SelfCheck => {
+            let since = *memory.checked_since.get_or_insert(now);
+            let found = check(process, world, challenge)?;
+            memory.trouble = None;
+            let interval = match now.duration_since(since).as_secs() {
+                ..3 => SignedDuration::from_millis(200),
+                3..120 => SignedDuration::from_secs(1),
+                _ => SignedDuration::from_secs(10),
+            };
+            memory.check = Some(Check { passed: found, summary: "it cannot be seen yet".into(), next: now + interval });
+        }
+        ChallengeStep::Accept => accept(world, challenge, memory)?,
+        ChallengeStep::Read => read(world, challenge, memory)?,
+        ChallengeStep::CleanUp => {
+            if memory.clean_up == CleanUp::Untried {
+                memory.trouble = None;
+                memory.clean_up = CleanUp::Tried;
+            }
+            clean_up(process, world, challenge)?;
+            memory.trouble = None;
+            memory.clean_up = CleanUp::Done;
+        }
+        ChallengeStep::WriteStatus(status) => {
+            world.api_status(hub, &**challenge, &challenge.status.clone().unwrap_or_default(), &*status)?;
+            if Progress::of_word(status.state.as_deref()) != Progress::Open {
+                memory.trouble = None;
+            }
+        }
+        ChallengeStep::Publish(note) => publish(world, &challenge.name_any(), &note),
+    }
+    Ok(())
+}
+
+fn present(process: &Process, world: &mut World, challenge: &Challenge) -> Result<(), Failure> {
+    let spec = &challenge.spec;
+    if spec.type_ == "DNS-01" {
+        let record = (record_name(&spec.dns_name), spec.key.expose().to_owned());
+        return world.dns(|records, now| {
+            records.entry(record).or_insert(now);
+        });
+    }
+    let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
+    let options = SolverOptions::default();
+    let pod = objects::pod(challenge, &name, &options).map_err(|error| is_final(error.to_string()))?;
+    existing(world.api_create(&process.hub, &pod))?;
+    existing(world.api_create(&process.hub, &objects::service(challenge, &name, &options)))?;
+    existing(world.api_create(&process.hub, &objects::ingress(challenge, &name, &options)))
+}
+
+fn check(process: &Process, world: &mut World, challenge: &Challenge) -> Result<bool, Failure> {
+    let pods = process.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
+    if challenge.spec.type_ == "HTTP-01" && pods.is_empty() {
+        present(process, world, challenge)?;
+        return Ok(false);
+    }
+    Ok(world.can_be_seen(challenge))
+}
+
+fn existing(created: Result<(), Failure>) -> Result<(), Failure> {
+    match created {
+        Err(Failure::Overtaken) => Ok(()),
+        other => other,
+    }
+}
+
+fn clean_up(process: &Process, world: &mut World, challenge: &Challenge) -> Result<(), Failure> {
+    let spec = &challenge.spec;
+    if spec.type_ == "DNS-01" {
+        let record = (record_name(&spec.dns_name), spec.key.expose().to_owned());
+        return world.dns(|records, _| {
+            records.remove(&record);
+        });
+    }
+    let (hub, entry) = (&process.hub, owner_entry(&challenge.uid().unwrap_or_default()));
+    for ingress in hub.solver_ingresses.indexed(&entry) {
+        world.api_delete(hub, &*ingress)?;
+    }
+    for service in hub.solver_services.indexed(&entry) {
+        world.api_delete(hub, &*service)?;
+    }
+    for pod in hub.solver_pods.indexed(&entry) {
+        world.api_delete(hub, &*pod)?;
+    }
+    Ok(())
+}
+
+fn accept(world: &mut World, challenge: &Challenge, memory: &mut Memory) -> Result<(), Failure> {
+    let url = challenge.spec.url.clone();
+    if let Err(failure) = world.ask("Error accepting challenge", |ca, _| ca.accept(&url)) {
+        memory.challenge = None;
+        if matches!(failure, Failure::Trouble { class: TroubleClass::Final, .. }) {
+            match read(world, challenge, memory) {
+                Err(Failure::Crash) => return Err(Failure::Crash),
+                Ok(()) if is_accepted(memory) => return Ok(()),
+                _ => {}
+            }
+        }
+        return Err(failure);
+    }
+    memory.trouble = None;
+    memory.looks = 0;
+    let (status, now) = (state::PENDING.to_owned(), world.now());
+    let next_look = next_look(0, world.ca.retry_after, now);
+    memory.challenge = Some(CaChallenge { status, accepted: true, problem: None, next_look });
+    Ok(())
+}
+
+fn is_accepted(memory: &Memory) -> bool {
+    memory.challenge.as_ref().is_some_and(|known| known.accepted || known.status != state::PENDING)
+}
+
+fn read(world: &mut World, challenge: &Challenge, memory: &mut Memory) -> Result<(), Failure> {
+    let url = challenge.spec.authorization_url.clone();
+    let known = world.ask("Failed to retrieve the authorization", |ca, seen| ca.authorization(&url, seen))?;
+    memory.trouble = None;
+    let accepted = known.accepted_at.is_some() || memory.challenge.as_ref().is_some_and(|former| former.accepted);
+    memory.looks = memory.looks.saturating_add(1);
+    let now = world.now();
+    let next_look = if accepted { next_look(memory.looks, world.ca.retry_after, now) } else { now + CA_LEFT_ALONE };
+    memory.challenge =
+        Some(CaChallenge { status: known.state.to_owned(), accepted, problem: known.problem, next_look });
+    Ok(())
+}

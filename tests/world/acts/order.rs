@@ -1,0 +1,222 @@
+//! As `controller::order`.
+
+use std::sync::Arc;
+
+use certwright::{
+    api::{
+        Order, OrderStatus,
+        order::{OrderAuthorization, OrderChallenge},
+    },
+    cluster::{Key, ObjectName, owner_entry},
+    decide::{
+        TroubleClass, Wake,
+        order::{CaOrder, OrderStep, SeenOrder, decide},
+    },
+    pki::ParsedRequest,
+};
+use kube::ResourceExt;
+
+use super::{HeldIssuer, next_look, publish};
+use crate::{
+    authority,
+    process::{Failure, Memory, Process, Round},
+    world::{World, dns01_key, is_final, transient},
+};
+
+pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
+    let hub = process.hub.clone();
+    let Some(order) = hub.orders.get(&key.object) else {
+        *memory = Memory::default();
+        return Ok(Round::Rest(Wake::OnChange));
+    };
+    let uid = order.uid().unwrap_or_default();
+    memory.of(&uid);
+    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &order.spec.issuer_ref.name);
+    let challenges = hub.challenges.indexed(&owner_entry(&uid));
+    let seen = SeenOrder {
+        order: &order,
+        issuer: issuer.seen(),
+        challenges: &challenges,
+        ca: memory.order.as_ref(),
+        trouble: memory.trouble.as_ref(),
+    };
+    let decision = decide(&seen, world.now());
+    let mut round = Round::Rest(decision.wake);
+    for step in decision.steps {
+        if !matches!(step, OrderStep::Publish(_)) {
+            round = Round::Again;
+        }
+        act(process, world, &order, step, memory)?;
+    }
+    Ok(round)
+}
+
+fn act(
+    process: &mut Process,
+    world: &mut World,
+    order: &Arc<Order>,
+    step: OrderStep,
+    memory: &mut Memory,
+) -> Result<(), Failure> {
+    let hub = process.hub.clone();
+    match step {
+        OrderStep::DeleteChallenge(challenge) => return world.api_delete(&hub, &*challenge),
+        OrderStep::WriteStatus(status) => return write_status(process, world, order, &status),
+        OrderStep::Publish(note) => {
+            publish(world, &order.name_any(), &note);
+            return Ok(());
+        }
+        OrderStep::Place => place(process, world, order)?,
+        OrderStep::ReadAuthorizations => read_authorizations(process, world, order)?,
+        OrderStep::CreateChallenge(mut challenge) => {
+            let token = challenge.spec.token.clone();
+            let key = if challenge.spec.type_ == "DNS-01" { dns01_key(&token) } else { format!("{token}.key") };
+            challenge.spec.key = key.into();
+            world.api_create(&hub, &*challenge)?;
+        }
+        OrderStep::ReadOrder => {
+            let url = url_of(order);
+            let answer = world.ask("Failed to retrieve Order resource", |ca, seen| ca.order(&url, seen))?;
+            note(world, memory, &answer, false);
+        }
+        OrderStep::Finalize => {
+            let answer = finalize(world, order);
+            memory.order = memory.order.take().filter(|_| answer.is_ok());
+            note(world, memory, &answer?, true);
+        }
+        OrderStep::Download => {
+            let url = url_of(order);
+            let answer = world.ask("Failed to download the certificate", |ca, seen| ca.order(&url, seen))?;
+            note(world, memory, &answer, false);
+            if let (Some(held), Some(chain)) = (&mut memory.order, answer.certificate) {
+                held.certificate = Some(chain.into_bytes());
+            }
+        }
+    }
+    memory.trouble = None;
+    Ok(())
+}
+
+fn url_of(order: &Order) -> String {
+    order.status.as_ref().and_then(|status| status.url.clone()).unwrap_or_default()
+}
+
+fn write_status(process: &Process, world: &mut World, order: &Order, status: &OrderStatus) -> Result<(), Failure> {
+    world.api_status(&process.hub, order, &order.status.clone().unwrap_or_default(), status)
+}
+
+fn note(world: &World, memory: &mut Memory, answer: &authority::CaOrder, finalized: bool) {
+    let is_same = memory.order.as_ref().is_some_and(|former| former.status == answer.state);
+    memory.looks = if is_same { memory.looks.saturating_add(1) } else { 0 };
+    memory.order = Some(CaOrder {
+        status: answer.state.to_owned(),
+        problem: answer.problem.clone(),
+        finalized,
+        next_look: next_look(memory.looks, world.ca.retry_after, world.now()),
+        certificate: None,
+    });
+}
+
+fn finalize(world: &mut World, order: &Order) -> Result<authority::CaOrder, Failure> {
+    let request = ParsedRequest::from_pem(&order.spec.request.0).map_err(|error| is_final(error.to_string()))?;
+    let url = order.status.as_ref().and_then(|status| status.finalize_url.clone()).unwrap_or_default();
+    let refused = match world.ask("Failed to finalize Order", |ca, _| ca.finalize(&url, request)) {
+        Err(refused @ Failure::Trouble { class: TroubleClass::Final, .. }) => refused,
+        answer => return answer,
+    };
+    let url = url_of(order);
+    match world.ask("Failed to finalize Order", |ca, seen| ca.order(&url, seen)) {
+        Ok(answer) if ["processing", "valid", "invalid"].contains(&answer.state) => Ok(answer),
+        Err(Failure::Crash) => Err(Failure::Crash),
+        _ => Err(refused),
+    }
+}
+
+fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result<(), Failure> {
+    let mut names = order.spec.dns_names.clone();
+    names.sort();
+    let found =
+        if process.fresh_orders.remove(&ObjectName::of(&**order)) { None } else { find_order(process, world, &names)? };
+    let placed = match found {
+        Some(found) => found,
+        None => world.ask("Failed to create Order", |ca, _| ca.new_order(&names))?,
+    };
+    let mut status = order.status.clone().unwrap_or_default();
+    status.finalize_url = Some(format!("{}/finalize", placed.url));
+    status.url = Some(placed.url.clone());
+    status.state = Some(placed.state.to_owned());
+    status.reason = None;
+    let urls = authorization_urls(world, &placed);
+    let unread = |url: &String| OrderAuthorization { url: url.clone(), ..OrderAuthorization::default() };
+    status.authorizations = urls.iter().map(unread).collect();
+    match read_all(world, DOING, &urls) {
+        Ok(read) => status.authorizations = read,
+        Err(Failure::Crash) => return Err(Failure::Crash),
+        Err(_) => {}
+    }
+    write_status(process, world, order, &status)
+}
+
+fn find_order(process: &Process, world: &mut World, names: &[String]) -> Result<Option<authority::CaOrder>, Failure> {
+    const DOING: &str = "Failed to look for a former order";
+    let urls = unless_transient(world.ask(DOING, |ca, _| ca.list_orders()))?.flatten().unwrap_or_default();
+    let held = process.hub.orders.all();
+    let is_held = |url: &String| held.iter().any(|order| url_of(order) == *url);
+    for url in urls.into_iter().rev().filter(|url| !is_held(url)) {
+        let found = unless_transient(world.ask(DOING, |ca, seen| ca.order(&url, seen)))?;
+        let is_open = |found: &authority::CaOrder| ["pending", "ready"].contains(&found.state);
+        if let Some(found) = found.filter(|found| is_open(found) && found.names == names) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn unless_transient<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Err(Failure::Trouble { class: TroubleClass::Final, .. }) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+fn authorization_urls(world: &World, order: &authority::CaOrder) -> Vec<String> {
+    order.authorizations.iter().map(|index| world.ca.authorizations[*index].url.clone()).collect()
+}
+
+fn read_authorizations(process: &Process, world: &mut World, order: &Arc<Order>) -> Result<(), Failure> {
+    let url = url_of(order);
+    let answer = world.ask(DOING, |ca, seen| ca.order(&url, seen))?;
+    if answer.authorizations.is_empty() {
+        return Err(transient(format!("{DOING}: there are none")));
+    }
+    let mut status = order.status.clone().unwrap_or_default();
+    let urls = authorization_urls(world, &answer);
+    status.authorizations = read_all(world, DOING, &urls)?;
+    status.reason = None;
+    write_status(process, world, order, &status)
+}
+
+const DOING: &str = "Failed to fetch authorizations";
+
+fn read_all(world: &mut World, doing: &str, urls: &[String]) -> Result<Vec<OrderAuthorization>, Failure> {
+    let mut read = Vec::new();
+    for url in urls {
+        let known = world.ask(doing, |ca, seen| ca.authorization(url, seen))?;
+        let kinds: &[&str] = if known.is_wildcard { &["dns-01"] } else { &["http-01", "dns-01"] };
+        read.push(OrderAuthorization {
+            url: known.url.clone(),
+            identifier: Some(known.name),
+            wildcard: Some(known.is_wildcard),
+            initial_state: Some(known.state.to_owned()),
+            challenges: kinds
+                .iter()
+                .map(|kind| OrderChallenge {
+                    url: format!("{}/{kind}", known.url),
+                    token: known.token.clone(),
+                    type_: (*kind).to_owned(),
+                })
+                .collect(),
+        });
+    }
+    Ok(read)
+}

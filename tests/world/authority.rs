@@ -1,0 +1,225 @@
+//! A CA that speaks ACME, without the protocol around it.
+
+use std::collections::BTreeMap;
+
+use certwright::pki::ParsedRequest;
+use jiff::{SignedDuration, Timestamp};
+
+#[path = "../support/ca.rs"]
+mod ca;
+
+/// An answer that is none.
+#[derive(Clone, Debug)]
+pub struct CaError {
+    pub message: String,
+    /// Whether the same again would give the same.
+    pub is_final: bool,
+    pub retry_after: Option<SignedDuration>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CaOrder {
+    pub url: String,
+    /// DNS names, sorted.
+    pub names: Vec<String>,
+    /// Indexes.
+    pub authorizations: Vec<usize>,
+    pub state: &'static str,
+    pub problem: Option<String>,
+    pub certificate: Option<String>,
+    request: Option<ParsedRequest>,
+    done_at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct CaAuthorization {
+    pub url: String,
+    /// Without `*.`.
+    pub name: String,
+    pub is_wildcard: bool,
+    pub state: &'static str,
+    pub problem: Option<String>,
+    pub token: String,
+    pub accepted_at: Option<Timestamp>,
+}
+
+pub struct Authority {
+    pub now: Timestamp,
+    pub orders: Vec<CaOrder>,
+    pub authorizations: Vec<CaAuthorization>,
+    /// Whether an account can list its orders (RFC 8555 section 7.1.2.1).
+    pub lists_orders: bool,
+    pub retry_after: Option<SignedDuration>,
+    /// How long it takes to look at a challenge, and to sign.
+    pub work: SignedDuration,
+    pub lifetime: SignedDuration,
+    /// The operation of this name fails so many times.
+    pub failures: BTreeMap<&'static str, (u32, CaError)>,
+    pub is_down: bool,
+    pub signs_another_key: bool,
+    pub calls: BTreeMap<&'static str, u32>,
+}
+
+impl Authority {
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            orders: Vec::new(),
+            authorizations: Vec::new(),
+            lists_orders: true,
+            retry_after: None,
+            work: SignedDuration::from_secs(2),
+            lifetime: SignedDuration::from_hours(90 * 24),
+            failures: BTreeMap::new(),
+            is_down: false,
+            signs_another_key: false,
+            calls: BTreeMap::new(),
+        }
+    }
+
+    /// Begins an operation: counted, and failed if that is planned.
+    fn begin(&mut self, operation: &'static str) -> Result<(), CaError> {
+        *self.calls.entry(operation).or_default() += 1;
+        if self.is_down {
+            return Err(CaError { message: "cannot reach the CA".into(), is_final: false, retry_after: None });
+        }
+        match self.failures.get_mut(operation) {
+            Some((times, error)) if *times > 0 => {
+                *times -= 1;
+                Err(error.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn all_calls(&self) -> u32 {
+        self.calls.values().sum()
+    }
+
+    pub fn register(&mut self) -> Result<String, CaError> {
+        self.begin("register").map(|()| "ca/account/1".to_owned())
+    }
+
+    pub fn new_order(&mut self, names: &[String]) -> Result<CaOrder, CaError> {
+        self.begin("new-order")?;
+        let number = self.orders.len();
+        let mut names = names.to_vec();
+        names.sort();
+        let first = self.authorizations.len();
+        for (index, name) in names.iter().enumerate() {
+            let index = first + index;
+            self.authorizations.push(CaAuthorization {
+                url: format!("ca/authorization/{index}"),
+                name: name.strip_prefix("*.").unwrap_or(name).to_owned(),
+                is_wildcard: name.starts_with("*."),
+                state: "pending",
+                problem: None,
+                token: format!("token-{index}"),
+                accepted_at: None,
+            });
+        }
+        self.orders.push(CaOrder {
+            url: format!("ca/order/{number}"),
+            authorizations: (first..self.authorizations.len()).collect(),
+            names,
+            state: "pending",
+            problem: None,
+            certificate: None,
+            request: None,
+            done_at: self.now,
+        });
+        Ok(self.orders[number].clone())
+    }
+
+    pub fn list_orders(&mut self) -> Result<Option<Vec<String>>, CaError> {
+        self.begin("list-orders")?;
+        Ok(self.lists_orders.then(|| self.orders.iter().map(|order| order.url.clone()).collect()))
+    }
+
+    pub fn order(&mut self, url: &str, evidence: &dyn Fn(&CaAuthorization) -> bool) -> Result<CaOrder, CaError> {
+        self.begin("order")?;
+        self.work_off(evidence);
+        self.orders.iter().find(|order| order.url == url).cloned().ok_or_else(|| refusal("no such order"))
+    }
+
+    pub fn authorization(
+        &mut self,
+        url: &str,
+        evidence: &dyn Fn(&CaAuthorization) -> bool,
+    ) -> Result<CaAuthorization, CaError> {
+        self.begin("authorization")?;
+        self.work_off(evidence);
+        let found = self.authorizations.iter().find(|known| known.url == url);
+        found.cloned().ok_or_else(|| refusal("no such authorization"))
+    }
+
+    /// As strict as CAs are: what was accepted before is refused.
+    pub fn accept(&mut self, challenge_url: &str) -> Result<(), CaError> {
+        self.begin("accept")?;
+        let now = self.now;
+        let known = self.authorizations.iter_mut().find(|known| challenge_url.starts_with(&format!("{}/", known.url)));
+        match known {
+            Some(known) if known.state == "pending" && known.accepted_at.is_none() => {
+                known.accepted_at = Some(now);
+                Ok(())
+            }
+            Some(_) => Err(refusal("malformed: the authorization must be pending")),
+            None => Err(refusal("no such challenge")),
+        }
+    }
+
+    /// As strict as CAs are: an order is finalized once.
+    pub fn finalize(&mut self, url: &str, request: ParsedRequest) -> Result<CaOrder, CaError> {
+        self.begin("finalize")?;
+        let (now, work) = (self.now, self.work);
+        let order = self.orders.iter_mut().find(|order| format!("{}/finalize", order.url) == url);
+        let order = order.ok_or_else(|| refusal("no such order"))?;
+        if order.state != "ready" {
+            return Err(refusal("orderNotReady"));
+        }
+        (order.state, order.request, order.done_at) = ("processing", Some(request), now + work);
+        Ok(order.clone())
+    }
+
+    fn work_off(&mut self, evidence: &dyn Fn(&CaAuthorization) -> bool) {
+        for known in &mut self.authorizations {
+            let is_due = known.accepted_at.is_some_and(|at| self.now >= at + self.work);
+            if known.state == "pending" && is_due {
+                (known.state, known.problem) = match evidence(known) {
+                    true => ("valid", None),
+                    false => ("invalid", Some("unauthorized: nothing was found".to_owned())),
+                };
+            }
+        }
+        let epoch = self.now;
+        for order in &mut self.orders {
+            let states: Vec<_> = order.authorizations.iter().map(|index| self.authorizations[*index].state).collect();
+            match order.state {
+                "pending" if states.iter().all(|state| *state == "valid") => order.state = "ready",
+                "pending" if states.contains(&"invalid") => order.state = "invalid",
+                "processing" if epoch >= order.done_at => {
+                    order.state = "valid";
+                    let request = order.request.as_ref().expect("finalized with a request");
+                    let mut key = request.public_key_der.clone();
+                    if self.signs_another_key {
+                        *key.last_mut().expect("a key") ^= 1;
+                    }
+                    // As public CAs do, an hour back.
+                    let from = order.done_at - SignedDuration::from_hours(1);
+                    let until = from + self.lifetime;
+                    order.certificate =
+                        Some(ca::chain(&key, &request.names.dns_names, from.as_second(), until.as_second()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub fn refusal(message: &str) -> CaError {
+    CaError { message: message.to_owned(), is_final: true, retry_after: None }
+}
+
+pub fn overload(retry_after: Option<SignedDuration>) -> CaError {
+    CaError { message: "rateLimited: too much".to_owned(), is_final: false, retry_after }
+}

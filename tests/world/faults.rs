@@ -1,0 +1,59 @@
+//! What goes wrong in a world, and when.
+
+/// What becomes of one effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    /// It did not get through.
+    Lost,
+    /// It was done, but nobody learned of it.
+    AnswerLost,
+    /// Somebody else wrote a moment earlier.
+    Overtaken,
+    CrashBefore,
+    CrashAfter,
+}
+
+/// How often the effects of a random history go wrong: once in so many.
+const ONE_IN: u64 = 5;
+
+#[derive(Default)]
+pub struct Faults {
+    /// How many effects there were.
+    pub effects: usize,
+    /// The fate of the effect of this number.
+    pub planned: Option<(usize, Fate)>,
+    /// Where a random history stands.
+    dice: Option<u64>,
+    /// How much more may go wrong in a random history.
+    budget: u32,
+}
+
+impl Faults {
+    pub fn random(seed: u64, budget: u32) -> Self {
+        Self { dice: Some(seed), budget, ..Self::default() }
+    }
+
+    pub fn next(&mut self) -> Fate {
+        self.effects += 1;
+        if let Some((_, fate)) = self.planned.filter(|(number, _)| *number == self.effects) {
+            return fate;
+        }
+        if self.budget == 0 || self.roll(ONE_IN) != 0 {
+            return Fate::Done;
+        }
+        self.budget -= 1;
+        let fates =
+            [Fate::Lost, Fate::AnswerLost, Fate::Overtaken, Fate::CrashBefore, Fate::CrashAfter, Fate::AnswerLost];
+        fates[usize::try_from(self.roll(6)).expect("a small number")]
+    }
+
+    /// A number below `limit`; 0 without dice.
+    pub fn roll(&mut self, limit: u64) -> u64 {
+        let Some(state) = &mut self.dice else { return 0 };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}

@@ -1,0 +1,169 @@
+//! One process of the controller: stores, queue and memory, all lost with it. What a pass does is in [`super::acts`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use certwright::{
+    api::{Certificate, CertificateRequest, Challenge, Issuer, Order, names::label},
+    cluster::{Hub, Key, Kind, ObjectName, Watched},
+    decide::{
+        Trouble, TroubleClass, Wake, backoff,
+        challenge::{CaChallenge, Check, CleanUp},
+        issuer::Registration,
+        order::CaOrder,
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret, Service},
+    networking::v1::Ingress,
+};
+use kube::ResourceExt;
+use serde_json::Value;
+
+use super::{acts, server::kind_of, world::World};
+
+/// As in the controller.
+const MOST_ROUNDS: u32 = 20;
+
+pub struct Process {
+    pub hub: Arc<Hub>,
+    pub memories: HashMap<Key, Memory>,
+    pub fresh_orders: HashSet<ObjectName>,
+}
+
+#[derive(Default)]
+pub struct Memory {
+    pub uid: String,
+    pub trouble: Option<Trouble>,
+    pub write_failures: u32,
+    pub order: Option<CaOrder>,
+    pub looks: u32,
+    pub challenge: Option<CaChallenge>,
+    pub check: Option<Check>,
+    pub checked_solver: Option<String>,
+    pub checked_since: Option<Timestamp>,
+    pub clean_up: CleanUp,
+    pub issuer_fingerprint: String,
+    pub registration: Option<Registration>,
+}
+
+/// What one round came to.
+pub enum Round {
+    Again,
+    Rest(Wake),
+}
+
+/// Why a step did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Somebody else wrote, or the object is gone: the store knows by now.
+    Overtaken,
+    /// The API server cannot be reached.
+    Unavailable,
+    Trouble {
+        class: TroubleClass,
+        message: String,
+        retry_after: Option<SignedDuration>,
+    },
+    /// The process ends here.
+    Crash,
+}
+
+/// The process has ended.
+pub struct Crashed;
+
+impl Memory {
+    /// The memory of this incarnation of the object.
+    pub fn of(&mut self, uid: &str) -> &mut Self {
+        if self.uid != uid {
+            *self = Self { uid: uid.to_owned(), ..Self::default() };
+        }
+        self
+    }
+}
+
+impl Process {
+    /// Starts with a list of everything.
+    pub fn start(world: &World) -> Self {
+        let process = Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new() };
+        for (kind, object) in world.server.everything() {
+            process.take_in(&kind, object, false);
+        }
+        process
+    }
+
+    /// Takes in what the watch tells of.
+    pub fn take_in(&self, kind: &str, object: Value, is_gone: bool) {
+        macro_rules! take_in {
+            ($($kind:ty),*) => {
+                match kind {
+                    $(_ if kind == kind_of::<$kind>() => self.take_in_as::<$kind>(object, is_gone),)*
+                    _ => panic!("{kind} is not watched"),
+                }
+            };
+        }
+        take_in!(Certificate, CertificateRequest, Challenge, Issuer, Order, Secret, Pod, Service, Ingress);
+    }
+
+    fn take_in_as<K: Watched>(&self, object: Value, is_gone: bool) {
+        let object: K = serde_json::from_value(object).expect("what was stored can be read");
+        let name = ObjectName::of(&object);
+        let is_foreign = kind_of::<K>() == "Secret" && !object.labels().contains_key(label::FAO);
+        if is_foreign {
+            self.hub.wake_for_secret(&name);
+        } else if is_gone {
+            self.hub.bury::<K>(&name, object.meta().uid.as_deref().unwrap_or_default());
+        } else {
+            self.hub.put(object);
+        }
+    }
+
+    /// Works on one object until nothing is left to do.
+    pub fn pass(&mut self, world: &mut World, key: &Key) -> Result<(), Crashed> {
+        let mut memory = self.memories.remove(key).unwrap_or_default();
+        let wake = self.rounds(world, key, &mut memory)?;
+        if !memory.uid.is_empty() {
+            self.memories.insert(key.clone(), memory);
+        }
+        self.hub.queue.done(key, wake.time(), world.now());
+        Ok(())
+    }
+
+    fn rounds(&mut self, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Wake, Crashed> {
+        for _ in 0..MOST_ROUNDS {
+            match self.round(world, key, memory) {
+                Ok(Round::Again) | Err(Failure::Overtaken) => {}
+                Ok(Round::Rest(wake)) => {
+                    memory.write_failures = 0;
+                    return Ok(wake);
+                }
+                Err(Failure::Trouble { class, message, retry_after }) => {
+                    let failures = memory.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
+                    memory.trouble = Some(Trouble { message, class, failures, at: world.now(), retry_after });
+                }
+                Err(Failure::Unavailable) => return Ok(after_failure(world, memory)),
+                Err(Failure::Crash) => return Err(Crashed),
+            }
+        }
+        world.storms += 1;
+        Ok(after_failure(world, memory))
+    }
+
+    fn round(&mut self, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
+        match key.kind {
+            Kind::Certificate => acts::certificate::round(self, world, key, memory),
+            Kind::CertificateRequest => acts::request::round(self, world, key, memory),
+            Kind::Challenge => acts::challenge::round(self, world, key, memory),
+            Kind::Issuer | Kind::ClusterIssuer => acts::issuer::round(self, world, key, memory),
+            Kind::Order => acts::order::round(self, world, key, memory),
+        }
+    }
+}
+
+fn after_failure(world: &World, memory: &mut Memory) -> Wake {
+    memory.write_failures = memory.write_failures.saturating_add(1);
+    Wake::At(world.now() + backoff::after_failures(memory.write_failures))
+}
