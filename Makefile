@@ -28,7 +28,7 @@ bench: ## Measure the bars; ONLY=name or ONLY=group for some
 	@scripts/with-cache scripts/bench $(ONLY)
 
 image: ## Write the container image to a file that container runtimes load
-	@scripts/with-cache sh -c 'cargo build --locked --release -p certwright && cargo build --locked -p certwright-e2e'
+	@scripts/with-cache sh -c 'cargo build --locked --release -p certwright && cargo build --locked --workspace --bin testbed'
 	@$(BIN)/debug/testbed image --binary $(BIN)/release/certwright --save $(CERTWRIGHT_CACHE)/images
 
 crds: ## Write crds/ anew from the Rust types

@@ -19,7 +19,7 @@ use crate::wait::{until, until_ready};
 pub const BINARY_VARIABLE: &str = "CERTWRIGHT_BIN";
 
 const READY: Duration = Duration::from_mins(1);
-const OTHERS: Duration = Duration::from_mins(2);
+const OTHERS: Duration = Duration::from_mins(10);
 const PROBES: &str = "127.0.0.1:9403";
 
 /// A running `certwright controller` with the rights of the user `certwright`. Dropping it kills it.
@@ -92,10 +92,10 @@ pub struct Shared {
 impl Shared {
     async fn start(testbed: &Testbed) -> Result<Self> {
         install(testbed).await?;
-        let lock = only_one(testbed).await?;
+        let sole = only_one(testbed).await?;
         let (process, log) = start_for_ever(testbed.clone())?;
         // The lock is held until this process ends, and so is the controller.
-        std::mem::forget(lock);
+        std::mem::forget(sole);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let look = async || {
             let answer = client.get(format!("http://{PROBES}/readyz")).send().await;

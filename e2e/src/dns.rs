@@ -28,6 +28,10 @@ const READY: Duration = Duration::from_secs(20);
 /// Starts both servers and waits until each serves every zone.
 pub async fn start(launcher: &mut Launcher) -> Result<()> {
     let folder = launcher.state.folder.join("dns");
+    // The journals of a former testbed in this folder would not fit the new zones.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
     let secret = STANDARD.encode(random::<32>()?);
     let tsig = Tsig { name: KEY_NAME.into(), algorithm: ALGORITHM.into(), secret };
     let named = own_named(&launcher.state.folder)?;

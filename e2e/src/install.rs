@@ -44,17 +44,18 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
     install_rights(client).await
 }
 
-/// Installs `crds/` as people do, with kubectl, from the folder of the checkout.
+/// Installs `crds/` as people do, with kubectl.
 pub fn definitions(kubectl: &Kubectl) -> Result<()> {
-    kubectl.run(&["apply", "-f", "crds/"])?;
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/"])
+    let folder = repository().join("crds").display().to_string();
+    kubectl.run(&["apply", "-f", &folder])?;
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &folder])
 }
 
 /// Packs `binary` into an image and installs `deploy/` in a testbed of tier cluster, after [`definitions`]; waits until
 /// the pod is ready.
 pub fn deploy(state: &State, kubectl: &Kubectl, binary: &Path) -> Result<()> {
     image::import_certwright(state, binary)?;
-    kubectl.run(&["apply", "-k", "deploy/"])?;
+    kubectl.run(&["apply", "-k", &repository().join("deploy").display().to_string()])?;
     kubectl.run(&["rollout", "status", "--namespace=certwright", "--timeout=90s", "deployment/certwright"])
 }
 

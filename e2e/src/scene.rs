@@ -93,7 +93,7 @@ impl Scene {
         name: &str,
         spec: Value,
     ) -> Result<K> {
-        let object = object::<K>(json!({ "name": name, "namespace": self.namespace }), spec)?;
+        let object = object::<K>(&json!({ "name": name, "namespace": self.namespace }), &spec)?;
         let created = self.api().create(&PostParams::default(), &object).await;
         created.with_context(|| format!("creating {} {name}", K::kind(&())))
     }
@@ -151,7 +151,7 @@ impl Scene {
         let key = &self.testbed.state.dns()?.tsig.secret;
         put_secret(&self.client, CLUSTER_RESOURCE_NAMESPACE, &tsig, TSIG_ENTRY, key).await?;
         let issuers: Api<ClusterIssuer> = Api::all(self.client.clone());
-        issuers.create(&PostParams::default(), &object(json!({ "name": name }), spec)?).await?;
+        issuers.create(&PostParams::default(), &object(&json!({ "name": name }), &spec)?).await?;
         self.wait_in(issuers, &name, "being ready", PATIENCE, is_ready).await
     }
 
@@ -335,7 +335,7 @@ pub fn unreadiness<K: Conditions + Resource>(object: &K) -> Option<(&str, &str)>
         .then(|| (ready.reason.as_deref().unwrap_or_default(), ready.message.as_deref().unwrap_or_default()))
 }
 
-fn object<K: Kind>(metadata: Value, spec: Value) -> Result<K> {
+fn object<K: Kind>(metadata: &Value, spec: &Value) -> Result<K> {
     let value = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "spec": spec });
     serde_json::from_value(value).with_context(|| format!("making a {}", K::kind(&())))
 }
@@ -356,5 +356,18 @@ fn yaml<T: Serialize>(object: &T) -> String {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
+    shorten(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
+}
+
+/// Certificates and the like would bury what matters.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::String(text) if text.len() > 500 && !text.contains(' ') => {
+            *text = format!("{} bytes", text.len());
+        }
+        _ => {}
+    }
 }

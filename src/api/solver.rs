@@ -29,6 +29,31 @@ pub struct AcmeSolver {
     pub wait_instead_of_self_check: Option<GoDuration>,
 }
 
+impl AcmeSolver {
+    /// The names of all Secrets that the solver refers to, in whichever of its fields.
+    pub fn secret_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        collect_secret_names(&serde_json::to_value(&self.dns01).unwrap_or_default(), &mut names);
+        names
+    }
+}
+
+/// Every reference to a Secret is in a field that is called so; webhooks' own configuration keeps to that as well.
+fn collect_secret_names(value: &serde_json::Value, names: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_secret_names(item, names)),
+        serde_json::Value::Object(fields) => {
+            for (key, field) in fields {
+                match field.get("name").and_then(serde_json::Value::as_str) {
+                    Some(name) if key.ends_with("SecretRef") && !name.is_empty() => names.push(name.to_owned()),
+                    _ => collect_secret_names(field, names),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Chooses names: the labels must match and, if names or zones are listed, one of them must too. Among the solvers that
 /// remain an exact name beats a zone, a longer zone beats a shorter one, and more labels beat fewer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -40,6 +40,7 @@ impl Hub {
             challenge: |challenge| {
                 let mut entries = by_owner(challenge.meta());
                 entries.push(by_issuer(&challenge.spec.issuer_ref, challenge.namespace().as_deref()));
+                entries.extend(by_solver_secrets(challenge));
                 entries
             },
             cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
@@ -105,6 +106,13 @@ fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {
     }
 }
 
+/// By the credentials that it presents its answer with.
+fn by_solver_secrets(challenge: &Challenge) -> Vec<String> {
+    let is_cluster = challenge.spec.issuer_ref.kind_or_default() == KIND_CLUSTER_ISSUER;
+    let namespace = if is_cluster { String::new() } else { challenge.namespace().unwrap_or_default() };
+    challenge.spec.solver.secret_names().iter().map(|name| by_secret(&namespace, name)).collect()
+}
+
 fn by_cluster_secrets(spec: &IssuerSpec) -> Vec<String> {
     secrets_of(spec).into_iter().map(|name| by_secret("", &name)).collect()
 }
@@ -120,8 +128,11 @@ fn secret_dependents(hub: &Hub, secret: &ObjectName) -> Vec<Key> {
     let entry = by_secret(&secret.namespace, &secret.name);
     let mut keys = keys_of(Kind::Certificate, &hub.certificates, &entry);
     keys.extend(keys_of(Kind::Issuer, &hub.issuers, &entry));
-    // A look too many at a ClusterIssuer, whose Secrets lie in one namespace only, costs nothing.
-    keys.extend(keys_of(Kind::ClusterIssuer, &hub.cluster_issuers, &by_secret("", &secret.name)));
+    keys.extend(keys_of(Kind::Challenge, &hub.challenges, &entry));
+    // A look too many for a ClusterIssuer, whose Secrets lie in one namespace only, costs nothing.
+    let of_cluster = by_secret("", &secret.name);
+    keys.extend(keys_of(Kind::ClusterIssuer, &hub.cluster_issuers, &of_cluster));
+    keys.extend(keys_of(Kind::Challenge, &hub.challenges, &of_cluster));
     keys
 }
 

@@ -128,7 +128,7 @@ pub(super) async fn read_account_key(
     Ok(PrivateKey::from_pem(pem).map_err(|error| {
         format!(
             "The ACME account key in the Secret {name} under {entry_name:?} is malformed: {error}; correct it, or \
-             delete the Secret to have a new account made"
+             delete the Secret to have a new account made; it is tried again when the Secret changes"
         )
     }))
 }

@@ -47,6 +47,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         memory.check = None;
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
+    forget_outdated_trouble(context, &challenge, memory).await?;
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
@@ -66,6 +67,23 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         act(context, &challenge, &issuer, step, memory).await?;
     }
     Ok(round)
+}
+
+/// A trouble ends when the credentials change: the corrected ones are tried at once.
+async fn forget_outdated_trouble(
+    context: &Context,
+    challenge: &Challenge,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
+    if memory.trouble.is_none() {
+        return Ok(());
+    }
+    let credentials = presenter::credentials_version(context, challenge).await?;
+    let former = memory.trouble_credentials.get_or_insert_with(|| credentials.clone());
+    if *former != credentials {
+        memory.trouble = None;
+    }
+    Ok(())
 }
 
 fn has_open_siblings(context: &Context, challenge: &Challenge) -> bool {

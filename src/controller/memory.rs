@@ -23,6 +23,8 @@ pub struct Memory {
     /// Which incarnation of the object this is about.
     pub uid: String,
     pub trouble: Option<Trouble>,
+    /// The credentials with which the trouble came; other ones make it worthless.
+    pub trouble_credentials: Option<String>,
     /// Failures in a row to write to the API server.
     pub write_failures: u32,
     pub order: Option<CaOrder>,
@@ -50,6 +52,7 @@ impl Memory {
         now: Timestamp,
     ) {
         let failures = self.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
+        self.trouble_credentials = None;
         self.trouble = Some(Trouble { message, class, failures, at: now, retry_after });
     }
 }

@@ -60,6 +60,18 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
     }
 }
 
+/// Changes whenever one of the Secrets does that the solver refers to.
+pub(super) async fn credentials_version(context: &Context, challenge: &Challenge) -> Result<String, StepError> {
+    let namespace = secrets_namespace(context, challenge);
+    let mut version = String::new();
+    for name in challenge.spec.solver.secret_names() {
+        let secret = context.cluster.secrets.get(&ObjectName::new(&namespace, &name)).await?;
+        version.push_str(secret.and_then(|secret| secret.resource_version()).as_deref().unwrap_or("none"));
+        version.push(' ');
+    }
+    Ok(version)
+}
+
 fn unknown_type(challenge: &Challenge) -> StepError {
     StepError::is_final(format!("Challenges of type {:?} are not known", challenge.spec.type_))
 }
@@ -125,6 +137,15 @@ async fn provider(context: &Context, challenge: &Challenge) -> Result<Box<dyn Pr
     Ok(Box::new(provider))
 }
 
+/// Where the Secrets lie that the solver refers to: by the reference to the issuer alone, because the issuer may be gone
+/// when it comes to cleaning up.
+fn secrets_namespace(context: &Context, challenge: &Challenge) -> String {
+    match challenge.spec.issuer_ref.kind_or_default() {
+        KIND_CLUSTER_ISSUER => context.options.cluster_resource_namespace.clone(),
+        _ => challenge.namespace().unwrap_or_default(),
+    }
+}
+
 async fn tsig_key(
     context: &Context,
     challenge: &Challenge,
@@ -132,12 +153,7 @@ async fn tsig_key(
 ) -> Result<Option<TsigKey>, StepError> {
     let Some(name) = rfc2136.tsig_key_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
     let selector = rfc2136.tsig_secret_secret_ref.clone().unwrap_or_default();
-    // By the reference alone, because the issuer may be gone when it comes to cleaning up.
-    let namespace = match challenge.spec.issuer_ref.kind_or_default() {
-        KIND_CLUSTER_ISSUER => context.options.cluster_resource_namespace.clone(),
-        _ => challenge.namespace().unwrap_or_default(),
-    };
-    let secret_name = ObjectName::new(namespace, &selector.name);
+    let secret_name = ObjectName::new(secrets_namespace(context, challenge), &selector.name);
     let entry = selector.key.unwrap_or_default();
     let held = context.cluster.secrets.get(&secret_name).await?;
     let value = held.as_deref().and_then(|held| secret::entry(held, &entry));

@@ -14,10 +14,28 @@ const WAITS: [SignedDuration; 6] = [
     SignedDuration::from_secs(300),
 ];
 
+/// The waits after an effect that the other side refused for good, as far as it knows. It may yet change its mind: a
+/// server that is being set up answers with error pages, an account is unlocked.
+const WAITS_AFTER_REFUSALS: [SignedDuration; 4] = [
+    SignedDuration::from_secs(15),
+    SignedDuration::from_secs(60),
+    SignedDuration::from_secs(300),
+    SignedDuration::from_secs(3600),
+];
+
 /// The wait after this many failures in a row.
 pub fn after_failures(failures: u32) -> SignedDuration {
+    nth(&WAITS, failures)
+}
+
+/// The wait after this many refusals in a row.
+pub fn after_refusals(refusals: u32) -> SignedDuration {
+    nth(&WAITS_AFTER_REFUSALS, refusals)
+}
+
+fn nth(waits: &[SignedDuration], failures: u32) -> SignedDuration {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    WAITS[index.min(WAITS.len() - 1)]
+    waits.get(index).or(waits.last()).copied().unwrap_or_default()
 }
 
 /// The wait after this many failed issuances in a row: `least`, doubled with each further one, up to `most`
@@ -47,6 +65,8 @@ mod tests {
         let waits: Vec<_> = (1..9).map(|failures| after_failures(failures).as_secs()).collect();
         assert_eq!(waits, [1, 5, 15, 30, 60, 300, 300, 300]);
         assert_eq!(after_failures(0).as_secs(), 1);
+        let waits: Vec<_> = (0..7).map(|refusals| after_refusals(refusals).as_secs()).collect();
+        assert_eq!(waits, [15, 15, 60, 300, 3600, 3600, 3600]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Decision, Note, Trouble, TroubleClass, backoff, later};
 use crate::api::{
@@ -12,9 +12,6 @@ use crate::api::{
     names::{condition, event, reason},
     set_condition,
 };
-
-/// How long the CA is left alone after it refused for good.
-const AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(10);
 
 /// Everything that the decision rests on.
 pub struct SeenIssuer<'a> {
@@ -124,7 +121,7 @@ fn without_key(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
         let secret = &acme.private_key_secret_ref.name;
         let text = format!(
             "The Secret {secret:?} has no account key under {:?}, and spec.acme.disableAccountKeyGeneration forbids \
-             making one; put the key there",
+             making one; put the key there, and it is tried again",
             account_key_entry(acme)
         );
         return not_ready(seen, reason::ERR_VERIFY_ACME_ACCOUNT, &text, Decision::rest(), now);
@@ -165,7 +162,8 @@ fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<Issue
         TroubleClass::Transient => (trouble.next_try(), trouble.sentence()),
         // What the CA refuses for good may still be put right on its side, or on the way to it.
         TroubleClass::Final => {
-            let wait = trouble.retry_after.map_or(AFTER_REFUSAL, |wish| wish.max(AFTER_REFUSAL));
+            let wait = backoff::after_refusals(trouble.failures);
+            let wait = trouble.retry_after.map_or(wait, |wish| wish.max(wait));
             let wait_text = backoff::in_words(wait);
             let text = "tried again when the issuer or its Secrets change, and at the latest after";
             (later(trouble.at, wait), format!("{}; {text} {wait_text}", trouble.message))

@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
-use super::{Decision, Note, fixed_name, order::OrderState, solver};
+use super::{
+    Decision, Note, fixed_name,
+    order::OrderState,
+    solver::{self, NoSolver},
+};
 use crate::{
     api::{
         CertificateRequest, CertificateRequestStatus, Condition, IssuerReference, Order, OrderSpec, find_condition,
@@ -118,8 +122,12 @@ fn sign_by_acme(
                 writer.pending_quietly(&created(&order));
                 writer.finish(vec![RequestStep::CreateOrder(Box::new(order))])
             }
-            Err(Refusal { event, message }) => {
+            Err(Refusal::ForGood { event, message }) => {
                 writer.fail(event, &message);
+                writer.finish(Vec::new())
+            }
+            Err(Refusal::Uncovered(none)) => {
+                writer.pending(event::ORDER_BUILDING_ERROR, &format!("Nothing was ordered: {none}"));
                 writer.finish(Vec::new())
             }
         };
@@ -187,15 +195,17 @@ fn fits(certificate: &[u8], request: &CertificateRequest) -> bool {
     chain.first().is_some_and(|leaf| leaf.public_key_der == parsed.public_key_der)
 }
 
-/// Why a request can never become an Order.
-struct Refusal {
-    event: &'static str,
-    message: String,
+/// Why a request does not become an Order.
+enum Refusal {
+    /// The request itself is to blame.
+    ForGood { event: &'static str, message: String },
+    /// The issuer has no solver for a name. Nothing was asked of the CA, so the request waits until it gets one.
+    Uncovered(NoSolver),
 }
 
 fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refusal> {
     let request = seen.request;
-    let parsed = ParsedRequest::from_pem(&request.spec.request.0).map_err(|error| Refusal {
+    let parsed = ParsedRequest::from_pem(&request.spec.request.0).map_err(|error| Refusal::ForGood {
         event: event::REQUEST_PARSING_ERROR,
         message: format!("Failed to decode CSR in spec.request: {error}"),
     })?;
@@ -203,10 +213,7 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
     let labels = request.labels().clone();
     let covered: Vec<String> = spec.dns_names.iter().chain(&spec.ip_addresses).cloned().collect();
     if let Some(uncovered) = solver::first_uncovered(&acme.solvers, &covered, &labels) {
-        return Err(Refusal {
-            event: event::ORDER_BUILDING_ERROR,
-            message: format!("Nothing was ordered: {uncovered}"),
-        });
+        return Err(Refusal::Uncovered(uncovered));
     }
     let metadata = ObjectMeta {
         namespace: request.namespace(),
@@ -227,7 +234,7 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
         && !dns_names.iter().any(|other| same_dns_name(name, other))
         && !ip_addresses.contains(name)
     {
-        return Err(Refusal {
+        return Err(Refusal::ForGood {
             event: event::INVALID_ORDER,
             message: format!(
                 "The CSR's common name {name:?} is not among its DNS names and IP addresses; a CA that speaks ACME \
@@ -236,7 +243,7 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
         });
     }
     if dns_names.is_empty() && ip_addresses.is_empty() {
-        return Err(Refusal {
+        return Err(Refusal::ForGood {
             event: event::INVALID_ORDER,
             message: "The CSR names neither a DNS name nor an IP address; a CA that speaks ACME certifies nothing else"
                 .to_owned(),

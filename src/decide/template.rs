@@ -85,11 +85,11 @@ fn names(spec: &CertificateSpec) -> Result<SubjectAltNames, SpecError> {
     let mut names = SubjectAltNames::default();
     for (index, name) in spec.dns_names.iter().enumerate() {
         let name = validate_dns_name(name).map_err(|error| SpecError::new(at("dnsNames", index), error))?;
-        names.dns_names.push(name);
+        push_new(&mut names.dns_names, name);
     }
     for (index, text) in spec.ip_addresses.iter().enumerate() {
         let address = parse_ip_address(text).map_err(|error| SpecError::new(at("ipAddresses", index), error))?;
-        names.ip_addresses.push(address);
+        push_new(&mut names.ip_addresses, address);
     }
     for (index, text) in spec.email_addresses.iter().enumerate() {
         validate_email_address(text).map_err(|error| SpecError::new(at("emailAddresses", index), error))?;
@@ -106,6 +106,13 @@ fn names(spec: &CertificateSpec) -> Result<SubjectAltNames, SpecError> {
         });
     }
     Ok(names)
+}
+
+/// Two spellings of one name are one name; CAs refuse a name that is there twice.
+fn push_new<T: PartialEq>(names: &mut Vec<T>, name: T) {
+    if !names.contains(&name) {
+        names.push(name);
+    }
 }
 
 fn subject(spec: &CertificateSpec) -> Subject {
@@ -200,6 +207,20 @@ mod tests {
         let error = request_template(&spec).unwrap_err();
         assert_eq!(error.path, "spec.dnsNames[1]");
         assert!(error.to_string().contains("exa mple.com"), "{error}");
+    }
+
+    #[test]
+    fn two_spellings_of_one_name_are_one_name() {
+        let spec = CertificateSpec {
+            dns_names: ["www.example", "WWW.Example", "b\u{fc}cher.example", "xn--bcher-kva.example"]
+                .map(String::from)
+                .into(),
+            ip_addresses: ["2001:db8::1", "2001:DB8:0::1"].map(String::from).into(),
+            ..CertificateSpec::default()
+        };
+        let names = request_template(&spec).unwrap().names;
+        assert_eq!(names.dns_names, ["www.example", "xn--bcher-kva.example"]);
+        assert_eq!(names.ip_addresses.len(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::examples::{NameServer, Values};
 use super::place::{NAMESPACE, Place};
 use super::{issue, step};
 use crate::image::CERTWRIGHT;
-use crate::install;
+use crate::install::{self, repository};
 use crate::kubectl::Kubectl;
 use crate::packages::require_program;
 
@@ -59,14 +59,17 @@ pub async fn run(options: Current) -> Result<()> {
     step("Installing the CustomResourceDefinitions (crds/)");
     install::definitions(&place.kubectl)?;
     step(&format!("Installing certwright (deploy/) with the image {image}"));
-    let manifests = place.kubectl.output(&["kustomize", "deploy/"])?.replace(CERTWRIGHT, &image);
+    let manifests = place
+        .kubectl
+        .output(&["kustomize", &repository().join("deploy").display().to_string()])?
+        .replace(CERTWRIGHT, &image);
     place.kubectl.run_with_input(&["apply", "-f", "-"], &manifests)?;
     let rollout = ["rollout", "status", "--namespace=certwright", "--timeout=120s", "deployment/certwright"];
     if place.kubectl.run(&rollout).is_err() {
         bail!(
-            "certwright does not run. Can the nodes get the image {image}? `make image` writes it to a file that \
-             `docker load`, `kind load image-archive`, `k3s ctr images import` and others take; or push it somewhere \
-             and name it in DEMO_IMAGE"
+            "certwright does not run. Can the nodes get the image {image}? `make image` writes it to a file for `ctr \
+             --namespace k8s.io images import`, `k3s ctr images import` or `kind load image-archive`; or push it to a \
+             registry and name it in DEMO_IMAGE"
         );
     }
     if wants_certificates {

@@ -15,6 +15,8 @@ use anyhow::{Context, Result};
 use examples::fill_in;
 use place::{NAMESPACE, Place};
 
+use crate::install::repository;
+
 /// The demo's issuances take a few seconds; a slow machine may take longer.
 const ISSUED: Duration = Duration::from_mins(3);
 
@@ -35,7 +37,7 @@ async fn issue(place: &Place) -> Result<()> {
     {
         if possible {
             step(&format!("Applying {file}, with the values of this place filled in"));
-            let text = fs::read_to_string(file).with_context(|| format!("reading {file}: run this in the checkout"))?;
+            let text = fs::read_to_string(repository().join(file)).with_context(|| format!("reading {file}"))?;
             place.kubectl.run_with_input(&["apply", "-f", "-"], &fill_in(&text, &place.values)?)?;
         } else {
             step(&format!("Leaving out {file}: {}", place.why_not(file)));

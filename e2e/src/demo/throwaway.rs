@@ -87,7 +87,8 @@ fn place(state: &State, kubeconfig: PathBuf) -> Result<Place> {
 /// certwright as a process inside the testbed, with the rights of `deploy/rbac.yaml`.
 async fn start_process(state: State, place: &Place, binary: &Path) -> Result<()> {
     step("Starting certwright as a process: there is no node for a pod");
-    place.kubectl.run(&["apply", "-f", "deploy/namespace.yaml", "-f", "deploy/rbac.yaml"])?;
+    let deploy = |file: &str| install::repository().join("deploy").join(file).display().to_string();
+    place.kubectl.run(&["apply", "-f", &deploy("namespace.yaml"), "-f", &deploy("rbac.yaml")])?;
     let role = ["--clusterrole=certwright-controller", "--user=certwright"];
     place.kubectl.run(&[&["create", "clusterrolebinding", "certwright-user"][..], &role].concat())?;
     let kubeconfig = &state.kubernetes()?.certwright_kubeconfig;

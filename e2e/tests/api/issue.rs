@@ -7,15 +7,15 @@ use certwright::api::names::{annotation, condition, label};
 use certwright::api::{CertificateRequest, Challenge, Order};
 
 use certwright::pki::{Curve, KeyAlgorithm, PrivateKey, verify_chain_links};
+use certwright_e2e::Scene;
 use certwright_e2e::audit::Write;
-use certwright_e2e::scene::{Issued, certificate_spec};
+use certwright_e2e::scene::Issued;
 use certwright_e2e::wait::until;
-use certwright_e2e::{Controller, Scene};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::support::{certificate_with, condition_of, only_request, root, scene, writes_during, writes_since};
+use crate::support::{certificate_with, condition_of, mark, only_request, root, scene, settles, writes_since};
 
 /// Everything that follows from one Certificate with one name.
 #[tokio::test]
@@ -24,10 +24,10 @@ async fn one_name_by_dns01() {
     let scene = scene("one").await;
     scene.issuer("pebble").await.unwrap();
     let name = scene.dns_name("www");
-    let mark = scene.testbed.mark().unwrap();
+    let mark = mark(&scene).await;
     scene.certificate("www", "pebble", &[&name]).await.unwrap();
     let issued = scene.issued("www").await.unwrap();
-    assert_eq!(issued.leaf().names.dns_names, [name.clone()]);
+    assert_eq!(issued.leaf().names.dns_names, std::slice::from_ref(&name));
     chain_is_sound(&scene, &issued).await;
     secret_is_complete(&issued, &name);
     certificate_tells_of_it(&issued);
@@ -35,7 +35,7 @@ async fn one_name_by_dns01() {
     request_and_order_tell_of_it(&scene, &name).await;
     events_tell_of_it(&scene).await;
 
-    assert_eq!(writes_during(&scene, Duration::from_secs(3)).await, [], "writes although nothing changes");
+    settles(&scene).await;
     let writes = writes_since(&scene, mark).await;
     assert!(writes.iter().all(|write| write.code < 400), "rejected: {writes:#?}");
     let counts = counted(&writes);
@@ -223,7 +223,7 @@ async fn made_anew_under_its_old_name() {
     certificates.delete("www", &kube::api::DeleteParams::default()).await.unwrap();
     scene.wait_gone::<certwright::api::Certificate>("www").await.unwrap();
     let other = scene.dns_name("other");
-    let mark = scene.testbed.mark().unwrap();
+    let mark = mark(&scene).await;
     scene.certificate("www", "pebble", &[&other]).await.unwrap();
     // No garbage collector runs in this tier: the former CertificateRequest stays until it is deleted here.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -243,21 +243,14 @@ async fn nothing_happens_without_need() {
     let scene = scene("quiet").await;
     scene.issuer("pebble").await.unwrap();
     let name = scene.dns_name("www");
-    scene
-        .create::<certwright::api::Certificate>("www", certificate_spec("www", "Issuer", "pebble", &[&name]))
-        .await
-        .unwrap();
+    scene.certificate("www", "pebble", &[&name]).await.unwrap();
     scene.issued("www").await.unwrap();
-    no_challenge_is_left_but(&scene).await;
-    let log = Controller::shared(&scene.testbed).await.unwrap().log.clone();
-    assert!(!std::fs::read_to_string(log).unwrap().contains("panicked"));
     // Touching what somebody else may touch changes nothing in the issuance.
+    settles(&scene).await;
+    let mark = mark(&scene).await;
     let labels = json!({ "metadata": { "labels": { "team": "blue" } } });
     scene.patch::<certwright::api::Certificate>("www", labels).await.unwrap();
-    assert_eq!(writes_during(&scene, Duration::from_secs(2)).await, []);
-}
-
-async fn no_challenge_is_left_but(scene: &Scene) {
-    let look = async || Ok::<_, anyhow::Error>(scene.list::<Challenge>().await?.is_empty().then_some(()));
-    until("the Challenges to go", Duration::from_secs(30), look).await.unwrap();
+    settles(&scene).await;
+    let writes = writes_since(&scene, mark).await;
+    assert_eq!(writes, []);
 }

@@ -33,7 +33,7 @@ async fn broken_until_edited(prefix: &str, change: impl FnOnce(&Scene, &mut Valu
 #[ignore = "runs inside a testbed"]
 async fn a_wrong_path() {
     let change = |_: &Scene, acme: &mut Value| acme["server"] = json!("https://10.77.0.1:14000/directory-of-nothing");
-    let words = ["https://10.77.0.1:14000/directory-of-nothing", "HTTP 404", "next try after"];
+    let words = ["https://10.77.0.1:14000/directory-of-nothing", "HTTP 404", "tried again"];
     broken_until_edited("path", change, &words).await;
 }
 
@@ -52,7 +52,7 @@ async fn a_kubernetes_api_instead_of_a_ca() {
         acme["server"] = json!(format!("{}/dir", kubernetes.server));
         acme["caBundle"] = json!(STANDARD.encode(std::fs::read(&kubernetes.ca_file).unwrap()));
     };
-    let words = ["https://10.77.0.1:6443/dir", "did not answer as an ACME server", "HTTP 40", "next try after"];
+    let words = ["https://10.77.0.1:6443/dir", "did not answer as an ACME server", "HTTP 40", "tried again"];
     broken_until_edited("kube", change, &words).await;
 }
 
@@ -100,7 +100,7 @@ async fn a_web_page_that_becomes_a_ca() {
     let scene = scene("page").await;
     let server = Server::start(&scene, "404 Not Found", "<h1>default backend</h1>").await;
     issuer_with(&scene, |acme| acme["server"] = json!(server.url)).await;
-    unready::<Issuer>(&scene, "pebble", &["HTTP 404", "default backend", "next try after"]).await;
+    unready::<Issuer>(&scene, "pebble", &["HTTP 404", "default backend", "tried again"]).await;
     is_quiet(&scene).await;
     assert!(server.count() <= 3, "{} requests within seconds", server.count());
 

@@ -11,7 +11,7 @@ use certwright_e2e::{Scene, dns};
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::support::{condition_of, failed, issuer_with, only_request, scene, unready, writes_during};
+use crate::support::{condition_of, event, failed, issuer_with, only_request, scene, settles, unready, writes_during};
 
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
@@ -26,12 +26,8 @@ async fn an_order_that_the_ca_refuses() {
     let ready = condition_of(&request, condition::READY);
     assert_eq!(ready.reason.as_deref(), Some("Failed"));
     assert!(ready.message.as_ref().unwrap().contains("rejectedIdentifier"), "{ready:#?}");
-    let events = scene.events("www").await.unwrap();
-    assert!(
-        events.iter().any(|(reason, note)| reason == "Failed" && note.contains("rejectedIdentifier")),
-        "{events:?}"
-    );
-    assert_eq!(writes_during(&scene, Duration::from_secs(3)).await, []);
+    event(&scene, "www", "Failed", "rejectedIdentifier").await;
+    settles(&scene).await;
 
     // A changed spec is tried at once, whatever failed before.
     let other = scene.dns_name("www");
@@ -75,7 +71,7 @@ async fn a_challenge_that_fails_at_the_ca() {
         Ok::<_, anyhow::Error>((!held).then_some(()))
     };
     until("the finalizers to go", PATIENCE, look).await.unwrap();
-    assert_eq!(writes_during(&scene, Duration::from_secs(2)).await, []);
+    settles(&scene).await;
 }
 
 async fn no_record_is_left(scene: &Scene) {
@@ -146,7 +142,7 @@ async fn an_order_deleted_half_way() {
         Ok::<_, anyhow::Error>(challenges.into_iter().find(presented))
     };
     let challenge = until("the challenge to be presented", PATIENCE, look).await.unwrap();
-    assert_eq!(dns::challenge_records(scene.testbed.state.dns().unwrap(), &scene.namespace).unwrap().len(), 2);
+    assert!(!dns::challenge_records(scene.testbed.state.dns().unwrap(), &scene.namespace).unwrap().is_empty());
     // As the garbage collector does it, which does not run in this tier.
     let everything = kube::api::DeleteParams::default();
     scene.api::<Certificate>().delete("www", &everything).await.unwrap();

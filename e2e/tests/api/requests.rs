@@ -4,18 +4,13 @@ use std::time::Duration;
 
 use certwright::api::names::condition;
 use certwright::api::{Certificate, CertificateRequest, Issuer};
-use certwright_e2e::Scene;
 use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::support::{
-    condition_of, issuer_with, mend_issuer, nothing_is_ordered, only_request, scene, unready, writes_during,
+    condition_of, event, issuer_with, mend_issuer, nothing_is_ordered, only_request, scene, settles, unready,
+    writes_during,
 };
-
-async fn is_quiet(scene: &Scene) {
-    let writes = writes_during(scene, Duration::from_secs(3)).await;
-    assert_eq!(writes, [], "writes although nothing changes");
-}
 
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
@@ -26,7 +21,7 @@ async fn an_issuer_that_comes_later() {
     let words = ["Issuer \"pebble\" not found", &scene.namespace];
     unready::<CertificateRequest>(&scene, "www-1", &words).await;
     unready::<Certificate>(&scene, "www", &words).await;
-    is_quiet(&scene).await;
+    settles(&scene).await;
     nothing_is_ordered(&scene).await;
     scene.issuer("pebble").await.unwrap();
     scene.issued("www").await.unwrap();
@@ -56,7 +51,7 @@ async fn a_name_that_no_solver_covers() {
     let words = ["no solver for", name.as_str()];
     unready::<Certificate>(&scene, "www", &words).await;
     unready::<CertificateRequest>(&scene, "www-1", &words).await;
-    is_quiet(&scene).await;
+    settles(&scene).await;
     nothing_is_ordered(&scene).await;
     // Nothing was ordered, so nothing has to be waited for once a solver covers the name.
     scene.patch::<Issuer>("pebble", json!({ "spec": scene.issuer_spec("pebble-account").unwrap() })).await.unwrap();
@@ -75,14 +70,10 @@ async fn invalid_names() {
         scene.certificate(&certificate, "pebble", &[&scene.dns_name("good"), name]).await.unwrap();
         unready::<Certificate>(&scene, &certificate, &["spec.dnsNames[1]", name]).await;
     }
-    is_quiet(&scene).await;
+    settles(&scene).await;
     nothing_is_ordered(&scene).await;
     assert!(scene.list::<CertificateRequest>().await.unwrap().is_empty());
-    let events = scene.events("wrong0").await.unwrap();
-    assert!(
-        events.iter().any(|(reason, note)| reason == "InvalidSpec" && note.contains("exa_mple..test")),
-        "{events:?}"
-    );
+    event(&scene, "wrong0", "InvalidSpec", "exa_mple..test").await;
 
     let good = scene.dns_name("good");
     scene.patch::<Certificate>("wrong0", json!({ "spec": { "dnsNames": [good] } })).await.unwrap();
@@ -101,8 +92,7 @@ async fn upper_case_and_international_names() {
     let mut found = issued.leaf().names.dns_names.clone();
     found.sort_unstable();
     assert_eq!(found, [scene.dns_name("www"), scene.dns_name("xn--bcher-kva")]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    is_quiet(&scene).await;
+    settles(&scene).await;
     assert_eq!(scene.issued("www").await.unwrap().certificate.status.unwrap().revision, Some(1));
 }
 
@@ -119,7 +109,7 @@ async fn a_request_of_somebody_else_in_the_way() {
     scene.create::<CertificateRequest>("www-1", foreign).await.unwrap();
     let name = scene.dns_name("www");
     scene.certificate("www", "pebble", &[&name]).await.unwrap();
-    unready::<Certificate>(&scene, "www", &["CertificateRequest \"www-1\"", "belongs to another", "next try after"])
+    unready::<Certificate>(&scene, "www", &["CertificateRequest \"www-1\"", "does not belong to this Certificate"])
         .await;
     let writes = writes_during(&scene, Duration::from_secs(4)).await;
     assert!(writes.len() <= 8, "{} writes in 4 s: {writes:#?}", writes.len());
@@ -139,6 +129,6 @@ async fn a_malformed_csr() {
     unready::<CertificateRequest>(&scene, "csr", &["CSR"]).await;
     let request = only_request(&scene).await;
     assert_eq!(condition_of(&request, condition::READY).reason.as_deref(), Some("Failed"));
-    is_quiet(&scene).await;
+    settles(&scene).await;
     nothing_is_ordered(&scene).await;
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use certwright::api::names::{KIND_ISSUER, condition};
 use certwright::api::{Certificate, CertificateRequest, Condition, Issuer, Order, find_condition};
 use certwright::pki::ParsedCertificate;
-use certwright_e2e::audit::Write;
+use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::scene::{Conditions, Kind, PATIENCE, certificate_spec, unreadiness};
+use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
 use kube::Resource;
 use kube::core::NamespaceResourceScope;
@@ -45,6 +46,17 @@ pub async fn failed(scene: &Scene, name: &str, words: &[&str]) -> Certificate {
     scene.wait_for(name, &format!("having failed because of {words:?}"), PATIENCE, says).await.unwrap()
 }
 
+/// Waits for an event about the object of that name, with this reason and a note that contains `part`.
+pub async fn event(scene: &Scene, name: &str, reason: &str, part: &str) {
+    let look = async || {
+        let events = scene.events(name).await?;
+        let found = events.iter().any(|(held, note)| held == reason && note.contains(part));
+        anyhow::ensure!(found, "there are {events:?}");
+        Ok(Some(()))
+    };
+    until(&format!("an event {reason} about {name} with {part:?}"), PATIENCE, look).await.unwrap();
+}
+
 /// Creates a Certificate that names this Issuer, with further fields of the spec.
 pub async fn certificate_with(scene: &Scene, name: &str, dns_names: &[&str], more: Value) -> Certificate {
     let mut spec = certificate_spec(name, KIND_ISSUER, "pebble", dns_names);
@@ -54,13 +66,30 @@ pub async fn certificate_with(scene: &Scene, name: &str, dns_names: &[&str], mor
 
 /// The writes of the controller in the scene's namespace while `time` passes.
 pub async fn writes_during(scene: &Scene, time: Duration) -> Vec<Write> {
-    let mark = scene.testbed.mark().unwrap();
+    let mark = mark(scene).await;
     tokio::time::sleep(time).await;
     writes_since(scene, mark).await
 }
 
+/// The present end of the audit log, with everything in it that was answered before.
+pub async fn mark(scene: &Scene) -> Mark {
+    let mark = scene.testbed.mark().unwrap();
+    scene.testbed.writes_since(mark).await.unwrap();
+    scene.testbed.mark().unwrap()
+}
+
+/// Waits until the controller has written nothing in the scene's namespace for three seconds; events may come late.
+pub async fn settles(scene: &Scene) {
+    let window = Duration::from_secs(3);
+    let look = async || match writes_during(scene, window).await {
+        writes if writes.is_empty() => Ok(Some(())),
+        writes => Err(anyhow::anyhow!("{} writes in {} s: {writes:#?}", writes.len(), window.as_secs())),
+    };
+    until("the controller to rest", Duration::from_secs(30), look).await.unwrap();
+}
+
 /// The writes of the controller in the scene's namespace, events included.
-pub async fn writes_since(scene: &Scene, mark: certwright_e2e::audit::Mark) -> Vec<Write> {
+pub async fn writes_since(scene: &Scene, mark: Mark) -> Vec<Write> {
     let mut writes = scene.testbed.writes_since(mark).await.unwrap();
     writes.retain(|write| write.user == "certwright" && write.namespace == scene.namespace);
     writes

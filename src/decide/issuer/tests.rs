@@ -175,13 +175,16 @@ fn trouble_is_told_and_waited_for() {
 fn a_refusal_is_not_the_last_word() {
     let mut scene = Scene::new();
     scene.trouble = Some(trouble(TroubleClass::Final, 1));
-    assert_eq!(scene.decide().wake, Wake::At(at(600)));
+    assert_eq!(scene.decide().wake, Wake::At(at(15)));
     assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
-    let text = "tried again when the issuer or its Secrets change, and at the latest after 10 min";
+    let text = "tried again when the issuer or its Secrets change, and at the latest after 15 s";
     assert!(scene.told().ends_with(text), "{}", scene.told());
+    assert_eq!(scene.decide(), Decision::rest_until(at(15)), "an equal status is not written again");
+    scene.now = at(15);
+    assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
     scene.trouble = Some(trouble(TroubleClass::Final, 9));
-    assert_eq!(scene.decide(), Decision::rest_until(at(600)), "an equal status is not written again");
-    scene.now = at(600);
+    assert_eq!(scene.decide().wake, Wake::At(at(3600)));
+    scene.now = at(3600);
     assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
 }
 

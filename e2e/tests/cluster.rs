@@ -1,0 +1,158 @@
+//! certwright in a pod, HTTP-01 through an ingress controller. These run inside a testbed of tier `cluster`:
+//! `testbed run --tier cluster -- cargo test -p certwright-e2e --test cluster -- --include-ignored`.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use certwright::api::{Certificate, Challenge, Issuer, find_condition, names::condition};
+use certwright_e2e::audit::Write;
+use certwright_e2e::controller::binary;
+use certwright_e2e::install;
+use certwright_e2e::kubectl::Kubectl;
+use certwright_e2e::scene::{Conditions as _, PATIENCE};
+use certwright_e2e::wait::until;
+use certwright_e2e::{Scene, Testbed};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, OnceCell};
+
+/// Where certwright runs, and as whom.
+const NAMESPACE: &str = "certwright";
+const USER: &str = "system:serviceaccount:certwright:certwright";
+
+/// Held by tests whose outcome a killed controller would change, and by the one that kills it.
+static CONTROLLER: Mutex<()> = Mutex::const_new(());
+
+/// A fresh namespace that admits restricted pods only, with certwright deployed as people deploy it.
+async fn scene(prefix: &str) -> Scene {
+    static DEPLOYED: OnceCell<()> = OnceCell::const_new();
+    let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
+    testbed.state.cluster().unwrap();
+    DEPLOYED.get_or_init(|| async { deploy(&testbed) }).await;
+    let scene = Scene::new(&testbed, &testbed.state.logs().join("kubelet.log"), prefix).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+    let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    namespaces.patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+    scene
+}
+
+fn deploy(testbed: &Testbed) {
+    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
+    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
+    install::definitions(&kubectl).unwrap();
+    install::deploy(&testbed.state, &kubectl, &binary().unwrap()).unwrap();
+}
+
+/// An Issuer that solves by HTTP-01 with this Ingress class; `more` goes into the solver.
+async fn issuer(scene: &Scene, class: &str, more: Value) {
+    let mut spec = scene.issuer_spec("pebble-account").unwrap();
+    let mut solver = json!({ "http01": { "ingress": { "ingressClassName": class } } });
+    solver.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec["acme"]["solvers"] = json!([solver]);
+    scene.create::<Issuer>("pebble", spec).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
+}
+
+fn ingress_class(scene: &Scene) -> String {
+    scene.testbed.state.cluster().unwrap().ingress_class.clone()
+}
+
+/// Waits until no Challenge and no solver object is left in the namespace.
+async fn nothing_is_left(scene: &Scene) {
+    let look = async || {
+        let left = [
+            scene.list::<Challenge>().await?.len(),
+            scene.list::<Pod>().await?.len(),
+            scene.list::<Service>().await?.len(),
+            scene.list::<Ingress>().await?.len(),
+        ];
+        anyhow::ensure!(left == [0; 4], "challenges, pods, services, ingresses: {left:?}");
+        Ok(Some(()))
+    };
+    until("everything of the solver to be gone", PATIENCE, look).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn two_names_by_http01_in_a_restricted_namespace() {
+    let scene = scene("http").await;
+    issuer(&scene, &ingress_class(&scene), json!({})).await;
+    let names = [scene.dns_name("a"), scene.dns_name("b")];
+    scene.certificate("web", "pebble", &[&names[0], &names[1]]).await.unwrap();
+    let issued = scene.issued("web").await.unwrap();
+    assert_eq!(issued.leaf().names.clone().normalized().dns_names, names);
+    nothing_is_left(&scene).await;
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn one_name_takes_thirty_writes_at_most_and_none_is_refused() {
+    let scene = scene("writes").await;
+    let _undisturbed = CONTROLLER.lock().await;
+    issuer(&scene, &ingress_class(&scene), json!({})).await;
+    let mark = scene.testbed.mark().unwrap();
+    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    scene.issued("web").await.unwrap();
+    nothing_is_left(&scene).await;
+    // Events are sent beside the work.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut writes = scene.testbed.writes_since(mark).await.unwrap();
+    writes.retain(|write: &Write| write.user == USER && write.namespace == scene.namespace);
+    assert!(writes.iter().all(|write| write.code < 400), "refused: {writes:#?}");
+    assert!(writes.len() <= 30, "{} writes: {writes:#?}", writes.len());
+    assert!(writes.len() >= 20, "only {} writes were seen, so they were not counted right", writes.len());
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn a_challenge_that_fails_at_the_ca_leaves_nothing_and_is_told() {
+    let scene = scene("refused").await;
+    // Nobody serves this class, so the CA finds something else at the name.
+    issuer(&scene, "nobody", json!({ "waitInsteadOfSelfCheck": "1s" })).await;
+    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    let has_failed = |certificate: &Certificate| {
+        let issuing = find_condition(certificate.conditions(), condition::ISSUING);
+        issuing.is_some_and(|issuing| {
+            issuing.is_false()
+                && issuing.message.as_ref().is_some_and(|text| text.contains("urn:ietf:params:acme:error:"))
+        })
+    };
+    let what = "having failed with the problem of the CA";
+    let failed: Certificate = scene.wait_for("web", what, PATIENCE, has_failed).await.unwrap();
+    assert_eq!(failed.status.unwrap().failed_issuance_attempts, Some(1));
+    let look = async || {
+        let left = (
+            scene.list::<Pod>().await?.len(),
+            scene.list::<Service>().await?.len(),
+            scene.list::<Ingress>().await?.len(),
+        );
+        anyhow::ensure!(left == (0, 0, 0), "pods, services, ingresses: {left:?}");
+        Ok(Some(()))
+    };
+    until("the solver's objects to be gone", PATIENCE, look).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn a_controller_killed_while_solving_is_replaced_and_goes_on() {
+    let scene = scene("killed").await;
+    let _alone = CONTROLLER.lock().await;
+    issuer(&scene, &ingress_class(&scene), json!({})).await;
+    let mark = scene.testbed.mark().unwrap();
+    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    let has_solver = async || anyhow::Ok((!scene.list::<Pod>().await?.is_empty()).then_some(()));
+    until("a solver pod", PATIENCE, has_solver).await.unwrap();
+    let controllers: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
+    let at_once = DeleteParams::default().grace_period(0);
+    controllers.delete_collection(&at_once, &ListParams::default()).await.unwrap();
+    scene.issued("web").await.unwrap();
+    nothing_is_left(&scene).await;
+    let orders: Vec<certwright::api::Order> = scene.list().await.unwrap();
+    assert_eq!(orders.len(), 1);
+    let writes = scene.testbed.writes_since(mark).await.unwrap();
+    let created =
+        |write: &&Write| write.namespace == scene.namespace && write.resource == "pods" && write.verb == "create";
+    assert_eq!(writes.iter().filter(created).count(), 1, "one solver pod served both controllers");
+}
