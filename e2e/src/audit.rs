@@ -39,7 +39,12 @@ pub fn mark(log: &Path) -> Result<Mark> {
 }
 
 /// All writes after `mark`. A line still being written is left out.
-pub fn writes_since(log: &Path, mark: Mark) -> Result<Vec<Write>> {
+pub fn writes_since(log: &Path, mut mark: Mark) -> Result<Vec<Write>> {
+    read_on(log, &mut mark)
+}
+
+/// The same, and moves `mark` behind what was read.
+pub fn read_on(log: &Path, mark: &mut Mark) -> Result<Vec<Write>> {
     let mut file = File::open(log).with_context(|| format!("reading the audit log {}", log.display()))?;
     file.seek(SeekFrom::Start(mark.0))?;
     let mut reader = BufReader::new(file);
@@ -51,6 +56,7 @@ pub fn writes_since(log: &Path, mark: Mark) -> Result<Vec<Write>> {
         }
         let event: Event = serde_json::from_str(&line).context("reading an event of the audit log")?;
         writes.push(event.into_write());
+        mark.0 += line.len() as u64;
         line.clear();
     }
     Ok(writes)

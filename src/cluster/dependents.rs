@@ -174,8 +174,16 @@ impl Watched for CertificateRequest {
         &hub.certificate_requests
     }
 
+    /// Itself, its owner, and the Certificate that may wait for its name.
     fn dependents(&self, _: &Hub) -> Vec<Key> {
-        own_and_owner(Kind::CertificateRequest, self, Kind::Certificate)
+        let mut keys = own_and_owner(Kind::CertificateRequest, self, Kind::Certificate);
+        let name = self.name_any();
+        if let Some((certificate, revision)) = name.rsplit_once('-')
+            && revision.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            keys.push(Key::new(Kind::Certificate, self.namespace().unwrap_or_default(), certificate));
+        }
+        keys
     }
 }
 

@@ -185,9 +185,10 @@ impl Authority {
         for known in &mut self.authorizations {
             let is_due = known.accepted_at.is_some_and(|at| self.now >= at + self.work);
             if known.state == "pending" && is_due {
-                (known.state, known.problem) = match evidence(known) {
-                    true => ("valid", None),
-                    false => ("invalid", Some("unauthorized: nothing was found".to_owned())),
+                (known.state, known.problem) = if evidence(known) {
+                    ("valid", None)
+                } else {
+                    ("invalid", Some("unauthorized: nothing was found".to_owned()))
                 };
             }
         }

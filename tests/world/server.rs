@@ -66,7 +66,7 @@ impl Server {
     }
 
     /// Applies a merge patch to the status, if `seen` is the newest version.
-    pub fn patch_status<K: Watched>(&mut self, seen: &K, difference: Value) -> Result<K, Refusal> {
+    pub fn patch_status<K: Watched>(&mut self, seen: &K, difference: &Value) -> Result<K, Refusal> {
         let name = ObjectName::of(seen);
         let value = self.objects.get(&(kind_of::<K>(), name.clone())).cloned().ok_or(Refusal::Gone)?;
         if value["metadata"]["resourceVersion"].as_str() != seen.resource_version().as_deref() {

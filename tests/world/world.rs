@@ -342,7 +342,7 @@ impl World {
         status: &S,
     ) -> Result<(), Failure> {
         let Some(difference) = difference(former, status) else { return Ok(()) };
-        match self.write::<K, _>("status", |server| server.patch_status(seen, difference))? {
+        match self.write::<K, _>("status", |server| server.patch_status(seen, &difference))? {
             Ok(written) => {
                 hub.put(written);
                 Ok(())
