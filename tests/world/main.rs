@@ -150,15 +150,14 @@ async fn whatever_befalls_one_effect_the_certificate_comes_and_nothing_is_left_b
         assert!(effects > 20, "{effects}");
         for number in 1..=effects {
             for fate in [Fate::CrashBefore, Fate::CrashAfter, Fate::Lost, Fate::AnswerLost, Fate::Overtaken] {
-                for lag in [0, 4] {
-                    let mut world = world().await;
-                    world.server.lag = lag;
-                    world.faults.planned = Some((world.faults.effects + number, fate));
-                    world.create(&certificate("web", names));
-                    world.run(1800).await;
-                    println!("{names:?}, effect {number} of {effects}: {fate:?}, lag {lag}");
-                    assert_issued(&world);
-                }
+                let mut world = world().await;
+                // Every other time the watch is late too.
+                world.server.lag = if number % 2 == 0 { 4 } else { 0 };
+                world.faults.planned = Some((world.faults.effects + number, fate));
+                world.create(&certificate("web", names));
+                world.run(1800).await;
+                println!("{names:?}, effect {number} of {effects}: {fate:?}");
+                assert_issued(&world);
             }
         }
     }
@@ -166,7 +165,7 @@ async fn whatever_befalls_one_effect_the_certificate_comes_and_nothing_is_left_b
 
 #[tokio::test(start_paused = true)]
 async fn random_histories_of_lost_writes_lags_and_crashes_end_well() {
-    for seed in 0..150 {
+    for seed in 0..100 {
         let mut world = world().await;
         world.faults = Faults::random(seed, 12);
         world.server.lag = i64::try_from(world.faults.roll(6)).unwrap();
@@ -188,7 +187,7 @@ async fn random_histories_of_lost_writes_lags_and_crashes_end_well() {
 
 #[tokio::test(start_paused = true)]
 async fn random_histories_of_somebody_who_deletes_things_end_well() {
-    for seed in 0..60 {
+    for seed in 0..40 {
         let mut world = world().await;
         world.faults = Faults::random(seed, 6);
         world.create(&certificate("web", &["example.com", "www.http.example.com"]));
@@ -385,11 +384,14 @@ async fn an_issuer_that_comes_later() {
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_the_ca_refuses_recovers_by_itself() {
     let mut world = World::new();
-    world.ca.failures.insert("register", (2, refusal("externalAccountRequired: who are you")));
+    world.ca.failures.insert("register", (u32::MAX, refusal("externalAccountRequired: who are you")));
     world.create(&certificate("web", &["www.example.com"]));
     world.run(60).await;
-    assert_eq!(world.ca.calls["register"], 1, "it is not pressed");
     assert!(world.condition("web", "Issuing").unwrap().contains("externalAccountRequired: who are you"));
+    world.run(DAY).await;
+    let calls = world.ca.calls["register"];
+    assert!((20..200).contains(&calls), "neither forgotten nor pressed: {calls} tries in a day");
+    world.ca.failures.clear();
     world.run(HOUR).await;
     assert_issued(&world);
 }
