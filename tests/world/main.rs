@@ -6,6 +6,7 @@
 
 mod acts;
 mod authority;
+mod cluster;
 mod faults;
 mod process;
 mod server;
