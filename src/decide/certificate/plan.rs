@@ -1,10 +1,13 @@
 //! The decision about a Certificate while it is being made.
 
+mod answer;
+mod next_key;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{CertificateStep, NextKey, SeenCertificate, Settings, is_issuing, next_revision, revision_of};
+use super::{CertificateStep, SeenCertificate, Settings, is_issuing, next_revision, revision_of};
 use crate::{
     api::{
         CertificateRequest, CertificateStatus, Condition, find_condition,
@@ -16,8 +19,9 @@ use crate::{
         policy::{self, Inputs, Violation},
         renewal, secret, template,
     },
-    pki::{self, Encoding, KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey},
+    pki::{ParsedCertificate, ParsedRequest, PrivateKey},
 };
+use answer::{issue_of, obstacle, refusal_of, verified_leaf};
 
 /// Stands in the message of the Issuing condition between why a certificate is being issued and what keeps it from
 /// going on.
@@ -201,86 +205,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn fixed_key_name(&self) -> String {
-        let certificate = self.seen.certificate;
-        let uid = certificate.uid().unwrap_or_default();
-        fixed_name::next_private_key(&certificate.name_any(), &uid, self.next_revision())
-    }
-
-    /// The key of this issuance; if there is none yet, the steps that lead to one.
-    fn usable_next_key(&mut self) -> Option<PrivateKey> {
-        let wanted = template::key_algorithm(&self.seen.certificate.spec).ok()?;
-        let named = |name: &String| self.seen.next_keys.iter().find(|held| held.name_any() == *name);
-        let fixed = self.fixed_key_name();
-        let held = self.status.next_private_key_secret_name.as_ref().and_then(named).or_else(|| named(&fixed));
-        let name = held.map_or(fixed, |held| held.name_any());
-        let others = self.seen.next_keys.iter().filter(|other| other.name_any() != name && !is_dying(&***other));
-        self.steps.extend(others.cloned().map(CertificateStep::DeleteNextKey));
-        self.status.next_private_key_secret_name = Some(name.clone());
-        let Some(held) = held else {
-            self.make_next_key(name, wanted);
-            return None;
-        };
-        let key = secret::entry(held, secret::TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok());
-        match key {
-            _ if is_dying(&**held) => None,
-            Some(key) if key.algorithm() == wanted => Some(key),
-            _ => {
-                let text = "Regenerating private key due to change in fields: [spec.privateKey]";
-                self.notes.push(Note::normal(event::DELETED, text));
-                self.steps.push(CertificateStep::DeleteNextKey(held.clone()));
-                None
-            }
-        }
-    }
-
-    fn make_next_key(&mut self, name: String, wanted: KeyAlgorithm) {
-        let secret = &self.seen.certificate.spec.secret_name;
-        let note = match self.next_key(wanted) {
-            Ok(key) => {
-                let note = match &key {
-                    NextKey::Generate(_) => Note::normal(
-                        event::GENERATED,
-                        format!("Stored new private key in temporary Secret resource {name:?}"),
-                    ),
-                    NextKey::Reuse(_) => Note::normal(
-                        event::REUSED,
-                        format!("Reusing private key stored in existing Secret resource {secret:?}"),
-                    ),
-                };
-                self.steps.push(CertificateStep::CreateNextKey { name, key });
-                note
-            }
-            Err(held) => {
-                let text = format!(
-                    "spec.privateKey.rotationPolicy is Never, but the key in the Secret {secret:?} is {} and spec.privateKey \
-                     asks for {}; correct the spec, delete the Secret, or set the policy to Always",
-                    policy::describe(held),
-                    policy::describe(wanted)
-                );
-                return self.hold_up(Some(event::CANNOT_REGENERATE_KEY), text);
-            }
-        };
-        self.notes.push(note);
-    }
-
-    /// Where the key comes from; the error is the kind of key that may not be replaced.
-    fn next_key(&mut self, wanted: KeyAlgorithm) -> Result<NextKey, KeyAlgorithm> {
-        let spec = &self.seen.certificate.spec;
-        let policy = spec.private_key.as_ref().and_then(|key| key.rotation_policy.as_deref());
-        let held = self.seen.secret.and_then(|held| secret::entry(held, secret::TLS_KEY));
-        let Some(pem) = held.filter(|_| policy == Some("Never")) else { return Ok(NextKey::Generate(wanted)) };
-        match PrivateKey::from_pem(pem) {
-            Ok(key) if key.algorithm() != wanted => Err(key.algorithm()),
-            Ok(key) => Ok(key.to_pem(Encoding::Pkcs8).map_or(NextKey::Generate(wanted), NextKey::Reuse)),
-            Err(error) => {
-                let text = format!("The key in the Secret {:?} is replaced by a new one: {error}", spec.secret_name);
-                self.notes.push(Note::warning(event::DECODE_FAILED, text));
-                Ok(NextKey::Generate(wanted))
-            }
-        }
-    }
-
     fn request(&mut self, name: String, revision: i64) {
         let is_own = |other: &CertificateRequest| self.seen.requests.iter().any(|own| own.uid() == other.uid());
         if self.seen.namesake.is_some_and(|other| !is_own(other)) {
@@ -372,13 +296,6 @@ impl<'a> Plan<'a> {
         self.drop_next_keys();
         self.notes.push(Note::normal(event::ISSUING, "The certificate has been successfully issued"));
         self.close()
-    }
-
-    /// Without an issuance there is no next key.
-    fn drop_next_keys(&mut self) {
-        self.status.next_private_key_secret_name = None;
-        let held = self.seen.next_keys.iter().filter(|held| !is_dying(&***held));
-        self.steps.extend(held.cloned().map(CertificateStep::DeleteNextKey));
     }
 
     /// Those of the issued revisions; what comes after them belongs to an issuance that failed and is not yet repeated.
@@ -478,41 +395,4 @@ const READY_TEXT: &str = "Certificate is up to date and has not expired";
 
 fn is_dying<K: Resource>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some()
-}
-
-/// Why the issuer, or who approves, will never answer the request with a certificate.
-fn refusal_of(request: &CertificateRequest) -> Option<&Condition> {
-    let conditions = &request.status.as_ref()?.conditions;
-    let has = |type_: &str| find_condition(conditions, type_).filter(|found| found.is_true());
-    let ready = find_condition(conditions, condition::READY);
-    let ended = ready.filter(|ready| matches!(ready.reason.as_deref(), Some(reason::FAILED | reason::DENIED)));
-    has(condition::DENIED).or_else(|| has(condition::INVALID_REQUEST)).or(ended)
-}
-
-/// That the issuer answered with a certificate.
-fn issue_of(request: &CertificateRequest) -> Option<&Condition> {
-    let ready = find_condition(&request.status.as_ref()?.conditions, condition::READY)?;
-    (ready.reason.as_deref() == Some(reason::ISSUED)).then_some(ready)
-}
-
-/// What keeps a request from being answered, in its own words. The usual steps are not obstacles.
-fn obstacle(ready: &Condition) -> Option<String> {
-    let text = ready.message.clone()?;
-    let is_usual = ready.reason.as_deref() != Some(reason::PENDING) || text.starts_with("Created Order resource ");
-    (!is_usual).then_some(text)
-}
-
-/// The first certificate of the chain, if it is for this key and in force.
-fn verified_leaf(chain: &[u8], key: &PrivateKey, now: Timestamp) -> Result<ParsedCertificate, String> {
-    let chain = ParsedCertificate::from_pem_chain(chain)
-        .map_err(|error| format!("The issuer returned something that is no certificate chain: {error}"))?;
-    pki::verify_chain_links(&chain).map_err(|error| format!("The issuer returned a broken chain: {error}"))?;
-    let leaf = chain.into_iter().next().ok_or("The issuer returned no certificate")?;
-    if !leaf.matches_key(key) {
-        return Err("The issuer returned a certificate for another key than the one requested".to_owned());
-    }
-    if leaf.not_after <= now {
-        return Err(format!("The issuer returned a certificate that expired at {}", leaf.not_after));
-    }
-    Ok(leaf)
 }

@@ -233,6 +233,47 @@ fn first_issuance_step_by_step() {
 }
 
 #[test]
+fn what_the_secret_is_made_of() {
+    let mut scene = Scene::new();
+    scene.spec(|spec| {
+        spec.secret_template = Some(object(json!({
+            "labels": {"team": "a"}, "annotations": {"own.example/x": "1", "cert-manager.io/alt-names": "not mine"},
+        })));
+        spec.private_key.as_mut().unwrap().encoding = Some("PKCS8".into());
+        spec.issuer_ref.kind = Some("ClusterIssuer".into());
+    });
+    scene.secret = Some(object(json!({"metadata": {"name": "web-tls"}, "type": "Opaque"})));
+    scene.run();
+    scene.answer();
+    Arc::make_mut(&mut scene.requests[0]).status.as_mut().unwrap().ca = Some(k8s_openapi::ByteString(b"ca".to_vec()));
+    let chain = scene.requests[0].status.clone().unwrap().certificate.unwrap();
+    scene.run();
+    let secret = scene.secret.unwrap();
+    assert_eq!(secret.type_.as_deref(), Some("Opaque"), "a type cannot be changed");
+    let data: Vec<_> = secret.data.iter().flatten().map(|(name, value)| (name.as_str(), value.0.clone())).collect();
+    let key = pem(key(0)).into_bytes();
+    assert_eq!(data, [("ca.crt", b"ca".to_vec()), ("tls.crt", chain.0), ("tls.key", key)]);
+    assert_eq!(secret.metadata.owner_references, None);
+    let labels = [("controller.cert-manager.io/fao", "true"), ("team", "a")];
+    assert_eq!(secret.labels().iter().map(|(key, value)| (&**key, &**value)).collect::<Vec<_>>(), labels);
+    let annotations: Vec<_> = secret.annotations().iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(
+        annotations,
+        [
+            ("cert-manager.io/alt-names", "www.example.com"),
+            ("cert-manager.io/certificate-name", "web"),
+            ("cert-manager.io/common-name", ""),
+            ("cert-manager.io/ip-sans", ""),
+            ("cert-manager.io/issuer-group", ""),
+            ("cert-manager.io/issuer-kind", "ClusterIssuer"),
+            ("cert-manager.io/issuer-name", "le"),
+            ("cert-manager.io/uri-sans", ""),
+            ("own.example/x", "1"),
+        ]
+    );
+}
+
+#[test]
 fn renewal_at_its_time_and_expiry_if_it_fails() {
     let mut scene = Scene::issued();
     scene.now = at(60 * DAY - 1);

@@ -1,0 +1,103 @@
+//! The key of the issuance under way.
+
+use kube::ResourceExt;
+
+use super::{Plan, is_dying};
+use crate::{
+    api::names::event,
+    decide::{
+        Note,
+        certificate::{CertificateStep, NextKey},
+        fixed_name, policy, secret, template,
+    },
+    pki::{Encoding, KeyAlgorithm, PrivateKey},
+};
+
+impl Plan<'_> {
+    pub(super) fn fixed_key_name(&self) -> String {
+        let certificate = self.seen.certificate;
+        let uid = certificate.uid().unwrap_or_default();
+        fixed_name::next_private_key(&certificate.name_any(), &uid, self.next_revision())
+    }
+
+    /// The key of this issuance; if there is none yet, the steps that lead to one.
+    pub(super) fn usable_next_key(&mut self) -> Option<PrivateKey> {
+        let wanted = template::key_algorithm(&self.seen.certificate.spec).ok()?;
+        let named = |name: &String| self.seen.next_keys.iter().find(|held| held.name_any() == *name);
+        let fixed = self.fixed_key_name();
+        let held = self.status.next_private_key_secret_name.as_ref().and_then(named).or_else(|| named(&fixed));
+        let name = held.map_or(fixed, |held| held.name_any());
+        let others = self.seen.next_keys.iter().filter(|other| other.name_any() != name && !is_dying(&***other));
+        self.steps.extend(others.cloned().map(CertificateStep::DeleteNextKey));
+        self.status.next_private_key_secret_name = Some(name.clone());
+        let Some(held) = held else {
+            self.make_next_key(name, wanted);
+            return None;
+        };
+        let key = secret::entry(held, secret::TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok());
+        match key {
+            _ if is_dying(&**held) => None,
+            Some(key) if key.algorithm() == wanted => Some(key),
+            _ => {
+                let text = "Regenerating private key due to change in fields: [spec.privateKey]";
+                self.notes.push(Note::normal(event::DELETED, text));
+                self.steps.push(CertificateStep::DeleteNextKey(held.clone()));
+                None
+            }
+        }
+    }
+
+    fn make_next_key(&mut self, name: String, wanted: KeyAlgorithm) {
+        let secret = &self.seen.certificate.spec.secret_name;
+        let note = match self.next_key(wanted) {
+            Ok(key) => {
+                let note = match &key {
+                    NextKey::Generate(_) => Note::normal(
+                        event::GENERATED,
+                        format!("Stored new private key in temporary Secret resource {name:?}"),
+                    ),
+                    NextKey::Reuse(_) => Note::normal(
+                        event::REUSED,
+                        format!("Reusing private key stored in existing Secret resource {secret:?}"),
+                    ),
+                };
+                self.steps.push(CertificateStep::CreateNextKey { name, key });
+                note
+            }
+            Err(held) => {
+                let text = format!(
+                    "spec.privateKey.rotationPolicy is Never, but the key in the Secret {secret:?} is {} and spec.privateKey \
+                     asks for {}; correct the spec, delete the Secret, or set the policy to Always",
+                    policy::describe(held),
+                    policy::describe(wanted)
+                );
+                return self.hold_up(Some(event::CANNOT_REGENERATE_KEY), text);
+            }
+        };
+        self.notes.push(note);
+    }
+
+    /// Where the key comes from; the error is the kind of key that may not be replaced.
+    fn next_key(&mut self, wanted: KeyAlgorithm) -> Result<NextKey, KeyAlgorithm> {
+        let spec = &self.seen.certificate.spec;
+        let policy = spec.private_key.as_ref().and_then(|key| key.rotation_policy.as_deref());
+        let held = self.seen.secret.and_then(|held| secret::entry(held, secret::TLS_KEY));
+        let Some(pem) = held.filter(|_| policy == Some("Never")) else { return Ok(NextKey::Generate(wanted)) };
+        match PrivateKey::from_pem(pem) {
+            Ok(key) if key.algorithm() != wanted => Err(key.algorithm()),
+            Ok(key) => Ok(key.to_pem(Encoding::Pkcs8).map_or(NextKey::Generate(wanted), NextKey::Reuse)),
+            Err(error) => {
+                let text = format!("The key in the Secret {:?} is replaced by a new one: {error}", spec.secret_name);
+                self.notes.push(Note::warning(event::DECODE_FAILED, text));
+                Ok(NextKey::Generate(wanted))
+            }
+        }
+    }
+
+    /// Without an issuance there is no next key.
+    pub(super) fn drop_next_keys(&mut self) {
+        self.status.next_private_key_secret_name = None;
+        let held = self.seen.next_keys.iter().filter(|held| !is_dying(&***held));
+        self.steps.extend(held.cloned().map(CertificateStep::DeleteNextKey));
+    }
+}

@@ -1,0 +1,91 @@
+//! How a process writes, and what that does to its stores; as `cluster::Cluster` does it.
+
+use certwright::cluster::{Hub, ObjectName, Watched};
+use serde::Serialize;
+
+use super::{
+    process::Failure,
+    server::{Refusal, Server, difference, kind_of},
+    world::{EffectLost, World},
+};
+
+impl World {
+    /// A call to the API server that writes.
+    fn write<K: Watched, T>(
+        &mut self,
+        verb: &str,
+        call: impl FnOnce(&mut Server) -> Result<T, Refusal>,
+    ) -> Result<Result<T, Refusal>, Failure> {
+        *self.writes.entry(format!("{verb} {}", kind_of::<K>())).or_default() += 1;
+        self.effect(|world| call(&mut world.server)).map_err(|lost| match lost {
+            EffectLost::Failed => Failure::Unavailable,
+            EffectLost::Crashed => Failure::Crash,
+        })
+    }
+
+    pub fn api_create<K: Watched + Serialize>(&mut self, hub: &Hub, object: &K) -> Result<(), Failure> {
+        match self.write::<K, _>("create", |server| server.create(object))? {
+            Ok(created) => {
+                hub.put(created);
+                Ok(())
+            }
+            Err(_) => Err(self.refresh(hub, object)),
+        }
+    }
+
+    pub fn api_status<K: Watched, S: Serialize>(
+        &mut self,
+        hub: &Hub,
+        seen: &K,
+        former: &S,
+        status: &S,
+    ) -> Result<(), Failure> {
+        let Some(difference) = difference(former, status) else { return Ok(()) };
+        match self.write::<K, _>("status", |server| server.patch_status(seen, &difference))? {
+            Ok(written) => {
+                hub.put(written);
+                Ok(())
+            }
+            Err(refusal) => Err(self.overtaken(hub, seen, refusal)),
+        }
+    }
+
+    pub fn api_finalizers<K: Watched>(&mut self, hub: &Hub, seen: &K, finalizers: &[String]) -> Result<(), Failure> {
+        match self.write::<K, _>("finalizers", |server| server.set_finalizers(seen, finalizers))? {
+            Ok(Some(written)) => hub.put(written),
+            Ok(None) => hub.bury::<K>(&ObjectName::of(seen), seen.meta().uid.as_deref().unwrap_or_default()),
+            Err(refusal) => return Err(self.overtaken(hub, seen, refusal)),
+        }
+        Ok(())
+    }
+
+    pub fn api_apply<K: Watched + Serialize>(&mut self, hub: &Hub, object: &K) -> Result<(), Failure> {
+        if let Ok(applied) = self.write::<K, _>("apply", |server| Ok(server.apply(object)))? {
+            hub.put(applied);
+        }
+        Ok(())
+    }
+
+    pub fn api_delete<K: Watched>(&mut self, hub: &Hub, seen: &K) -> Result<(), Failure> {
+        match self.write::<K, _>("delete", |server| server.delete(seen))? {
+            Ok(Some(left)) => hub.put(left),
+            _ => hub.bury::<K>(&ObjectName::of(seen), seen.meta().uid.as_deref().unwrap_or_default()),
+        }
+        Ok(())
+    }
+
+    fn overtaken<K: Watched>(&mut self, hub: &Hub, seen: &K, refusal: Refusal) -> Failure {
+        if refusal == Refusal::Gone {
+            hub.bury::<K>(&ObjectName::of(seen), seen.meta().uid.as_deref().unwrap_or_default());
+            return Failure::Overtaken;
+        }
+        self.refresh(hub, seen)
+    }
+
+    fn refresh<K: Watched>(&mut self, hub: &Hub, seen: &K) -> Failure {
+        if let Some(object) = self.server.get::<K>(&ObjectName::of(seen)) {
+            hub.put(object);
+        }
+        Failure::Overtaken
+    }
+}
