@@ -31,9 +31,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = certificate.uid().unwrap_or_default();
-    if memory.uid != uid {
-        *memory = Memory { uid: uid.clone(), ..Memory::default() };
-    }
+    memory.keep_for(&uid);
     let namespace = &key.object.namespace;
     let secret = match certificate.spec.secret_name.as_str() {
         "" => None,

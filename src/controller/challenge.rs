@@ -37,10 +37,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };
-    let uid = challenge.uid().unwrap_or_default();
-    if memory.uid != uid {
-        *memory = Memory { uid, ..Memory::default() };
-    }
+    memory.keep_for(&challenge.uid().unwrap_or_default());
     let solver = presenter::solver_version(context, &challenge);
     if memory.checked_solver != solver {
         memory.checked_solver = solver;

@@ -36,10 +36,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     };
     let Some((spec, status)) = issuer.parts() else { return Ok(Round::Rest(Wake::OnChange)) };
     let metadata = metadata(&issuer);
-    let uid = metadata.uid.clone().unwrap_or_default();
-    if memory.uid != uid {
-        *memory = Memory { uid, ..Memory::default() };
-    }
+    memory.keep_for(metadata.uid.as_deref().unwrap_or_default());
     let namespace = secrets_namespace(context, &issuer, &key.object.namespace);
     let account_key = look_at_key(context, spec.acme.as_ref(), &namespace).await?;
     let binding = binding_version(context, spec.acme.as_ref(), &namespace).await?;

@@ -43,6 +43,13 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Forgets everything if it is about another incarnation of the object.
+    pub fn keep_for(&mut self, uid: &str) {
+        if self.uid != uid {
+            *self = Self { uid: uid.to_owned(), ..Self::default() };
+        }
+    }
+
     /// Notes a failed effect.
     pub fn failed(
         &mut self,
@@ -79,6 +86,7 @@ impl Memories {
             self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), memory);
         }
     }
+
     /// Notes that this process is about to create this Order.
     pub fn note_fresh(&self, order: ObjectName) {
         let mut fresh = self.fresh_orders.lock().unwrap_or_else(PoisonError::into_inner);

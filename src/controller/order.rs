@@ -34,9 +34,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = order.uid().unwrap_or_default();
-    if memory.uid != uid {
-        *memory = Memory { uid: uid.clone(), ..Memory::default() };
-    }
+    memory.keep_for(&uid);
     let issuer = HeldIssuer::look_up(hub, &order.spec.issuer_ref, &key.object.namespace);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
     let seen = SeenOrder {

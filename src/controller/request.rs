@@ -26,9 +26,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = request.uid().unwrap_or_default();
-    if memory.uid != uid {
-        *memory = Memory { uid: uid.clone(), ..Memory::default() };
-    }
+    memory.keep_for(&uid);
     let issuer = HeldIssuer::look_up(hub, &request.spec.issuer_ref, &key.object.namespace);
     let order_name = ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid));
     let order = hub.orders.get(&order_name);
