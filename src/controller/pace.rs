@@ -8,8 +8,8 @@ use super::step_error::signed;
 
 /// The first waits between two looks at something the CA works on, if the CA names none; the last one stays.
 const LOOKS: [SignedDuration; 6] = [
-    SignedDuration::from_millis(100),
-    SignedDuration::from_millis(200),
+    SignedDuration::from_millis(50),
+    SignedDuration::from_millis(150),
     SignedDuration::from_millis(500),
     SignedDuration::from_secs(1),
     SignedDuration::from_secs(2),
