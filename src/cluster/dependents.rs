@@ -34,6 +34,8 @@ impl Hub {
                 // A request that has come to its end does not care about its issuer any more.
                 if !has_ended(request) {
                     entries.push(by_issuer(&request.spec.issuer_ref, request.namespace().as_deref()));
+                    let key = request.annotations().get(annotation::PRIVATE_KEY_SECRET_NAME);
+                    entries.extend(key.map(|name| by_secret(&request.namespace().unwrap_or_default(), name)));
                 }
                 entries
             },
@@ -119,14 +121,17 @@ fn by_cluster_secrets(spec: &IssuerSpec) -> Vec<String> {
 
 /// Every Secret that an issuer's own work rests on.
 fn secrets_of(spec: &IssuerSpec) -> Vec<String> {
-    let Some(acme) = &spec.acme else { return Vec::new() };
-    let binding = acme.external_account_binding.as_ref().map(|binding| &binding.key_secret_ref.name);
-    std::iter::once(&acme.private_key_secret_ref.name).chain(binding).filter(|name| !name.is_empty()).cloned().collect()
+    let acme = spec.acme.as_ref();
+    let account_key = acme.map(|acme| &acme.private_key_secret_ref.name);
+    let binding = acme.and_then(|acme| Some(&acme.external_account_binding.as_ref()?.key_secret_ref.name));
+    let authority = spec.ca.as_ref().map(|ca| &ca.secret_name);
+    [account_key, binding, authority].into_iter().flatten().filter(|name| !name.is_empty()).cloned().collect()
 }
 
 fn secret_dependents(hub: &Hub, secret: &ObjectName) -> Vec<Key> {
     let entry = by_secret(&secret.namespace, &secret.name);
     let mut keys = keys_of(Kind::Certificate, &hub.certificates, &entry);
+    keys.extend(keys_of(Kind::CertificateRequest, &hub.certificate_requests, &entry));
     keys.extend(keys_of(Kind::Issuer, &hub.issuers, &entry));
     keys.extend(keys_of(Kind::Challenge, &hub.challenges, &entry));
     // A look too many for a ClusterIssuer, whose Secrets lie in one namespace only, costs nothing.

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use crate::{
     api::{
-        ClusterIssuer, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
+        ClusterIssuer, Condition, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
         names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition},
     },
     cluster::{Hub, ObjectName},
-    decide::issuer_of::SeenIssuerOf,
+    decide::{
+        authority::{SeenAuthority, SeenKey},
+        issuer_of::SeenIssuerOf,
+    },
 };
 
 /// The issuer that an object refers to, as it lies in the stores.
@@ -18,6 +21,13 @@ pub(super) enum HeldIssuer {
     Issuer(Arc<Issuer>),
     Missing,
     UnknownKind,
+}
+
+/// What an issuer signs with if it needs no ACME.
+pub(super) enum Signer {
+    Ca(SeenAuthority),
+    None,
+    SelfSigned(SeenKey),
 }
 
 impl HeldIssuer {
@@ -37,8 +47,13 @@ impl HeldIssuer {
         }
     }
 
-    /// As the decisions see it.
+    /// As the decisions about Orders and Challenges see it.
     pub(super) fn seen(&self) -> SeenIssuerOf<'_> {
+        self.seen_with(&Signer::None)
+    }
+
+    /// As the decisions about CertificateRequests see it, with what it signs with if it needs no ACME.
+    pub(super) fn seen_with<'a>(&'a self, signer: &'a Signer) -> SeenIssuerOf<'a> {
         let Some((spec, status)) = self.parts() else {
             return match self {
                 Self::Foreign => SeenIssuerOf::Foreign,
@@ -48,15 +63,29 @@ impl HeldIssuer {
                 _ => SeenIssuerOf::Missing,
             };
         };
-        match &spec.acme {
-            Some(acme) => {
-                let ready = status.and_then(|status| find_condition(&status.conditions, condition::READY));
-                SeenIssuerOf::Acme { ready, acme }
+        let ready = status.and_then(|status| find_condition(&status.conditions, condition::READY));
+        match (spec, signer) {
+            (IssuerSpec { acme: Some(acme), .. }, _) => SeenIssuerOf::Acme { ready, acme },
+            (IssuerSpec { ca: Some(ca), .. }, Signer::Ca(authority)) => SeenIssuerOf::Ca { ready, ca, authority },
+            (IssuerSpec { self_signed: Some(self_signed), .. }, Signer::SelfSigned(key)) => {
+                SeenIssuerOf::SelfSigned { ready, self_signed, key }
             }
-            None => SeenIssuerOf::Unserved(
-                "The issuer is not an ACME issuer; this version of certwright signs with ACME issuers only",
+            (IssuerSpec { ca: Some(_), .. } | IssuerSpec { self_signed: Some(_), .. }, _) => {
+                SeenIssuerOf::Unserved("The issuer is no ACME issuer")
+            }
+            _ => SeenIssuerOf::Unserved(
+                "The issuer is of a type that certwright does not serve; it signs with acme, ca and selfSigned issuers",
             ),
         }
+    }
+
+    /// Whether it signs without asking anybody, and so at once.
+    pub(super) fn is_prompt(&self) -> bool {
+        let Some((spec, status)) = self.parts() else { return false };
+        let ready = status.and_then(|status| find_condition(&status.conditions, condition::READY));
+        spec.acme.is_none()
+            && (spec.ca.is_some() || spec.self_signed.is_some())
+            && ready.is_some_and(Condition::is_true)
     }
 
     pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {

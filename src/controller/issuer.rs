@@ -15,6 +15,7 @@ use super::{
     key_generation::generate_key,
     memory::Memory,
     round::{Round, event, step_name},
+    signer::read_authority,
     step_error::StepError,
 };
 use crate::{
@@ -40,6 +41,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let namespace = secrets_namespace(context, &issuer, &key.object.namespace);
     let account_key = look_at_key(context, spec.acme.as_ref(), &namespace).await?;
     let binding = binding_version(context, spec.acme.as_ref(), &namespace).await?;
+    let authority = match &spec.ca {
+        Some(ca) if spec.acme.is_none() && !ca.secret_name.is_empty() => {
+            Some(read_authority(context, &ObjectName::new(&namespace, &ca.secret_name)).await?)
+        }
+        _ => None,
+    };
     let fingerprint = format!("{:?} {account_key:?} {binding:?}", metadata.generation);
     if memory.issuer_fingerprint != fingerprint {
         memory.issuer_fingerprint = fingerprint;
@@ -52,6 +59,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         spec,
         status,
         account_key: &account_key,
+        authority: authority.as_ref(),
         registration: memory.registration.as_ref(),
         trouble: memory.trouble.as_ref(),
     };

@@ -17,6 +17,7 @@ mod presenter;
 mod request;
 mod round;
 mod run;
+pub mod signer;
 mod step_error;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub struct Context {
     pub zones: ZoneCache,
     pub solver: SolverOptions,
     pub accounts: account::Accounts,
+    pub authorities: signer::Authorities,
     pub http: reqwest::Client,
     memories: memory::Memories,
     key_generation: tokio::sync::Semaphore,
@@ -51,6 +53,8 @@ pub struct Context {
 pub struct Options {
     pub certificate: Settings,
     pub copied_annotations: CopiedAnnotations,
+    /// Whether CertificateRequests that nobody has approved or denied are approved.
+    pub approves: bool,
     /// Where the Secrets that ClusterIssuers refer to lie.
     pub cluster_resource_namespace: String,
     /// How many objects are worked on at once.
@@ -76,6 +80,7 @@ impl Context {
             zones: ZoneCache::new(MOST_ZONES),
             solver,
             accounts: account::Accounts::default(),
+            authorities: signer::Authorities::default(),
             http,
             memories: memory::Memories::default(),
             key_generation: tokio::sync::Semaphore::new(cores.div_ceil(2)),

@@ -5,17 +5,19 @@ use kube::ResourceExt;
 
 use super::{
     Context,
-    held_issuer::HeldIssuer,
+    account::secrets_namespace,
+    held_issuer::{HeldIssuer, Signer},
     memory::Memory,
     round::{Round, event, step_name},
+    signer,
     step_error::StepError,
 };
 use crate::{
-    api::CertificateRequest,
+    api::{CertificateRequest, CertificateRequestStatus},
     cluster::{ApiError, Key, ObjectName},
     decide::{
         Wake, fixed_name,
-        request::{RequestStep, SeenRequest, decide},
+        request::{RequestStep, SeenRequest, decide, is_final},
     },
 };
 
@@ -30,11 +32,14 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let issuer = HeldIssuer::look_up(hub, &request.spec.issuer_ref, &key.object.namespace);
     let order_name = ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid));
     let order = hub.orders.get(&order_name);
+    let signer = signer_of(context, &issuer, &request).await?;
     let seen = SeenRequest {
         request: &request,
-        issuer: issuer.seen(),
+        issuer: issuer.seen_with(&signer),
         order: order.as_deref(),
         copied_annotations: &context.options.copied_annotations,
+        approves: context.options.approves,
+        trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
@@ -43,13 +48,34 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, RequestStep::Publish(_)) {
             round = Round::Again;
         }
-        act(context, &request, step).await?;
+        act(context, &seen, step).await?;
     }
     Ok(round)
 }
 
-async fn act(context: &Context, request: &CertificateRequest, step: RequestStep) -> Result<(), StepError> {
-    let cluster = &context.cluster;
+/// What the issuer signs with, if the request is still to be signed without ACME.
+async fn signer_of(
+    context: &Context,
+    issuer: &HeldIssuer,
+    request: &CertificateRequest,
+) -> Result<Signer, StepError> {
+    let Some((spec, _)) = issuer.parts() else { return Ok(Signer::None) };
+    if spec.acme.is_some() || request.status.as_ref().is_some_and(is_final) {
+        return Ok(Signer::None);
+    }
+    if let Some(ca) = &spec.ca {
+        let namespace = secrets_namespace(context, issuer, &request.namespace().unwrap_or_default());
+        let authority = signer::known_authority(context, &ObjectName::new(namespace, &ca.secret_name)).await?;
+        return Ok(Signer::Ca(authority));
+    }
+    if spec.self_signed.is_some() {
+        return Ok(Signer::SelfSigned(signer::own_key(context, request).await?));
+    }
+    Ok(Signer::None)
+}
+
+async fn act(context: &Context, seen: &SeenRequest<'_>, step: RequestStep) -> Result<(), StepError> {
+    let (cluster, request) = (&context.cluster, seen.request);
     match step {
         RequestStep::CreateOrder(order) => {
             let name = ObjectName::of(&*order);
@@ -59,6 +85,12 @@ async fn act(context: &Context, request: &CertificateRequest, step: RequestStep)
                 context.memories.take_fresh(&name);
             }
             created?;
+        }
+        RequestStep::Sign { not_before, not_after, status } => {
+            let signed = signer::sign(request, seen.issuer, (not_before, not_after)).map_err(StepError::is_final)?;
+            let former = request.status.clone().unwrap_or_default();
+            let status = CertificateRequestStatus { certificate: Some(signed.certificate), ca: signed.ca, ..*status };
+            cluster.write_status(request, &former, &status).await?;
         }
         RequestStep::WriteStatus(status) => {
             let former = request.status.clone().unwrap_or_default();

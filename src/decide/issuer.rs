@@ -5,10 +5,10 @@ mod tests;
 
 use jiff::Timestamp;
 
-use super::{Decision, Note, Trouble, TroubleClass, backoff, later};
+use super::{Decision, Note, Trouble, TroubleClass, authority::SeenAuthority, backoff, later};
 use crate::api::{
     Condition, IssuerSpec, IssuerStatus, find_condition,
-    issuer::{AcmeIssuer, AcmeIssuerStatus},
+    issuer::{AcmeIssuer, AcmeIssuerStatus, CaIssuer},
     names::{condition, event, reason},
     set_condition,
 };
@@ -21,6 +21,8 @@ pub struct SeenIssuer<'a> {
     pub status: Option<&'a IssuerStatus>,
     /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
     pub account_key: &'a AccountKey,
+    /// What the Secret named by `spec.ca.secretName` holds.
+    pub authority: Option<&'a SeenAuthority>,
     /// What the CA answered to this process for exactly this spec and key.
     pub registration: Option<&'a Registration>,
     pub trouble: Option<&'a Trouble>,
@@ -61,9 +63,15 @@ pub fn decide(seen: &SeenIssuer<'_>, now: Timestamp) -> Decision<IssuerStep> {
     if seen.deleting {
         return Decision::rest();
     }
-    let Some(acme) = &seen.spec.acme else {
-        return not_ready(seen, reason::UNSUPPORTED, unserved(seen.spec), Decision::rest(), now);
-    };
+    match seen.spec {
+        IssuerSpec { acme: Some(acme), .. } => decide_acme(seen, acme, now),
+        IssuerSpec { ca: Some(ca), .. } => decide_ca(seen, ca, now),
+        IssuerSpec { self_signed: Some(_), .. } => ready(seen, reason::IS_READY, "", now),
+        _ => not_ready(seen, reason::UNSUPPORTED, unserved(seen.spec), Decision::rest(), now),
+    }
+}
+
+fn decide_acme(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Decision<IssuerStep> {
     if let Some(url) = retired_server(&acme.server) {
         let text = format!("{url} spoke a protocol older than RFC 8555 and is gone; use {CURRENT_SERVER}");
         return not_ready(seen, reason::INVALID_CONFIG, &text, Decision::rest(), now);
@@ -107,13 +115,57 @@ fn retired_server(server: &str) -> Option<&str> {
 }
 
 fn unserved(spec: &IssuerSpec) -> &'static str {
-    if spec.ca.is_some() || spec.self_signed.is_some() {
-        "This version of certwright signs with ACME issuers only; CA and SelfSigned issuers are left alone"
-    } else if spec.vault.is_some() || spec.venafi.is_some() {
+    if spec.vault.is_some() || spec.venafi.is_some() {
         "certwright does not serve Vault and Venafi issuers"
     } else {
-        "spec names no issuer type; set spec.acme"
+        "spec names no issuer type; set spec.acme, spec.ca or spec.selfSigned"
     }
+}
+
+/// A CA issuer is ready while its Secret holds a pair that certificates can be signed with.
+fn decide_ca(seen: &SeenIssuer<'_>, ca: &CaIssuer, now: Timestamp) -> Decision<IssuerStep> {
+    if ca.secret_name.is_empty() {
+        let text = "spec.ca.secretName is empty; name the Secret with the CA's tls.crt and tls.key";
+        return not_ready(seen, reason::ERR_GET_KEY_PAIR, text, Decision::rest(), now);
+    }
+    match seen.authority {
+        None | Some(SeenAuthority::Missing(_)) => {
+            let text = format!(
+                "The Secret {:?} with the CA's key pair does not exist; create it with tls.crt and tls.key",
+                ca.secret_name
+            );
+            not_ready(seen, reason::ERR_GET_KEY_PAIR, &text, Decision::rest(), now)
+        }
+        Some(SeenAuthority::Unusable(why)) => {
+            let text = format!("The Secret {:?} holds no usable CA: {why}", ca.secret_name);
+            not_ready(seen, reason::ERR_INVALID_KEY_PAIR, &text, Decision::rest(), now)
+        }
+        Some(SeenAuthority::Usable(authority)) => match authority.problem(now) {
+            Some(why) => {
+                let text = format!("The Secret {:?} holds no usable CA: {why}", ca.secret_name);
+                let begins = authority.certificate().map(|own| own.not_before).filter(|at| *at > now);
+                let rest = begins.map_or_else(Decision::rest, Decision::rest_until);
+                not_ready(seen, reason::ERR_INVALID_KEY_PAIR, &text, rest, now)
+            }
+            None => ready(seen, reason::KEY_PAIR_VERIFIED, "Signing CA verified", now).or_at(authority.not_after()),
+        },
+    }
+}
+
+/// An issuer that needs nobody else.
+fn ready(seen: &SeenIssuer<'_>, reason: &str, text: &str, now: Timestamp) -> Decision<IssuerStep> {
+    let former = seen.status.cloned().unwrap_or_default();
+    let mut status = IssuerStatus { acme: None, ..former.clone() };
+    set_ready(&mut status, seen, "True", reason, text, now);
+    if status == former {
+        return Decision::rest();
+    }
+    let was_ready = find_condition(&former.conditions, condition::READY).is_some_and(Condition::is_true);
+    let mut steps = vec![IssuerStep::WriteStatus(Box::new(status))];
+    if !was_ready && !text.is_empty() {
+        steps.push(IssuerStep::Publish(Note::normal(reason, text)));
+    }
+    Decision::act(steps)
 }
 
 fn without_key(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Decision<IssuerStep> {
@@ -200,7 +252,7 @@ fn set_ready(status: &mut IssuerStatus, seen: &SeenIssuer<'_>, value: &str, reas
         type_: condition::READY.to_owned(),
         status: value.to_owned(),
         reason: Some(reason.to_owned()),
-        message: Some(text.to_owned()),
+        message: Some(text.to_owned()).filter(|text| !text.is_empty()),
         observed_generation: seen.generation,
         ..Condition::default()
     };

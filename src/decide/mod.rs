@@ -4,6 +4,7 @@
 //! follow, and one function from the first to a [`Decision`] over the second. Nothing here reads a clock, rolls dice or
 //! talks to anybody, so a test states what is seen and compares what is decided.
 
+pub mod authority;
 pub mod backoff;
 pub mod certificate;
 pub mod challenge;
@@ -11,7 +12,9 @@ pub mod children;
 pub mod fixed_name;
 pub mod issuer;
 pub mod issuer_of;
+pub mod keystore;
 pub mod order;
+pub mod owned_fields;
 pub mod policy;
 pub mod progress;
 #[cfg(test)]
@@ -19,6 +22,7 @@ mod properties;
 pub mod renewal;
 pub mod request;
 pub mod secret;
+pub mod signing;
 pub mod solver;
 pub mod template;
 #[cfg(test)]

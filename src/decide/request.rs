@@ -8,18 +8,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
-    Decision, Note,
+    Decision, Note, Trouble,
+    authority::{SeenAuthority, SeenKey},
     children::is_owned_by,
     fixed_name,
-    issuer_of::SeenIssuerOf,
+    issuer_of::{SeenIssuerOf, waiting},
     progress::Progress,
+    signing,
     solver::{self, NoSolver},
 };
 use crate::{
     api::{
         CertificateRequest, CertificateRequestStatus, Condition, IssuerReference, Order, OrderSpec, find_condition,
         issuer::AcmeIssuer,
-        names::{condition, event, reason},
+        names::{annotation, condition, event, reason},
         set_condition,
     },
     pki::{ParsedRequest, validate_dns_name},
@@ -33,12 +35,22 @@ pub struct SeenRequest<'a> {
     pub order: Option<&'a Order>,
     /// Which annotations go on to the Order.
     pub copied_annotations: &'a super::template::CopiedAnnotations,
+    /// Whether certwright approves what nobody else has approved or denied.
+    pub approves: bool,
+    /// Why signing without ACME failed.
+    pub trouble: Option<&'a Trouble>,
 }
 
 /// Every effect that can follow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestStep {
     CreateOrder(Box<Order>),
+    /// Signs a certificate for this time with the issuer's key, puts it into this status and writes that.
+    Sign {
+        not_before: Timestamp,
+        not_after: Timestamp,
+        status: Box<CertificateRequestStatus>,
+    },
     WriteStatus(Box<CertificateRequestStatus>),
     Publish(Note),
 }
@@ -58,6 +70,9 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
         return Decision::rest();
     }
     if !is_true(&status, condition::APPROVED) {
+        if !seen.approves {
+            return writer.wait_for_approval(seen.issuer);
+        }
         writer.approve();
     }
     // An Order that has come to its end needs no issuer any more.
@@ -77,6 +92,8 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
             writer.finish(Vec::new())
         }
         SeenIssuerOf::Acme { ready, acme } => sign_by_acme(seen, ready, acme, writer),
+        SeenIssuerOf::Ca { ready, authority, .. } => sign_by_ca(seen, ready, authority, writer),
+        SeenIssuerOf::SelfSigned { ready, key, .. } => sign_by_itself(seen, ready, key, writer),
     }
 }
 
@@ -92,14 +109,8 @@ fn sign_by_acme(
     acme: &AcmeIssuer,
     mut writer: Writer<'_>,
 ) -> Decision<RequestStep> {
-    let issuer = &seen.request.spec.issuer_ref;
     if !ready.is_some_and(Condition::is_true) {
-        let why =
-            ready.and_then(|ready| ready.message.clone()).unwrap_or_else(|| "it was not looked at yet".to_owned());
-        writer.pending(
-            event::ISSUER_NOT_READY,
-            &format!("Waiting for {} {:?}: {why}", issuer.kind_or_default(), issuer.name),
-        );
+        writer.pending(event::ISSUER_NOT_READY, &waiting(&seen.request.spec.issuer_ref, ready));
         return writer.finish(Vec::new());
     }
     let Some(order) = seen.order else {
@@ -129,6 +140,89 @@ fn sign_by_acme(
         return writer.finish(Vec::new());
     }
     follow_order(seen, order, writer)
+}
+
+fn sign_by_ca(
+    seen: &SeenRequest<'_>,
+    ready: Option<&Condition>,
+    authority: &SeenAuthority,
+    mut writer: Writer<'_>,
+) -> Decision<RequestStep> {
+    let problem = match authority {
+        _ if !ready.is_some_and(Condition::is_true) => {
+            Err((event::ISSUER_NOT_READY, waiting(&seen.request.spec.issuer_ref, ready)))
+        }
+        SeenAuthority::Missing(what) => {
+            Err((event::SECRET_MISSING, format!("{what} with the CA's key pair does not exist")))
+        }
+        SeenAuthority::Unusable(why) => {
+            Err((event::SECRET_INVALID_DATA, format!("The issuer's Secret holds no usable CA: {why}")))
+        }
+        SeenAuthority::Usable(authority) => match authority.problem(writer.now) {
+            Some(why) => Err((event::SECRET_INVALID_DATA, format!("The issuer's Secret holds no usable CA: {why}"))),
+            None => Ok(authority.not_after()),
+        },
+    };
+    match problem {
+        Ok(last) => sign(seen, last, writer),
+        Err((event, text)) => {
+            writer.pending(event, &text);
+            writer.finish(Vec::new())
+        }
+    }
+}
+
+fn sign_by_itself(
+    seen: &SeenRequest<'_>,
+    ready: Option<&Condition>,
+    key: &SeenKey,
+    mut writer: Writer<'_>,
+) -> Decision<RequestStep> {
+    match key {
+        _ if !ready.is_some_and(Condition::is_true) => {
+            writer.pending(event::ISSUER_NOT_READY, &waiting(&seen.request.spec.issuer_ref, ready));
+        }
+        SeenKey::Unnamed => writer.fail(
+            event::MISSING_ANNOTATION,
+            &format!(
+                "A self-signed certificate is signed with its own key, but the annotation {} does not say which Secret \
+                 holds it",
+                annotation::PRIVATE_KEY_SECRET_NAME
+            ),
+        ),
+        SeenKey::Missing(what) => {
+            writer.pending(event::MISSING_SECRET, &format!("{what} with the private key does not exist"));
+        }
+        SeenKey::Unusable(why) => writer.pending(event::ERROR_PARSING_KEY, why),
+        SeenKey::Usable(key) => {
+            let fits = ParsedRequest::from_pem(&seen.request.spec.request.0).map(|parsed| parsed.matches_key(key));
+            if let Ok(true) | Err(_) = fits {
+                return sign(seen, Timestamp::MAX, writer);
+            }
+            let text = "The private key in the Secret that the request names is not the one that its CSR is for";
+            writer.fail(event::ERROR_KEY_MATCH, text);
+        }
+    }
+    writer.finish(Vec::new())
+}
+
+/// Has the certificate signed, to end at `last` at the latest.
+fn sign(seen: &SeenRequest<'_>, last: Timestamp, mut writer: Writer<'_>) -> Decision<RequestStep> {
+    if let Some(trouble) = seen.trouble {
+        writer.fail(event::SIGNING_ERROR, &trouble.message);
+        return writer.finish(Vec::new());
+    }
+    let (not_before, not_after) = match signing::validity(&seen.request.spec, writer.now, last) {
+        Ok(validity) => validity,
+        Err(why) => {
+            writer.fail(event::SIGNING_ERROR, &why);
+            return writer.finish(Vec::new());
+        }
+    };
+    writer.set_issued();
+    let Writer { status, notes, .. } = writer;
+    let sign = RequestStep::Sign { not_before, not_after, status: Box::new(status) };
+    Decision::act(std::iter::once(sign).chain(notes.into_iter().map(RequestStep::Publish)).collect())
 }
 
 fn follow_order(seen: &SeenRequest<'_>, order: &Order, mut writer: Writer<'_>) -> Decision<RequestStep> {
@@ -280,6 +374,14 @@ impl Writer<'_> {
         self.set(condition::APPROVED, "True", reason::APPROVED_BY_US, text);
     }
 
+    /// Somebody else is to approve. What an external issuer says in its conditions stays its own.
+    fn wait_for_approval(mut self, issuer: SeenIssuerOf<'_>) -> Decision<RequestStep> {
+        if !matches!(issuer, SeenIssuerOf::Foreign) {
+            self.pending(event::WAITING_FOR_APPROVAL, "Not signing CertificateRequest until it is Approved");
+        }
+        self.finish(Vec::new())
+    }
+
     fn deny(&mut self) {
         let text = "The CertificateRequest was denied by an approval controller";
         self.set(condition::READY, "False", reason::DENIED, text);
@@ -306,8 +408,12 @@ impl Writer<'_> {
     }
 
     fn issue(&mut self, certificate: k8s_openapi::ByteString) {
-        let text = "Certificate fetched from issuer successfully";
         self.status.certificate = Some(certificate);
+        self.set_issued();
+    }
+
+    fn set_issued(&mut self) {
+        let text = "Certificate fetched from issuer successfully";
         self.set(condition::READY, "True", reason::ISSUED, text);
         self.notes.push(Note::normal(event::CERTIFICATE_ISSUED, text));
     }

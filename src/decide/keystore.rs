@@ -1,0 +1,120 @@
+//! Which keystore files a Certificate wants, and with which passwords.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_lc_rs::hmac;
+use k8s_openapi::api::core::v1::Secret;
+
+use super::secret::entry;
+use crate::{
+    api::{CertificateSpec, SecretKeySelector, Sensitive},
+    pki::keystore::Pkcs12Profile,
+};
+
+pub const JKS: &str = "keystore.jks";
+pub const JKS_TRUST: &str = "truststore.jks";
+pub const PKCS12: &str = "keystore.p12";
+pub const PKCS12_TRUST: &str = "truststore.p12";
+
+/// The alias of the key in a Java keystore if the Certificate names none.
+const DEFAULT_ALIAS: &str = "certificate";
+
+/// One kind of keystore file to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub form: Form,
+    pub password: Sensitive,
+}
+
+/// The kind of keystore file, with what the Certificate says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    Jks { alias: String },
+    Pkcs12(Pkcs12Profile),
+}
+
+/// The Secrets with passwords that a Certificate refers to, as far as they exist, by name.
+pub type PasswordSecrets = BTreeMap<String, Arc<Secret>>;
+
+impl Wish {
+    /// The names in the Secret of the keystore and of the truststore.
+    pub fn entries(&self) -> (&'static str, &'static str) {
+        match self.form {
+            Form::Jks { .. } => (JKS, JKS_TRUST),
+            Form::Pkcs12(_) => (PKCS12, PKCS12_TRUST),
+        }
+    }
+}
+
+/// The names of the Secrets that hold this Certificate's keystore passwords.
+pub fn password_secret_names(spec: &CertificateSpec) -> Vec<&str> {
+    let Some(keystores) = &spec.keystores else { return Vec::new() };
+    let jks = keystores.jks.as_ref().filter(|jks| jks.create).and_then(|jks| jks.password_secret_ref.as_ref());
+    let pkcs12 = keystores.pkcs12.as_ref().filter(|p12| p12.create).and_then(|p12| p12.password_secret_ref.as_ref());
+    let mut names: Vec<_> = [jks, pkcs12].into_iter().flatten().map(|selector| selector.name.as_str()).collect();
+    names.retain(|name| !name.is_empty());
+    names.dedup();
+    names
+}
+
+/// The keystore files that the spec asks for.
+///
+/// # Errors
+/// In words for people: which password cannot be had, and where it was looked for.
+pub fn wishes(spec: &CertificateSpec, secrets: &PasswordSecrets) -> Result<Vec<Wish>, String> {
+    let Some(keystores) = &spec.keystores else { return Ok(Vec::new()) };
+    let mut wishes = Vec::new();
+    if let Some(jks) = keystores.jks.as_ref().filter(|jks| jks.create) {
+        let alias = jks.alias.clone().filter(|alias| !alias.is_empty()).unwrap_or_else(|| DEFAULT_ALIAS.to_owned());
+        let password = password("JKS", jks.password.as_ref(), jks.password_secret_ref.as_ref(), secrets)?;
+        wishes.push(Wish { form: Form::Jks { alias }, password });
+    }
+    if let Some(pkcs12) = keystores.pkcs12.as_ref().filter(|pkcs12| pkcs12.create) {
+        let profile = Pkcs12Profile::from_spec(pkcs12.profile.as_deref())
+            .map_err(|error| format!("spec.keystores.pkcs12.profile: {error}"))?;
+        let password = password("PKCS12", pkcs12.password.as_ref(), pkcs12.password_secret_ref.as_ref(), secrets)?;
+        wishes.push(Wish { form: Form::Pkcs12(profile), password });
+    }
+    Ok(wishes)
+}
+
+fn password(
+    kind: &str,
+    literal: Option<&Sensitive>,
+    selector: Option<&SecretKeySelector>,
+    secrets: &PasswordSecrets,
+) -> Result<Sensitive, String> {
+    if let Some(literal) = literal.filter(|literal| !literal.is_empty()) {
+        return Ok(literal.clone());
+    }
+    let Some(selector) = selector.filter(|selector| !selector.is_unset()) else {
+        return Err(format!("The {kind} keystore has no password; set password or passwordSecretRef in spec.keystores"));
+    };
+    let (name, key) = (&selector.name, selector.key.as_deref().unwrap_or_default());
+    let Some(secret) = secrets.get(name) else {
+        return Err(format!("{kind} keystore password Secret {name:?} not found; create it"));
+    };
+    let Some(value) = entry(secret, key) else {
+        return Err(format!("{kind} keystore password Secret {name:?} has nothing under the key {key:?}"));
+    };
+    String::from_utf8(value.to_vec())
+        .map(Sensitive::from)
+        .map_err(|_| format!("{kind} keystore password in Secret {name:?} under {key:?} is not UTF-8 text"))
+}
+
+/// Changes whenever the files would have to be written anew: with key, certificates, passwords and forms. It says
+/// nothing to whoever does not have the private key.
+pub fn fingerprint(wishes: &[Wish], key: &[u8], chain: &[u8], ca: Option<&[u8]>) -> String {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    let mut add = |part: &[u8]| {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    };
+    add(chain);
+    add(ca.unwrap_or_default());
+    for wish in wishes {
+        add(format!("{:?}", wish.form).as_bytes());
+        add(wish.password.expose().as_bytes());
+    }
+    context.sign().as_ref()[..16].iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
