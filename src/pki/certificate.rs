@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use x509_cert::{
     Certificate, SubjectPublicKeyInfo,
-    der::{Decode, Encode},
-    ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
+    der::Decode,
+    ext::pkix::{
+        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
+    },
     time::Time,
 };
 
@@ -37,12 +39,16 @@ pub struct ParsedCertificate {
     pub names: SubjectAltNames,
     pub not_after: Timestamp,
     pub not_before: Timestamp,
+    /// How many CA certificates may follow below this one; `None` for any number (RFC 5280 4.2.1.9).
+    pub path_length: Option<u8>,
     /// SubjectPublicKeyInfo.
     pub public_key_der: Vec<u8>,
     /// The content octets of the serial number's DER INTEGER.
     pub serial: Vec<u8>,
     pub subject: Subject,
     pub subject_der: Vec<u8>,
+    /// The key identifier of its own key (RFC 5280 4.2.1.2).
+    pub subject_key_id: Option<Vec<u8>>,
     /// The subject's distinguished name as text (RFC 4514).
     pub subject_text: String,
     pub usages: Usages,
@@ -65,31 +71,36 @@ impl ParsedCertificate {
     /// When the bytes are too many or no certificate.
     pub fn from_der(input: &[u8]) -> Result<Self, Error> {
         let decode = |source| Error::Der { what: WHAT, source };
-        let encode = |source| Error::Encode { what: WHAT, source };
         pem::check_size(WHAT, input, MAX_CERTIFICATE)?;
         let certificate = Certificate::from_der(input).map_err(decode)?;
         let tbs = certificate.tbs_certificate();
         let extensions = tbs.extensions().map(Vec::as_slice).unwrap_or_default();
+        let fields = Signed::from_der(WHAT, input)?.fields(WHAT)?;
+        // TBSCertificate is version (only from v2 on), serial number, signature, issuer, validity, subject, public key.
+        let first = usize::from(fields.start_with_tag_0());
         let authority: Option<AuthorityKeyIdentifier> = csr::find(extensions).map_err(decode)?;
         let constraints: Option<BasicConstraints> = csr::find(extensions).map_err(decode)?;
         let names: Option<SubjectAltName> = csr::find(extensions).map_err(decode)?;
         let key_usage: Option<KeyUsage> = csr::find(extensions).map_err(decode)?;
         let extended: Option<ExtendedKeyUsage> = csr::find(extensions).map_err(decode)?;
+        let key_id: Option<SubjectKeyIdentifier> = csr::find(extensions).map_err(decode)?;
         Ok(Self {
             authority_key_id: authority.and_then(|id| id.key_identifier).map(|id| id.as_bytes().to_vec()),
             common_name: subject::common_name(tbs.subject()),
-            is_ca: constraints.is_some_and(|constraints| constraints.ca),
+            is_ca: constraints.as_ref().is_some_and(|constraints| constraints.ca),
             issuer_common_name: subject::common_name(tbs.issuer()),
-            issuer_der: tbs.issuer().to_der().map_err(encode)?,
+            issuer_der: fields.der(first + 2)?,
             issuer_text: tbs.issuer().to_string(),
             key_algorithm: KeyAlgorithm::from_spki(tbs.subject_public_key_info()).ok(),
             names: names.map(SubjectAltNames::from_extension_value).unwrap_or_default(),
             not_after: timestamp(tbs.validity().not_after),
             not_before: timestamp(tbs.validity().not_before),
-            public_key_der: tbs.subject_public_key_info().to_der().map_err(encode)?,
+            path_length: constraints.and_then(|constraints| constraints.path_len_constraint),
+            public_key_der: fields.der(first + 5)?,
             serial: tbs.serial_number().as_bytes().to_vec(),
             subject: Subject::from_name(tbs.subject()),
-            subject_der: tbs.subject().to_der().map_err(encode)?,
+            subject_der: fields.der(first + 4)?,
+            subject_key_id: key_id.map(|id| id.0.as_bytes().to_vec()),
             subject_text: tbs.subject().to_string(),
             usages: Usages::from_extensions(key_usage, extended),
             der: input.to_vec(),
@@ -117,6 +128,24 @@ impl ParsedCertificate {
     /// Whether subject and issuer are the same and the certificate is signed by its own key.
     pub fn is_self_signed(&self) -> bool {
         self.subject_der == self.issuer_der && self.verify_issued_by(self).is_ok()
+    }
+
+    /// Checks that this certificate lets its holder sign other certificates, or with `is_ca` other CA certificates. Dates
+    /// and names are not looked at.
+    ///
+    /// # Errors
+    /// [`Error::NotAnIssuer`].
+    pub fn may_issue(&self, is_ca: bool) -> Result<(), Error> {
+        let refused = |problem| Err(Error::NotAnIssuer { subject: self.to_string(), problem });
+        if !self.is_ca {
+            refused("its basic constraints do not make it a CA")
+        } else if !self.usages.allow_signing_certificates() {
+            refused("its key usages do not include \"cert sign\"")
+        } else if is_ca && self.path_length == Some(0) {
+            refused("its path length of 0 allows no CA certificate below it")
+        } else {
+            Ok(())
+        }
     }
 
     /// Checks that `issuer` is the CA whose name and key made this certificate. Dates are not looked at.

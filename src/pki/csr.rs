@@ -8,7 +8,7 @@ use x509_cert::{
         oid::AssociatedOid,
     },
     ext::{
-        Extension,
+        self, Extension,
         pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
     },
     name::Name,
@@ -150,6 +150,10 @@ pub struct ParsedRequest {
     pub usages: Option<Usages>,
     /// The whole request.
     pub der: Vec<u8>,
+    /// As it came: whoever signs a certificate copies it.
+    pub(super) name_constraints_extension: Option<Extension>,
+    /// As it came: it can hold kinds of names that `names` does not keep.
+    pub(super) subject_alt_name_extension: Option<Extension>,
 }
 
 impl ParsedRequest {
@@ -179,7 +183,9 @@ impl ParsedRequest {
         pem::check_size(WHAT, input, MAX_CERTIFICATE)?;
         let request = CertReq::from_der(input).map_err(decode)?;
         let info = &request.info;
-        Signed::from_der(WHAT, input)?.verify(&info.public_key, WHAT, "its own public key")?;
+        let signed = Signed::from_der(WHAT, input)?;
+        signed.verify(&info.public_key, WHAT, "its own public key")?;
+        let fields = signed.fields(WHAT)?;
         let extensions = requested_extensions(&info.attributes).map_err(decode)?;
         let key_usage: Option<KeyUsage> = find(&extensions).map_err(decode)?;
         let extended: Option<ExtendedKeyUsage> = find(&extensions).map_err(decode)?;
@@ -191,13 +197,38 @@ impl ParsedRequest {
             is_ca: constraints.map(|constraints| constraints.ca),
             key_algorithm: KeyAlgorithm::from_spki(&info.public_key)?,
             names: names.map(SubjectAltNames::from_extension_value).unwrap_or_default(),
-            public_key_der: info.public_key.to_der().map_err(encode)?,
+            // CertificationRequestInfo is version, subject, public key, attributes (RFC 2986 4.1).
+            public_key_der: fields.der(2)?,
             subject: Subject::from_name(&info.subject),
-            subject_der: info.subject.to_der().map_err(encode)?,
+            subject_der: fields.der(1)?,
             subject_text: info.subject.to_string(),
             usages: has_usages.then(|| Usages::from_extensions(key_usage, extended)),
             der: input.to_vec(),
+            name_constraints_extension: first(&extensions, ext::pkix::NameConstraints::OID).cloned(),
+            subject_alt_name_extension: first(&extensions, SubjectAltName::OID).cloned(),
         })
+    }
+
+    /// Checks that the keyUsage, extendedKeyUsage and basicConstraints extensions, as far as the request has them, say
+    /// the same as a CertificateRequest's `spec.usages` and `spec.isCA`. With one of the two usage extensions the other
+    /// must be right as well.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] for the first that differs.
+    pub fn check_agrees(&self, usages: &Usages, is_ca: bool) -> Result<(), Error> {
+        let differ = |what, asked: String, wanted: String| Err(Error::Contradiction { what, asked, wanted });
+        match (&self.usages, self.is_ca) {
+            (Some(asked), _) if !asked.same_key_usage(usages) => {
+                differ("key usages", asked.key_names().join(", "), usages.key_names().join(", "))
+            }
+            (Some(asked), _) if asked != usages => {
+                differ("extended key usages", asked.extended_names().join(", "), usages.extended_names().join(", "))
+            }
+            (_, Some(asked)) if asked != is_ca => {
+                differ("basic constraints", format!("CA:{asked}"), format!("CA:{is_ca}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the request is for `key`.
@@ -219,7 +250,7 @@ fn attributes(extensions: Vec<Extension>) -> Result<Attributes, Error> {
     Ok(attributes)
 }
 
-fn extension<T: AssociatedOid + Encode>(critical: bool, value: &T) -> Result<Extension, Error> {
+pub(super) fn extension<T: AssociatedOid + Encode>(critical: bool, value: &T) -> Result<Extension, Error> {
     let der = value.to_der().map_err(encode)?;
     Ok(Extension { extn_id: T::OID, critical, extn_value: OctetString::new(der).map_err(encode)? })
 }
@@ -240,8 +271,11 @@ pub(super) fn find<'a, T>(extensions: &'a [Extension]) -> Result<Option<T>, x509
 where
     T: AssociatedOid + Decode<'a, Error = x509_cert::der::Error>,
 {
-    let found = extensions.iter().find(|extension| extension.extn_id == T::OID);
-    found.map(|extension| T::from_der(extension.extn_value.as_bytes())).transpose()
+    first(extensions, T::OID).map(|extension| T::from_der(extension.extn_value.as_bytes())).transpose()
+}
+
+fn first(extensions: &[Extension], oid: ObjectIdentifier) -> Option<&Extension> {
+    extensions.iter().find(|extension| extension.extn_id == oid)
 }
 
 #[cfg(test)]

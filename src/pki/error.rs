@@ -53,6 +53,34 @@ pub enum Error {
     #[error("the signature on the {what} does not verify with {with}")]
     BadSignature { what: String, with: String },
 
+    /// A private key that belongs to another certificate or request.
+    #[error("the private key is not the one that belongs to the {what}")]
+    KeyMismatch { what: String },
+
+    /// An extension of a request says something else than whoever approved the request.
+    #[error(
+        "the certificate request's {what} ({asked}) are not what its spec says ({wanted}); make them the same, or leave the extension out of the request"
+    )]
+    Contradiction { what: &'static str, asked: String, wanted: String },
+
+    /// A certificate that must not sign others.
+    #[error("the certificate {subject} cannot sign this certificate: {problem}")]
+    NotAnIssuer { subject: String, problem: &'static str },
+
+    /// A time that certificates cannot hold.
+    #[error(
+        "certificates cannot be valid from {not_before} to {not_after}; they begin after the year 1969 and before they end"
+    )]
+    Validity { not_before: jiff::Timestamp, not_after: jiff::Timestamp },
+
+    /// A certificate that has no place in a chain made of the ones that came with it.
+    #[error("the certificate {subject} does not fit into a chain with the others: {problem}")]
+    Unlinked { subject: String, problem: String },
+
+    /// More or fewer certificates than a chain can have.
+    #[error("a chain has 1 to {limit} certificates, not {count}")]
+    ChainLength { count: usize, limit: usize },
+
     /// A usage that Certificate resources do not know.
     #[error("unknown key usage \"{0}\"")]
     UnknownUsage(String),

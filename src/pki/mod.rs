@@ -13,13 +13,17 @@
 //! - [`usage`]: key usages under the names that Certificate resources use
 //! - [`csr`]: building and reading PKCS#10 requests
 //! - [`certificate`]: reading certificates and chains
+//! - [`bundle`]: putting certificates into the order of a chain
+//! - [`issuance`]: signing certificates
 //! - [`pem`]: PEM blocks with size limits
 
 mod algorithm;
+pub mod bundle;
 pub mod certificate;
 pub mod constraints;
 pub mod csr;
 mod error;
+pub mod issuance;
 pub mod key;
 pub mod names;
 #[cfg(test)]
@@ -32,12 +36,15 @@ pub mod subject;
 pub mod usage;
 
 pub use algorithm::{Curve, KeyAlgorithm};
+pub use bundle::{Bundle, bundle};
 pub use certificate::{ParsedCertificate, verify_chain_links};
 pub use constraints::{NameConstraints, NameSubtrees};
 pub use csr::{CertificateRequestTemplate, ParsedRequest};
 pub use error::Error;
+pub use issuance::Issuance;
 pub use key::{Encoding, PrivateKey, PublicKeyNumbers};
 pub use names::{NameError, validate_dns_name};
 pub use san::SubjectAltNames;
 pub use signature::SignatureAlgorithm;
 pub use subject::Subject;
+pub use usage::Usages;

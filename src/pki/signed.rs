@@ -3,7 +3,7 @@
 use x509_cert::{
     AlgorithmIdentifier, SubjectPublicKeyInfo,
     der::{
-        Decode, Encode, Sequence,
+        Decode, Encode, ErrorKind, Reader, Sequence, SliceReader, TagNumber, Tagged,
         asn1::{AnyRef, BitString},
     },
 };
@@ -26,6 +26,18 @@ impl<'a> Signed<'a> {
         <Self as Decode>::from_der(der).map_err(|source| Error::Der { what, source })
     }
 
+    /// The members of what is signed, which is a SEQUENCE in requests and certificates alike.
+    pub(super) fn fields(&self, what: &'static str) -> Result<Fields<'a>, Error> {
+        let fields = self.content.sequence(|reader: &mut SliceReader<'a>| {
+            let mut fields = Vec::new();
+            while !reader.is_finished() {
+                fields.push(AnyRef::decode(reader)?);
+            }
+            Ok::<_, x509_cert::der::Error>(fields)
+        });
+        Ok(Fields { what, fields: fields.map_err(|source| Error::Der { what, source })? })
+    }
+
     /// Checks the signature with the public key of whoever should have signed. `what` and `with` name both in messages.
     pub(super) fn verify(&self, signer: &SubjectPublicKeyInfo, what: &str, with: &str) -> Result<(), Error> {
         let message = self.content.to_der().map_err(|source| Error::Encode { what: "signed part", source })?;
@@ -35,6 +47,28 @@ impl<'a> Signed<'a> {
         } else {
             Err(Error::BadSignature { what: what.to_owned(), with: with.to_owned() })
         }
+    }
+}
+
+/// The members of a SEQUENCE as they came. Decoding and encoding a name again can change its bytes (members of a SET get
+/// sorted), and names in certificates are compared byte by byte.
+pub(super) struct Fields<'a> {
+    what: &'static str,
+    fields: Vec<AnyRef<'a>>,
+}
+
+impl Fields<'_> {
+    /// Whether the first member has the context-specific tag 0, as the version of a certificate has.
+    pub(super) fn start_with_tag_0(&self) -> bool {
+        let number = self.fields.first().filter(|field| field.tag().is_context_specific());
+        number.is_some_and(|field| field.tag().number() == TagNumber(0))
+    }
+
+    /// The member at `index`, counting from 0, as DER.
+    pub(super) fn der(&self, index: usize) -> Result<Vec<u8>, Error> {
+        let missing = || Error::Der { what: self.what, source: ErrorKind::Failed.into() };
+        let field = self.fields.get(index).ok_or_else(missing)?;
+        field.to_der().map_err(|source| Error::Encode { what: self.what, source })
     }
 }
 

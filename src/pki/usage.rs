@@ -71,13 +71,29 @@ impl Usages {
     /// The canonical names: key usages in the order of their bits, then extended usages in the order they came. An
     /// extended usage without a name appears as its dotted object identifier.
     pub fn names(&self) -> Vec<String> {
+        [self.key_names(), self.extended_names()].concat()
+    }
+
+    /// The key usages among [`Usages::names`].
+    pub fn key_names(&self) -> Vec<String> {
         let bits = KEY_USAGES.iter().filter(|(name, bit)| *name != "signing" && self.key.contains(*bit));
-        let extended = self.extended.iter().map(|oid| {
+        bits.map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    /// The extended key usages among [`Usages::names`].
+    pub fn extended_names(&self) -> Vec<String> {
+        let name = |oid: &ObjectIdentifier| {
             let dotted = oid.to_string();
             let known = EXTENDED_KEY_USAGES.iter().find(|(_, known)| *known == dotted);
             known.map_or(dotted, |(name, _)| (*name).to_owned())
-        });
-        bits.map(|(name, _)| (*name).to_owned()).chain(extended).collect()
+        };
+        self.extended.iter().map(name).collect()
+    }
+
+    /// Whether a certificate with these usages can sign certificates as far as keyUsage goes (RFC 5280 4.2.1.3): an
+    /// absent extension forbids nothing.
+    pub fn allow_signing_certificates(&self) -> bool {
+        self.key.is_empty() || self.key.contains(KeyUsages::KeyCertSign)
     }
 
     /// Whether there is nothing to put into an extension.
@@ -92,6 +108,10 @@ impl Usages {
 
     pub(super) fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {
         (!self.extended.is_empty()).then(|| ExtendedKeyUsage(self.extended.clone()))
+    }
+
+    pub(super) fn same_key_usage(&self, other: &Self) -> bool {
+        self.key == other.key
     }
 
     pub(super) fn from_extensions(key: Option<KeyUsage>, extended: Option<ExtendedKeyUsage>) -> Self {
