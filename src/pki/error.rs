@@ -93,6 +93,14 @@ pub enum Error {
     #[error(transparent)]
     Name(#[from] super::NameError),
 
+    /// A keystore that cannot be written.
+    #[error("cannot write the {what}: {problem}")]
+    Keystore { what: &'static str, problem: &'static str },
+
+    /// A PKCS#12 profile that Certificate resources do not know.
+    #[error("unknown PKCS#12 profile \"{0}\"; use LegacyRC2, LegacyDES, Modern2023 or Modern2026")]
+    UnknownKeystoreProfile(String),
+
     /// Neighbours in a chain do not belong together.
     #[error("certificate {position} of the chain ({subject}) was not issued by the one after it ({next}): {problem}")]
     BrokenChain { position: usize, subject: String, next: String, problem: String },

@@ -1,8 +1,8 @@
 //! Keys, certificate requests, certificates and chains: bytes in, bytes out.
 //!
 //! Nothing here waits, reads a clock or knows Kubernetes. Encoding and parsing are done with the `der` and `x509-cert`
-//! crates, all cryptography by aws-lc-rs. Everything that comes from outside is bounded in size before it is decoded
-//! (see [`pem`]).
+//! crates, all cryptography by aws-lc-rs but for the ciphers of old keystores. Everything that comes from outside is
+//! bounded in size before it is decoded (see [`pem`]).
 //!
 //! - [`key`]: private keys: generate, read, write, sign
 //! - [`signature`]: signature algorithms, and verifying what others signed
@@ -15,6 +15,7 @@
 //! - [`certificate`]: reading certificates and chains
 //! - [`bundle`]: putting certificates into the order of a chain
 //! - [`issuance`]: signing certificates
+//! - [`keystore`]: writing Java and PKCS#12 keystores
 //! - [`pem`]: PEM blocks with size limits
 
 mod algorithm;
@@ -25,6 +26,7 @@ pub mod csr;
 mod error;
 pub mod issuance;
 pub mod key;
+pub mod keystore;
 pub mod names;
 #[cfg(test)]
 mod openssl;
