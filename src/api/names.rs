@@ -132,6 +132,17 @@ pub mod annotation {
     pub const HTTP01_PARENT_REF_FALLBACK: &str = "acme.cert-manager.io/http01-parentreffallback";
 
     /// On solver Pods, `false`: a sidecar would catch the CA's request.
+    /// On a Certificate: `Delete` or `Orphan`, what becomes of the Secret when the Certificate is deleted.
+    pub const SECRET_POLICY: &str = "certwright.dev/secret-policy";
+    /// On a Certificate: a time (RFC 3339); a certificate that was issued before is renewed then.
+    pub const RENEW_AT: &str = "certwright.dev/renew-at";
+    /// On a Certificate: how many certificates may be issued for it within 24 hours.
+    pub const MAX_ISSUANCES_PER_DAY: &str = "certwright.dev/max-issuances-per-day";
+    /// On a CertificateRequest: when the requests before it were made, as far as that is less than a day ago.
+    pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
+    /// On a target Secret: what its keystores were made from.
+    pub const KEYSTORES: &str = "certwright.dev/keystores";
+
     pub const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
     /// On solver Pods, `true`.
     pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
@@ -192,6 +203,8 @@ pub mod reason {
     pub const MANUALLY_TRIGGERED: &str = "ManuallyTriggered";
 
     /// The spec asks for something that no issuer could certify. Not one of cert-manager's reasons.
+    pub const TOO_MANY_ISSUANCES: &str = "TooManyIssuances";
+    pub const SECRET_OF_ANOTHER: &str = "SecretOfAnother";
     pub const INVALID_SPEC: &str = "InvalidSpec";
 
     // What the checks of an issued Secret find.

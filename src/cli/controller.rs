@@ -34,6 +34,10 @@ pub struct ControllerArgs {
     /// Namespace in which the Secrets that ClusterIssuers refer to lie.
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     cluster_resource_namespace: String,
+    /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out. Only
+    /// certificaterequests-approver, which approves every CertificateRequest, can be left out here
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
+    controllers: Vec<String>,
     /// How many objects are worked on at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     concurrent_workers: usize,
@@ -179,6 +183,12 @@ async fn check_crds(client: &Client) -> Result<(), ControllerError> {
     }
 }
 
+/// Whether the list of `--controllers` has the built-in approver in it.
+fn approves(controllers: &[String]) -> bool {
+    let named = |name: &str| controllers.iter().any(|controller| controller.trim() == name);
+    !named("-certificaterequests-approver") && (named("*") || named("certificaterequests-approver"))
+}
+
 fn context(
     args: &ControllerArgs,
     client: Client,
@@ -198,6 +208,7 @@ fn context(
             most_wait: args.certificate_request_maximum_backoff_duration,
         },
         copied_annotations: CopiedAnnotations::new(&args.copied_annotation_prefixes),
+        approves: approves(&args.controllers),
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         workers: args.concurrent_workers,
         authoritative_port: 53,

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use crate::api::{
-    Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, Order,
+    Certificate, CertificateRequest, CertificateSpec, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, Order,
     find_condition,
     names::{KIND_CLUSTER_ISSUER, annotation, condition, reason},
 };
@@ -27,6 +27,7 @@ impl Hub {
                 let next = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
                 let mut entries = vec![by_secret(&namespace, &certificate.spec.secret_name)];
                 entries.extend(next.map(|name| by_secret(&namespace, &name)));
+                entries.extend(by_passwords(&certificate.spec, &namespace));
                 entries
             },
             certificate_request: |request| {
@@ -106,6 +107,15 @@ fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {
     } else {
         format!("issuer/{}/{}", namespace.unwrap_or_default(), reference.name)
     }
+}
+
+/// By the Secrets with the passwords of its keystores.
+fn by_passwords(spec: &CertificateSpec, namespace: &str) -> Vec<String> {
+    let Some(keystores) = &spec.keystores else { return Vec::new() };
+    let jks = keystores.jks.as_ref().and_then(|jks| jks.password_secret_ref.as_ref());
+    let pkcs12 = keystores.pkcs12.as_ref().and_then(|pkcs12| pkcs12.password_secret_ref.as_ref());
+    let named = [jks, pkcs12].into_iter().flatten().filter(|selector| !selector.is_unset());
+    named.map(|selector| by_secret(namespace, &selector.name)).collect()
 }
 
 /// By the credentials that it presents its answer with.

@@ -3,9 +3,12 @@
 use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use futures::StreamExt;
-use k8s_openapi::api::{
-    core::v1::{Pod, Secret, Service},
-    networking::v1::Ingress,
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod, Secret, Service},
+        networking::v1::Ingress,
+    },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -85,7 +88,7 @@ impl Hub {
 
     /// Takes in an object that was seen and wakes whoever depends on it.
     pub fn put<K: Watched>(&self, mut object: K) {
-        object.managed_fields_mut().clear();
+        keep_own_note(object.managed_fields_mut());
         if let Put::Stored { former, now } = K::store(self).put(object) {
             self.wake_dependents(former.as_deref(), Some(&*now));
         }
@@ -154,6 +157,17 @@ impl Hub {
     fn retain_listed<K: Watched>(&self, before: &HashSet<ObjectName>, listed: &HashSet<ObjectName>) {
         for gone in K::store(self).retain_listed(before, listed) {
             self.wake_dependents(Some(&*gone), None);
+        }
+    }
+}
+
+/// Of who owns which field only what the target Secret's own manager owns is of use, and as text it needs little memory.
+fn keep_own_note(managed_fields: &mut Vec<ManagedFieldsEntry>) {
+    managed_fields.retain(|entry| entry.manager.as_deref() == Some(names::field_manager::ISSUING));
+    managed_fields.shrink_to_fit();
+    for fields in managed_fields.iter_mut().filter_map(|entry| entry.fields_v1.as_mut()) {
+        if !fields.0.is_string() {
+            fields.0 = serde_json::Value::String(fields.0.to_string());
         }
     }
 }

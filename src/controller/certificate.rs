@@ -7,18 +7,21 @@ use kube::ResourceExt;
 
 use super::{
     Context,
+    held_issuer::HeldIssuer,
     key_generation::generate_key,
     memory::Memory,
     round::{Round, event, step_name},
+    secret,
     step_error::StepError,
 };
 use crate::{
-    api::{Certificate, names::field_manager},
+    api::{Certificate, IssuerSpec, names::field_manager},
     cluster::{Key, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
-        certificate::{CertificateStep, NextKey, SeenCertificate, decide, next_request_name},
+        certificate::{CertificateStep, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
         children,
+        keystore::{PasswordSecrets, password_secret_names},
         secret::{TLS_KEY, entry},
     },
     pki::{Encoding, PrivateKey},
@@ -42,6 +45,9 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     next_keys.retain(|secret| children::is_next_key_secret(secret));
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
+    let (trouble, put_right) = (memory.trouble.clone(), memory.put_right.clone());
+    let passwords = passwords(context, &certificate).await?;
+    let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
@@ -49,8 +55,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
+        passwords: &passwords,
+        account_key_of: account_key_of(context, &certificate),
+        issuer_is_prompt: issuer.is_prompt() && context.options.approves,
+        put_right: &put_right,
         settings: &context.options.certificate,
-        trouble: memory.trouble.as_ref(),
+        trouble: trouble.as_ref(),
     };
     let decision = decide(&seen, Timestamp::now());
     let mut round = Round::Rest(decision.wake);
@@ -59,14 +69,60 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, CertificateStep::Publish(_)) {
             round = Round::Again;
         }
-        let is_answer_to_trouble =
-            matches!(step, CertificateStep::CreateNextKey { .. } | CertificateStep::CreateRequest { .. });
-        act(context, &certificate, step).await?;
+        let is_answer_to_trouble = is_answer_to_trouble(&step);
+        if matches!(step, CertificateStep::PutSecretRight(_)) {
+            memory.note_put_right(Timestamp::now());
+        }
+        act(context, &seen, step).await?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
     }
     Ok(round)
+}
+
+/// Whether this is a step of those that can bring trouble.
+fn is_answer_to_trouble(step: &CertificateStep) -> bool {
+    match step {
+        CertificateStep::ApplySecret(_)
+        | CertificateStep::ApplyTemporary { .. }
+        | CertificateStep::CreateNextKey { .. }
+        | CertificateStep::CreateRequest { .. }
+        | CertificateStep::PutSecretRight(_) => true,
+        CertificateStep::DeleteNextKey(_)
+        | CertificateStep::DeleteRequest(_)
+        | CertificateStep::Publish(_)
+        | CertificateStep::WriteStatus(_) => false,
+    }
+}
+
+/// The Secrets with the passwords of its keystores, as far as they exist.
+async fn passwords(context: &Context, certificate: &Certificate) -> Result<PasswordSecrets, StepError> {
+    let mut found = PasswordSecrets::new();
+    for name in password_secret_names(&certificate.spec) {
+        let object = ObjectName::new(certificate.namespace().unwrap_or_default(), name);
+        if let Some(secret) = context.cluster.secrets.get(&object).await? {
+            found.insert(name.to_owned(), secret);
+        }
+    }
+    Ok(found)
+}
+
+/// The issuer that keeps its ACME account key in the target Secret, if there is one.
+fn account_key_of(context: &Context, certificate: &Certificate) -> Option<String> {
+    let hub = &context.cluster.hub;
+    let (namespace, name) = (certificate.namespace().unwrap_or_default(), &certificate.spec.secret_name);
+    let keeps = |spec: &IssuerSpec| spec.acme.as_ref().is_some_and(|acme| acme.private_key_secret_ref.name == *name);
+    let issuers = hub.issuers.indexed(&secret_entry(&namespace, name));
+    if let Some(issuer) = issuers.iter().find(|issuer| keeps(&issuer.spec)) {
+        return Some(format!("the Issuer {:?}", issuer.name_any()));
+    }
+    if namespace != context.options.cluster_resource_namespace {
+        return None;
+    }
+    let issuers = hub.cluster_issuers.indexed(&secret_entry("", name));
+    let issuer = issuers.iter().find(|issuer| keeps(&issuer.spec))?;
+    Some(format!("the ClusterIssuer {:?}", issuer.name_any()))
 }
 
 /// The other Certificates that name the same Secret.
@@ -81,15 +137,16 @@ fn rivals(context: &Context, certificate: &Certificate) -> Vec<Arc<Certificate>>
     context.cluster.hub.certificates.indexed(&entry).into_iter().filter(is_rival).collect()
 }
 
-async fn act(context: &Context, certificate: &Certificate, step: CertificateStep) -> Result<(), StepError> {
-    let cluster = &context.cluster;
+async fn act(context: &Context, seen: &SeenCertificate<'_>, step: CertificateStep) -> Result<(), StepError> {
+    let (cluster, certificate) = (&context.cluster, seen.certificate);
     match step {
-        CertificateStep::ApplySecret(secret) => {
-            cluster.apply(&*secret, field_manager::ISSUING).await?;
+        CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
+            apply_secret(context, *wanted).await?;
         }
+        CertificateStep::ApplyTemporary { key_secret } => apply_temporary(context, seen, &key_secret).await?,
         CertificateStep::CreateNextKey { name, key } => create_next_key(context, certificate, &name, key).await?,
-        CertificateStep::CreateRequest { name, revision, key_secret } => {
-            create_request(context, certificate, name, revision, key_secret).await?;
+        CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
+            create_request(context, certificate, name, revision, key_secret, &recent).await?;
         }
         CertificateStep::DeleteNextKey(secret) => cluster.delete(&*secret).await?,
         CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
@@ -99,6 +156,31 @@ async fn act(context: &Context, certificate: &Certificate, step: CertificateStep
         }
         CertificateStep::Publish(note) => cluster.publish(event(note).about(certificate)),
     }
+    Ok(())
+}
+
+async fn apply_secret(context: &Context, wanted: WantedSecret) -> Result<(), StepError> {
+    let secret = if wanted.keystores.is_empty() {
+        wanted.secret
+    } else {
+        // Deriving keys from passwords takes its time.
+        let written = tokio::task::spawn_blocking(move || secret::with_keystores(wanted, Timestamp::now())).await;
+        written.map_err(|error| StepError::transient(error.to_string()))?.map_err(StepError::transient)?
+    };
+    context.cluster.apply(&secret, field_manager::ISSUING).await?;
+    Ok(())
+}
+
+async fn apply_temporary(context: &Context, seen: &SeenCertificate<'_>, key_secret: &str) -> Result<(), StepError> {
+    let held = context.cluster.hub.secrets.get(&ObjectName::new(
+        seen.certificate.namespace().unwrap_or_default(),
+        key_secret,
+    ));
+    let key = held.as_deref().and_then(|held| entry(held, TLS_KEY)).unwrap_or_default();
+    let secret = secret::temporary(seen.certificate, seen.secret, key, Timestamp::now()).map_err(|error| {
+        StepError::transient(format!("Failed to make a temporary certificate: {error}"))
+    })?;
+    context.cluster.apply(&secret, field_manager::ISSUING).await?;
     Ok(())
 }
 
@@ -126,6 +208,7 @@ async fn create_request(
     name: String,
     revision: i64,
     key_secret: String,
+    recent: &[Timestamp],
 ) -> Result<(), StepError> {
     let namespace = certificate.namespace().unwrap_or_default();
     let secret = context.cluster.hub.secrets.get(&ObjectName::new(&namespace, &key_secret));
@@ -134,7 +217,7 @@ async fn create_request(
         return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
     };
     let copied = &context.options.copied_annotations;
-    let request = children::certificate_request(certificate, name, revision, (key_secret, &key), copied)
+    let request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
         .map_err(StepError::is_final)?;
     context.cluster.create(&request).await?;
     Ok(())

@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// What happened before the last so many times does not matter.
+const MOST_PUT_RIGHT: usize = 8;
+
 /// See the module's description.
 #[derive(Default)]
 pub struct Memory {
@@ -27,6 +30,8 @@ pub struct Memory {
     pub trouble_credentials: Option<String>,
     /// Failures in a row to write to the API server.
     pub write_failures: u32,
+    /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
+    pub put_right: Vec<Timestamp>,
     pub order: Option<CaOrder>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
     pub looks: u32,
@@ -48,6 +53,14 @@ impl Memory {
         if self.uid != uid {
             *self = Self { uid: uid.to_owned(), ..Self::default() };
         }
+    }
+
+    /// Notes that the target Secret was put right.
+    pub fn note_put_right(&mut self, now: Timestamp) {
+        if self.put_right.len() >= MOST_PUT_RIGHT {
+            self.put_right.remove(0);
+        }
+        self.put_right.push(now);
     }
 
     /// Notes a failed effect.

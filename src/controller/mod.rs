@@ -17,6 +17,7 @@ mod presenter;
 mod request;
 mod round;
 mod run;
+pub mod secret;
 pub mod signer;
 mod step_error;
 

@@ -49,7 +49,7 @@ impl Authority {
         let mut chain = ParsedCertificate::from_pem_chain(held(TLS_CERT)?).map_err(|error| in_entry(TLS_CERT, &error))?;
         let key = PrivateKey::from_pem(held(TLS_KEY)?).map_err(|error| in_entry(TLS_KEY, &error))?;
         let Some(own) = chain.first() else { return Err(format!("{TLS_CERT}: holds no certificate")) };
-        own.may_issue().map_err(|error| in_entry(TLS_CERT, &error))?;
+        own.may_issue(false).map_err(|error| in_entry(TLS_CERT, &error))?;
         if !own.matches_key(&key) {
             return Err(format!("the key in {TLS_KEY} is not that of the first certificate in {TLS_CERT}"));
         }

@@ -10,11 +10,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
 
-use super::{Decision, Note, Trouble, fixed_name, template};
+use super::{
+    Decision, Note, Trouble, children, fixed_name,
+    keystore::{PasswordSecrets, Wish},
+    template,
+};
 use crate::{
     api::{
         Certificate, CertificateRequest, CertificateStatus, Condition, find_condition,
-        names::{annotation, condition},
+        names::{KIND_CERTIFICATE, annotation, condition},
     },
     pki::KeyAlgorithm,
 };
@@ -34,6 +38,14 @@ pub struct SeenCertificate<'a> {
     pub namesake: Option<&'a CertificateRequest>,
     /// The other Certificates of the namespace that name the same Secret.
     pub rivals: &'a [Arc<Certificate>],
+    /// The Secrets with the passwords of the keystores, as far as they exist.
+    pub passwords: &'a PasswordSecrets,
+    /// The issuers that keep their ACME account key in the target Secret, in words.
+    pub account_key_of: Option<String>,
+    /// Whether the issuer needs nobody else to sign, so that an issuance is over before anybody could watch it.
+    pub issuer_is_prompt: bool,
+    /// When this process last put the Secret right, as far as that is not long ago; the latest last.
+    pub put_right: &'a [Timestamp],
     pub settings: &'a Settings,
     pub trouble: Option<&'a Trouble>,
 }
@@ -61,7 +73,15 @@ impl Default for Settings {
 /// Every effect that can follow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CertificateStep {
-    ApplySecret(Box<Secret>),
+    /// Writes the target Secret with a new certificate.
+    ApplySecret(Box<WantedSecret>),
+    /// Writes the target Secret, which somebody has changed or of which the spec now wants something else.
+    PutSecretRight(Box<WantedSecret>),
+    /// Has a certificate signed by a CA that nobody knows, for the key in this Secret, and writes both into the target
+    /// Secret, which then has at least the right form.
+    ApplyTemporary {
+        key_secret: String,
+    },
     CreateNextKey {
         name: String,
         key: NextKey,
@@ -71,11 +91,20 @@ pub enum CertificateStep {
         name: String,
         revision: i64,
         key_secret: String,
+        /// When the requests of the last day were made.
+        recent: Vec<Timestamp>,
     },
     DeleteNextKey(Arc<Secret>),
     DeleteRequest(Arc<CertificateRequest>),
     WriteStatus(Box<CertificateStatus>),
     Publish(Note),
+}
+
+/// A Secret, and the keystores that are to be added to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WantedSecret {
+    pub secret: Secret,
+    pub keystores: Vec<Wish>,
 }
 
 /// Where the key of an issuance comes from.
@@ -108,6 +137,9 @@ pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Certificat
     if let Some(owner) = rightful_owner(seen) {
         return plan.stand_back(&owner);
     }
+    if let Some(why) = stranger(seen) {
+        return plan.keep_off(&why);
+    }
     if is_issuing(&plan.status) { plan.pursue() } else { plan.begin_or_rest() }
 }
 
@@ -139,6 +171,26 @@ fn spec_problem(certificate: &Certificate) -> Option<String> {
     }
 }
 
+/// What is wrong with certwright's own annotations. They are wishes: a certificate is kept without them too.
+fn annotation_problems(certificate: &Certificate) -> Vec<String> {
+    let ignored = |name: &str, is_good: fn(&str) -> bool, allowed: &str| {
+        let value = certificate.annotations().get(name).filter(|value| !is_good(value))?;
+        Some(format!("the annotation {name} is ignored, because {value:?} is not {allowed}"))
+    };
+    [
+        ignored(annotation::SECRET_POLICY, |value| ["Delete", "Orphan"].contains(&value), "Delete or Orphan"),
+        ignored(
+            annotation::RENEW_AT,
+            |value| value.parse::<Timestamp>().is_ok(),
+            "a time such as 2027-01-31T12:00:00Z",
+        ),
+        ignored(annotation::MAX_ISSUANCES_PER_DAY, |value| value.parse::<usize>().is_ok(), "a whole number"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 /// The other Certificate that the Secret belongs to; none if it is ours. It belongs to the one that it was issued for,
 /// else to the oldest.
 fn rightful_owner(seen: &SeenCertificate<'_>) -> Option<String> {
@@ -161,6 +213,34 @@ fn rightful_owner(seen: &SeenCertificate<'_>) -> Option<String> {
     let oldest = seen.rivals.iter().min_by_key(|rival| age(rival))?;
     (age(oldest) < age(seen.certificate)).then(|| oldest.name_any())
 }
+
+/// Why the Secret is somebody else's and must not be written, if it is.
+fn stranger(seen: &SeenCertificate<'_>) -> Option<String> {
+    let secret = seen.secret?;
+    if let Some(issuer) = &seen.account_key_of {
+        return Some(format!("holds the ACME account key of {issuer}"));
+    }
+    if children::is_next_key_secret(secret) {
+        return Some("holds the private key of an issuance under way".to_owned());
+    }
+    let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
+    if let Some(owner) = owner.filter(|owner| owner.kind != KIND_CERTIFICATE) {
+        return Some(format!("belongs to {} {:?}", owner.kind, owner.name));
+    }
+    let type_ = secret.type_.as_deref().filter(|type_| SPECIAL_TYPES.contains(type_))?;
+    Some(format!("is of the type {type_}, which other software reads"))
+}
+
+/// Types of Secrets in which a certificate has no business.
+const SPECIAL_TYPES: [&str; 7] = [
+    "bootstrap.kubernetes.io/token",
+    "helm.sh/release.v1",
+    "kubernetes.io/basic-auth",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/dockerconfigjson",
+    "kubernetes.io/service-account-token",
+    "kubernetes.io/ssh-auth",
+];
 
 fn is_issuing(status: &CertificateStatus) -> bool {
     find_condition(&status.conditions, condition::ISSUING).is_some_and(Condition::is_true)

@@ -1,5 +1,6 @@
 //! The objects that a Certificate's issuance is made of.
 
+use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
@@ -47,7 +48,8 @@ pub fn is_owned_by<K: Resource>(metadata: &ObjectMeta, owner: &K) -> bool {
         .any(|reference| reference.controller == Some(true) && reference.uid == uid)
 }
 
-/// The CertificateRequest for one revision, signed with the key that lies in the Secret `key_secret`.
+/// The CertificateRequest for one revision, signed with the key that lies in the Secret `key_secret`. It notes when the
+/// recent ones before it were made.
 ///
 /// # Errors
 /// In words for people, when no certificate request can be made from the spec and this key.
@@ -56,6 +58,7 @@ pub fn certificate_request(
     name: String,
     revision: i64,
     (key_secret, key): (String, &PrivateKey),
+    recent: &[Timestamp],
     copied: &CopiedAnnotations,
 ) -> Result<CertificateRequest, String> {
     let spec = &certificate.spec;
@@ -67,6 +70,10 @@ pub fn certificate_request(
     annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
     annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
     annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);
+    if !recent.is_empty() {
+        let times: Vec<_> = recent.iter().map(ToString::to_string).collect();
+        annotations.insert(annotation::RECENT_ISSUANCES.to_owned(), times.join(","));
+    }
     Ok(CertificateRequest {
         metadata: ObjectMeta {
             namespace: certificate.namespace(),

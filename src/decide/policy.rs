@@ -74,6 +74,10 @@ fn common_checks(inputs: &Inputs<'_>) -> Result<Held, Violation> {
         return Err(Violation::new(reason::DOES_NOT_EXIST, "Issuing certificate as Secret does not exist"));
     };
     let held = held_pair(secret)?;
+    if is_temporary(&held.leaf) {
+        let text = "Issuing certificate as Secret contains a temporary certificate only";
+        return Err(Violation::new(reason::MISSING_DATA, text));
+    }
     let spec = &inputs.certificate.spec;
     origin_matches(inputs.certificate, secret)?;
     key_matches(spec, &held.key)?;
@@ -82,6 +86,23 @@ fn common_checks(inputs: &Inputs<'_>) -> Result<Held, Violation> {
         None => certificate_matches_loosely(spec, &held.leaf)?,
     }
     Ok(held)
+}
+
+/// Key and certificate of a Secret that holds a sound pair, whatever it is for.
+pub fn sound_pair(secret: &Secret) -> Option<Held> {
+    held_pair(secret).ok()
+}
+
+/// The serial number in the subject of a certificate that only fills the time until the real one is there.
+pub const TEMPORARY_SERIAL_NUMBER: &str = "1234567890";
+
+/// The common name of the CA that signs temporary certificates and of which nobody has the key.
+pub const TEMPORARY_CA: &str = "cert-manager.local";
+
+/// Whether this certificate only fills the time until the real one is there.
+pub fn is_temporary(leaf: &ParsedCertificate) -> bool {
+    leaf.issuer_common_name.as_deref() == Some(TEMPORARY_CA)
+        && leaf.subject.serial_number.as_deref() == Some(TEMPORARY_SERIAL_NUMBER)
 }
 
 fn held_pair(secret: &Secret) -> Result<Held, Violation> {

@@ -1,21 +1,29 @@
 //! The target Secret of a Certificate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
+use super::{
+    keystore::{self, Wish},
+    owned_fields::OwnedFields,
+};
 use crate::{
     api::{
-        Certificate, CertificateRequest,
-        names::{annotation, label},
+        Certificate, CertificateRequest, IssuerReference,
+        names::{annotation, label, reason},
     },
-    pki::ParsedCertificate,
+    pki::{ParsedCertificate, pem},
 };
 
 pub const TLS_CERT: &str = "tls.crt";
 pub const TLS_KEY: &str = "tls.key";
 pub const CA_CERT: &str = "ca.crt";
+pub const KEY_DER: &str = "key.der";
+pub const COMBINED_PEM: &str = "tls-combined.pem";
 
 /// The type of a Secret that certwright creates.
 pub const TYPE_TLS: &str = "kubernetes.io/tls";
@@ -25,31 +33,69 @@ pub fn entry<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
     secret.data.as_ref()?.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty())
 }
 
-/// The Secret as it is applied once a certificate has been issued and verified.
+/// What goes into the target Secret, wherever it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// PEM, in the encoding that the Certificate asks for.
+    pub key: Vec<u8>,
+    /// PEM: the certificate, then those that it was issued by.
+    pub chain: ByteString,
+    /// PEM: the CA's certificate, if the issuer gave one.
+    pub ca: Option<ByteString>,
+    pub issuer: IssuerReference,
+}
+
+impl Content {
+    /// What the issuer answered to a request for this key.
+    pub fn of_request(request: &CertificateRequest, key: String) -> Self {
+        let status = request.status.clone().unwrap_or_default();
+        Self {
+            key: key.into_bytes(),
+            chain: status.certificate.unwrap_or_default(),
+            ca: status.ca.filter(|ca| !ca.0.is_empty()),
+            issuer: request.spec.issuer_ref.clone(),
+        }
+    }
+
+    /// What the Secret holds already.
+    pub fn of_secret(secret: &Secret, certificate: &Certificate) -> Option<Self> {
+        let noted = |key: &str| secret.annotations().get(key).cloned();
+        let issuer = match noted(annotation::ISSUER_NAME) {
+            Some(name) => {
+                IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) }
+            }
+            None => certificate.spec.issuer_ref.clone(),
+        };
+        // Somebody else's ca.crt stays somebody else's.
+        let owned = OwnedFields::of(secret).data;
+        let ca = entry(secret, CA_CERT).filter(|_| owned.is_empty() || owned.contains(CA_CERT));
+        Some(Self {
+            key: entry(secret, TLS_KEY)?.to_vec(),
+            chain: ByteString(entry(secret, TLS_CERT)?.to_vec()),
+            ca: ca.map(|ca| ByteString(ca.to_vec())),
+            issuer,
+        })
+    }
+}
+
+/// The target Secret as it is to be, but for keystores, whose bytes differ each time they are written: see
+/// [`adopt_keystores`].
 ///
-/// `key` is PEM in the encoding that the Certificate asks for; `type_` is that of the Secret which is there already,
-/// because a Secret's type cannot be changed.
+/// `type_` is that of the Secret which is there already, because a Secret's type cannot be changed.
 pub fn wanted(
     certificate: &Certificate,
-    request: &CertificateRequest,
+    content: &Content,
     leaf: &ParsedCertificate,
-    key: String,
     type_: Option<&str>,
     owner_reference: bool,
 ) -> Secret {
-    let status = request.status.clone().unwrap_or_default();
-    let chain = status.certificate.unwrap_or_default();
-    let mut data = BTreeMap::from([(TLS_CERT.to_owned(), chain), (TLS_KEY.to_owned(), ByteString(key.into_bytes()))]);
-    if let Some(ca) = status.ca.filter(|ca| !ca.0.is_empty()) {
-        data.insert(CA_CERT.to_owned(), ca);
-    }
     let template = certificate.spec.secret_template.clone().unwrap_or_default();
     let mut labels = template.labels;
     labels.insert(label::FAO.to_owned(), "true".to_owned());
     let mut annotations = template.annotations;
     annotations.extend(details(leaf));
-    annotations.extend(origin(certificate, request));
-    let owner = owner_reference.then(|| certificate.controller_owner_ref(&())).flatten();
+    annotations.extend(origin(certificate, &content.issuer));
+    let owner = wants_owner(certificate, owner_reference).then(|| certificate.controller_owner_ref(&())).flatten();
     Secret {
         metadata: ObjectMeta {
             namespace: certificate.namespace(),
@@ -59,20 +105,120 @@ pub fn wanted(
             owner_references: owner.map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        data: Some(data),
+        data: Some(data(certificate, content)),
         type_: Some(type_.unwrap_or(TYPE_TLS).to_owned()),
         ..Secret::default()
     }
 }
 
+/// The target Secret while it holds a temporary certificate: it does not say who issued that.
+pub fn temporary(certificate: &Certificate, key: Vec<u8>, chain: Vec<u8>, type_: Option<&str>) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            namespace: certificate.namespace(),
+            name: Some(certificate.spec.secret_name.clone()),
+            labels: Some([(label::FAO.to_owned(), label::TRUE.to_owned())].into()),
+            annotations: Some([(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any())].into()),
+            ..ObjectMeta::default()
+        },
+        data: Some([(TLS_CERT.to_owned(), ByteString(chain)), (TLS_KEY.to_owned(), ByteString(key))].into()),
+        type_: Some(type_.unwrap_or(TYPE_TLS).to_owned()),
+        ..Secret::default()
+    }
+}
+
+/// A Certificate's own wish goes before what the operator chose for all.
+fn wants_owner(certificate: &Certificate, default: bool) -> bool {
+    match certificate.annotations().get(annotation::SECRET_POLICY).map(String::as_str) {
+        Some("Delete") => true,
+        Some("Orphan") => false,
+        _ => default,
+    }
+}
+
+fn data(certificate: &Certificate, content: &Content) -> BTreeMap<String, ByteString> {
+    let mut data = BTreeMap::from([
+        (TLS_CERT.to_owned(), content.chain.clone()),
+        (TLS_KEY.to_owned(), ByteString(content.key.clone())),
+    ]);
+    data.extend(content.ca.clone().map(|ca| (CA_CERT.to_owned(), ca)));
+    for format in &certificate.spec.additional_output_formats {
+        match format.type_.as_str() {
+            "DER" => {
+                let blocks = pem::decode("private key", &content.key, pem::MAX_PRIVATE_KEY).unwrap_or_default();
+                let key = blocks.into_iter().next().map(|block| (KEY_DER.to_owned(), ByteString(block.der)));
+                data.extend(key);
+            }
+            "CombinedPEM" => {
+                let combined = [&content.key[..], b"\n", &content.chain.0].concat();
+                data.insert(COMBINED_PEM.to_owned(), ByteString(combined));
+            }
+            // A format of a newer version.
+            _ => {}
+        }
+    }
+    data
+}
+
+/// Puts the keystores that the Secret holds into `wanted`, if they still are what is wished for; says whether they are.
+pub fn adopt_keystores(wanted: &mut Secret, secret: Option<&Secret>, content: &Content, wishes: &[Wish]) -> bool {
+    if wishes.is_empty() {
+        return true;
+    }
+    let fingerprint =
+        keystore::fingerprint(wishes, &content.key, &content.chain.0, content.ca.as_ref().map(|ca| &ca.0[..]));
+    let held = secret.map(|secret| (secret, secret.annotations().get(annotation::KEYSTORES)));
+    let noted = held.and_then(|(_, noted)| noted).cloned();
+    let entries = wishes.iter().flat_map(|wish| {
+        let (store, trust) = wish.entries();
+        std::iter::once(store).chain(content.ca.is_some().then_some(trust))
+    });
+    let held: Option<Vec<_>> =
+        entries.map(|name| Some((name.to_owned(), ByteString(entry(held?.0, name)?.to_vec())))).collect();
+    // Keystores without a note were written by cert-manager, which looks no further than that they are there.
+    let fits = noted.as_ref().is_none_or(|noted| *noted == fingerprint);
+    let (Some(held), true) = (held, fits) else {
+        wanted.annotations_mut().insert(annotation::KEYSTORES.to_owned(), fingerprint);
+        return false;
+    };
+    if let Some(noted) = noted {
+        wanted.annotations_mut().insert(annotation::KEYSTORES.to_owned(), noted);
+    }
+    wanted.data.get_or_insert_default().extend(held);
+    true
+}
+
+/// The first thing in which the Secret differs from what is wanted, as far as it is ours: a reason of cert-manager's.
+pub fn difference(secret: &Secret, wanted: &Secret) -> Option<&'static str> {
+    let owned = OwnedFields::of(secret);
+    let differs = |held: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, owned: &BTreeSet<String>| {
+        wanted.iter().any(|(key, value)| held.get(key) != Some(value) || !owned.contains(key))
+            || owned.iter().any(|key| !wanted.contains_key(key))
+    };
+    if differs(secret.labels(), wanted.labels(), &owned.labels)
+        || differs(secret.annotations(), wanted.annotations(), &owned.annotations)
+    {
+        return Some(reason::SECRET_TEMPLATE_MISMATCH);
+    }
+    let (empty, none) = (BTreeMap::new(), BTreeMap::new());
+    let (held, data) = (secret.data.as_ref().unwrap_or(&empty), wanted.data.as_ref().unwrap_or(&none));
+    let is_stale = |key: &String| !data.contains_key(key) && held.contains_key(key);
+    if data.iter().any(|(key, value)| held.get(key) != Some(value)) || owned.data.iter().any(is_stale) {
+        return Some(reason::ADDITIONAL_OUTPUT_FORMATS_MISMATCH);
+    }
+    let wanted_owners = wanted.owner_references();
+    let is_there = |owner: &OwnerReference| secret.owner_references().iter().any(|held| held.uid == owner.uid);
+    let differs = !wanted_owners.iter().all(is_there) || (wanted_owners.is_empty() && owned.owner_references);
+    differs.then_some(reason::SECRET_OWNER_REF_MISMATCH)
+}
+
 /// Where the certificate came from.
-fn origin(certificate: &Certificate, request: &CertificateRequest) -> [(String, String); 4] {
-    let issuer = request.spec.issuer_ref.clone();
+fn origin(certificate: &Certificate, issuer: &IssuerReference) -> [(String, String); 4] {
     [
         (annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any()),
-        (annotation::ISSUER_NAME.to_owned(), issuer.name),
-        (annotation::ISSUER_KIND.to_owned(), issuer.kind.unwrap_or_default()),
-        (annotation::ISSUER_GROUP.to_owned(), issuer.group.unwrap_or_default()),
+        (annotation::ISSUER_NAME.to_owned(), issuer.name.clone()),
+        (annotation::ISSUER_KIND.to_owned(), issuer.kind.clone().unwrap_or_default()),
+        (annotation::ISSUER_GROUP.to_owned(), issuer.group.clone().unwrap_or_default()),
     ]
 }
 

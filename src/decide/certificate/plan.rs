@@ -2,12 +2,14 @@
 
 mod answer;
 mod next_key;
+mod pace;
+mod upkeep;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{CertificateStep, SeenCertificate, Settings, is_issuing, next_revision, revision_of};
+use super::{CertificateStep, SeenCertificate, annotation_problems, is_issuing, next_revision, revision_of};
 use crate::{
     api::{
         CertificateRequest, CertificateStatus, Condition, find_condition,
@@ -15,11 +17,13 @@ use crate::{
         set_condition,
     },
     decide::{
-        Decision, Note, Wake, backoff, fixed_name, later,
+        Decision, Note, Wake, fixed_name, later,
         policy::{self, Inputs, Violation},
-        renewal, secret, template,
+        renewal,
+        secret::Content,
+        template,
     },
-    pki::{ParsedCertificate, ParsedRequest, PrivateKey},
+    pki::{ParsedCertificate, PrivateKey},
 };
 use answer::{issue_of, obstacle, refusal_of, verified_leaf};
 
@@ -30,6 +34,9 @@ const HELD_UP: &str = "; held up: ";
 /// Nothing tells us when somebody else's object makes room, so we look again after this time.
 const STRANGERS_STAY: SignedDuration = SignedDuration::from_mins(1);
 
+/// How long an issuance by an issuer that needs nobody else may take before it is written about.
+const PROMPT: SignedDuration = SignedDuration::from_secs(10);
+
 /// What is seen, the status to be, the steps so far.
 pub(super) struct Plan<'a> {
     seen: &'a SeenCertificate<'a>,
@@ -39,6 +46,10 @@ pub(super) struct Plan<'a> {
     notes: Vec<Note>,
     wake: Wake,
     held_up: Option<HeldUp>,
+    /// Whether the issuance goes on without anything being written about it.
+    is_prompt: bool,
+    /// What people should know about a certificate that is ready all the same.
+    remark: Option<String>,
 }
 
 /// What keeps the issuance under way from going on.
@@ -52,7 +63,7 @@ impl<'a> Plan<'a> {
     pub(super) fn new(seen: &'a SeenCertificate<'a>, now: Timestamp) -> Self {
         let status = seen.certificate.status.clone().unwrap_or_default();
         let (steps, notes) = (Vec::new(), Vec::new());
-        Self { seen, now, status, steps, notes, wake: Wake::OnChange, held_up: None }
+        Self { seen, now, status, steps, notes, wake: Wake::OnChange, held_up: None, is_prompt: false, remark: None }
     }
 
     /// Nobody could make a certificate from this spec.
@@ -71,6 +82,13 @@ impl<'a> Plan<'a> {
         self.leave_off(reason::INCORRECT_CERTIFICATE, &text)
     }
 
+    /// The Secret belongs to something else.
+    pub(super) fn keep_off(self, why: &str) -> Decision<CertificateStep> {
+        let secret = &self.seen.certificate.spec.secret_name;
+        let text = format!("The Secret {secret:?} {why}, so it is left alone; choose another spec.secretName");
+        self.leave_off(reason::SECRET_OF_ANOTHER, &text)
+    }
+
     fn leave_off(mut self, reason: &str, text: &str) -> Decision<CertificateStep> {
         self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
         self.drop_next_keys();
@@ -86,17 +104,22 @@ impl<'a> Plan<'a> {
     /// No certificate is being issued: is one to be?
     pub(super) fn begin_or_rest(mut self) -> Decision<CertificateStep> {
         self.look_at_dates();
-        match policy::issuance_reason(&self.inputs(), self.now) {
+        match self.issuance_reason() {
             None => {
                 self.drop_next_keys();
                 self.forget_old_requests();
+                self.end_restraint();
+                self.keep_in_order();
             }
-            Some(violation) => match self.waiting_until() {
-                Some(until) => {
+            Some(violation) => match self.restraint() {
+                Some(restraint) => {
                     self.drop_next_keys();
-                    self.wake = self.wake.min(Wake::At(until));
+                    self.wake = self.wake.min(Wake::At(restraint.until));
+                    self.restrain(restraint);
+                    self.keep_in_order();
                 }
-                None => self.begin(violation),
+                None if self.may_be_prompt() => return self.issue_promptly(&violation),
+                None => self.begin(&violation),
             },
         }
         self.finish()
@@ -105,6 +128,10 @@ impl<'a> Plan<'a> {
     /// Key, request, certificate: one after the other.
     pub(super) fn pursue(mut self) -> Decision<CertificateStep> {
         self.look_at_dates();
+        self.go_on()
+    }
+
+    fn go_on(mut self) -> Decision<CertificateStep> {
         if let Some(trouble) = self.seen.trouble
             && self.now < trouble.next_try()
         {
@@ -120,18 +147,23 @@ impl<'a> Plan<'a> {
 
     /// Dates follow from the Secret, whatever else is going on.
     fn look_at_dates(&mut self) {
-        let spec = &self.seen.certificate.spec;
         let leaf = self.seen.secret.and_then(policy::leaf_of);
+        self.set_dates(leaf.as_ref());
+        let dates = [self.status.renewal_time.as_ref(), self.status.not_after.as_ref()].into_iter().flatten();
+        for at in dates.map(|time| time.0).chain(self.demanded_renewal()) {
+            if at > self.now {
+                self.wake = self.wake.min(Wake::At(at));
+            }
+        }
+    }
+
+    fn set_dates(&mut self, leaf: Option<&ParsedCertificate>) {
+        let spec = &self.seen.certificate.spec;
         let dates = leaf.map(|leaf| (leaf.not_before, leaf.not_after));
         self.status.not_before = dates.map(|(not_before, _)| Time(not_before));
         self.status.not_after = dates.map(|(_, not_after)| Time(not_after));
         self.status.renewal_time =
             dates.map(|(not_before, not_after)| Time(renewal::renewal_time(spec, not_before, not_after)));
-        for at in [self.status.renewal_time.as_ref(), self.status.not_after.as_ref()].into_iter().flatten() {
-            if at.0 > self.now {
-                self.wake = self.wake.min(Wake::At(at.0));
-            }
-        }
     }
 
     fn inputs(&self) -> Inputs<'a> {
@@ -152,33 +184,32 @@ impl<'a> Plan<'a> {
         next_revision(self.status.revision)
     }
 
-    fn begin(&mut self, violation: Violation) {
-        self.set(condition::ISSUING, "True", violation.reason, &violation.message);
+    fn begin(&mut self, violation: &Violation) {
+        self.announce(violation);
         // Written before the key exists, so that a key is never lost sight of.
         self.status.next_private_key_secret_name = Some(self.fixed_key_name());
-        self.notes.push(Note::normal(event::ISSUING, violation.message));
+        self.notes.push(Note::normal(event::ISSUING, &violation.message));
     }
 
-    /// Until when a failed issuance is not repeated. A changed spec is tried at once.
-    fn waiting_until(&self) -> Option<Timestamp> {
-        let failed_at = self.status.last_failure_time.as_ref()?.0;
-        if self.request_of(Some(self.next_revision())).is_some_and(|failed| self.asks_for_something_else(failed)) {
-            return None;
+    fn announce(&mut self, violation: &Violation) {
+        self.set(condition::ISSUING, "True", violation.reason, &violation.message);
+    }
+
+    /// Whether the issuance can be over before anybody could watch it. Then nothing is written about its being under
+    /// way: the key of the issuance has a fixed name and an owner, so that a crash loses nothing.
+    fn may_be_prompt(&self) -> bool {
+        let began = self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).map(|time| time.0).min();
+        // The API server notes whole seconds.
+        self.seen.issuer_is_prompt && began.is_none_or(|began| self.now < later(began, PROMPT))
+    }
+
+    fn issue_promptly(mut self, violation: &Violation) -> Decision<CertificateStep> {
+        self.is_prompt = true;
+        if self.seen.next_keys.is_empty() {
+            self.notes.push(Note::normal(event::ISSUING, &violation.message));
         }
-        let until = later(failed_at, self.wait_after_failure());
-        (until > self.now).then_some(until)
-    }
-
-    fn asks_for_something_else(&self, request: &CertificateRequest) -> bool {
-        let spec = &self.seen.certificate.spec;
-        let Ok(parsed) = ParsedRequest::from_pem(&request.spec.request.0) else { return false };
-        template::key_algorithm(spec).is_ok_and(|wanted| wanted != parsed.key_algorithm)
-            || !policy::outdated_fields(spec, request, &parsed).is_empty()
-    }
-
-    fn wait_after_failure(&self) -> SignedDuration {
-        let Settings { least_wait, most_wait, .. } = *self.seen.settings;
-        backoff::after_failed_issuances(self.status.failed_issuance_attempts.unwrap_or_default(), least_wait, most_wait)
+        self.wake = self.wake.min(Wake::At(later(self.now, PROMPT)));
+        self.go_on()
     }
 
     fn pursue_with(mut self, key: &PrivateKey) -> Decision<CertificateStep> {
@@ -214,7 +245,8 @@ impl<'a> Plan<'a> {
         }
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         let text = format!("Created new CertificateRequest resource {name:?}");
-        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret });
+        let recent = self.recent_issuances();
+        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent });
         self.notes.push(Note::normal(event::REQUESTED, text));
     }
 
@@ -224,6 +256,7 @@ impl<'a> Plan<'a> {
         let failed_at = request.status.as_ref().and_then(|status| status.failure_time.as_ref());
         let ended_at = failed_at.or(end.last_transition_time.as_ref());
         let began = find_condition(&self.status.conditions, condition::ISSUING)
+            .filter(|issuing| issuing.is_true())
             .and_then(|issuing| issuing.last_transition_time.as_ref());
         matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began.0)
     }
@@ -249,6 +282,7 @@ impl<'a> Plan<'a> {
         if let Some(obstacle) = ready.and_then(obstacle) {
             self.hold_up(None, obstacle);
         }
+        self.apply_temporary();
         self.finish()
     }
 
@@ -278,17 +312,18 @@ impl<'a> Plan<'a> {
             self.fail(reason::INVALID_KEY_PAIR, "the private key cannot be written in the encoding of the spec");
             return self.finish();
         };
-        let type_ = self.seen.secret.and_then(|held| held.type_.as_deref());
-        let owner_reference = self.seen.settings.owner_reference;
-        let wanted = secret::wanted(certificate, request, leaf, pem, type_, owner_reference);
+        let wanted = match self.wanted_secret(&Content::of_request(request, pem), leaf) {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                self.hold_up(Some(event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND), why);
+                return self.finish();
+            }
+        };
         self.steps.push(CertificateStep::ApplySecret(Box::new(wanted)));
         self.status.revision = Some(revision);
         self.status.last_failure_time = None;
         self.status.failed_issuance_attempts = None;
-        self.status.not_before = Some(Time(leaf.not_before));
-        self.status.not_after = Some(Time(leaf.not_after));
-        let renewal = renewal::renewal_time(&certificate.spec, leaf.not_before, leaf.not_after);
-        self.status.renewal_time = Some(Time(renewal));
+        self.set_dates(Some(leaf));
         self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
         self.set(condition::READY, "True", reason::READY, READY_TEXT);
         self.status.next_private_key_secret_name = None;
@@ -317,6 +352,12 @@ impl<'a> Plan<'a> {
     /// Whether the Secret is in order, and what keeps a new certificate from coming.
     fn tell(&mut self) {
         let held_up = self.held_up.take();
+        // A prompt issuance that does not go on is one to be watched.
+        if let (true, Some(violation), false) = (self.is_prompt, self.issuance_reason(), is_issuing(&self.status))
+            && held_up.is_some()
+        {
+            self.announce(&violation);
+        }
         if is_issuing(&self.status) {
             self.tell_whether_held_up(held_up.as_ref());
         }
@@ -327,7 +368,11 @@ impl<'a> Plan<'a> {
                 .and_then(|failed| failed.message.clone()),
         };
         match (policy::unreadiness(&self.inputs(), self.now), text) {
-            (None, _) => self.set(condition::READY, "True", reason::READY, READY_TEXT),
+            (None, _) => {
+                let remarks = self.remark.take().into_iter().chain(annotation_problems(self.seen.certificate));
+                let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
+                self.set(condition::READY, "True", reason::READY, &text);
+            }
             (Some(Violation { reason, message }), None) => self.set(condition::READY, "False", reason, &message),
             (Some(Violation { reason, message }), Some(text)) => {
                 self.set(condition::READY, "False", reason, &format!("{message}: {text}"));
@@ -375,8 +420,19 @@ impl<'a> Plan<'a> {
     }
 
     fn finish(mut self) -> Decision<CertificateStep> {
+        if self.is_prompt && self.held_up.is_none() && !self.has_failed() {
+            // What the end of the issuance will say is not worth a write before.
+            let effects = std::mem::take(&mut self.steps);
+            self.steps = effects.into_iter().chain(self.notes.into_iter().map(CertificateStep::Publish)).collect();
+            return Decision { steps: self.steps, wake: self.wake };
+        }
         self.tell();
         self.close()
+    }
+
+    /// Whether this pass has found that the issuance failed.
+    fn has_failed(&self) -> bool {
+        self.status.last_failure_time.as_ref().is_some_and(|failed| failed.0 == self.now)
     }
 
     /// The status goes before the effects it announces, but after the Secret that it tells of.
@@ -395,4 +451,9 @@ const READY_TEXT: &str = "Certificate is up to date and has not expired";
 
 fn is_dying<K: Resource>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some()
+}
+
+/// When a request was made.
+fn request_time(request: &CertificateRequest) -> Option<Timestamp> {
+    request.creation_timestamp().map(|time| time.0)
 }

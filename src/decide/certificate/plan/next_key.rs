@@ -52,14 +52,16 @@ impl Plan<'_> {
         let note = match self.next_key(wanted) {
             Ok(key) => {
                 let note = match &key {
-                    NextKey::Generate(_) => Note::normal(
+                    // Where the key lies for a moment concerns nobody.
+                    NextKey::Generate(_) if self.is_prompt => None,
+                    NextKey::Generate(_) => Some(Note::normal(
                         event::GENERATED,
                         format!("Stored new private key in temporary Secret resource {name:?}"),
-                    ),
-                    NextKey::Reuse(_) => Note::normal(
+                    )),
+                    NextKey::Reuse(_) => Some(Note::normal(
                         event::REUSED,
                         format!("Reusing private key stored in existing Secret resource {secret:?}"),
-                    ),
+                    )),
                 };
                 self.steps.push(CertificateStep::CreateNextKey { name, key });
                 note
@@ -74,7 +76,7 @@ impl Plan<'_> {
                 return self.hold_up(Some(event::CANNOT_REGENERATE_KEY), text);
             }
         };
-        self.notes.push(note);
+        self.notes.extend(note);
     }
 
     /// Where the key comes from; the error is the kind of key that may not be replaced.

@@ -1,0 +1,153 @@
+//! How soon after one issuance the next one may begin.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::{Plan, request_time};
+use crate::{
+    api::{
+        CertificateRequest, find_condition,
+        names::{annotation, condition, reason},
+    },
+    decide::{
+        backoff,
+        certificate::Settings,
+        later,
+        policy::{self, Violation},
+        template,
+    },
+    pki::ParsedRequest,
+};
+
+/// So many certificates are issued within an hour for a spec that does not change. More are a sign that somebody else
+/// changes the Secret, or that the issuer gives what is not wanted.
+const MOST_PER_HOUR: usize = 5;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// More of them are not remembered.
+const MOST_REMEMBERED: usize = 100;
+
+/// Why the next issuance does not begin yet.
+pub(super) struct Restraint {
+    pub(super) until: Timestamp,
+    /// None after a failure, of which the Issuing condition tells already.
+    text: Option<String>,
+}
+
+impl Plan<'_> {
+    /// Why a certificate is to be issued now, if one is.
+    pub(super) fn issuance_reason(&self) -> Option<Violation> {
+        policy::issuance_reason(&self.inputs(), self.now).or_else(|| self.renewal_on_demand())
+    }
+
+    /// The time that the annotation names, for a certificate that was issued before.
+    fn renewal_on_demand(&self) -> Option<Violation> {
+        let at: Timestamp = self.seen.certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
+        let issued = self.request_of(self.status.revision).and_then(request_time);
+        let issued = issued.max(self.status.not_before.as_ref().map(|time| time.0))?;
+        (issued < at && at <= self.now).then(|| Violation {
+            reason: reason::RENEWING,
+            message: format!("Renewing certificate as the annotation {} asks for it at {at}", annotation::RENEW_AT),
+        })
+    }
+
+    /// When the annotation asks for a renewal that is still to come.
+    pub(super) fn demanded_renewal(&self) -> Option<Timestamp> {
+        let at: Timestamp = self.seen.certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
+        (at > self.now).then_some(at)
+    }
+
+    /// Why an issuance may not begin yet, if it may not.
+    pub(super) fn restraint(&self) -> Option<Restraint> {
+        [self.after_failure(), self.after_loop(), self.after_enough()]
+            .into_iter()
+            .flatten()
+            .filter(|restraint| restraint.until > self.now)
+            .max_by_key(|restraint| restraint.until)
+    }
+
+    /// A failed issuance is repeated after a while; a changed spec is tried at once.
+    fn after_failure(&self) -> Option<Restraint> {
+        let failed_at = self.status.last_failure_time.as_ref()?.0;
+        if self.request_of(Some(self.next_revision())).is_some_and(|failed| self.asks_for_something_else(failed)) {
+            return None;
+        }
+        Some(Restraint { until: later(failed_at, self.wait_after_failure()), text: None })
+    }
+
+    fn after_loop(&self) -> Option<Restraint> {
+        let current = self.request_of(self.status.revision)?;
+        if self.asks_for_something_else(current) {
+            return None;
+        }
+        let recent = self.issuances_within(HOUR);
+        let oldest = recent.len().checked_sub(MOST_PER_HOUR)?;
+        let until = later(recent[oldest], HOUR);
+        let text = format!(
+            "{} certificates were issued within an hour although the spec did not change; look for something else that \
+             changes the Secret {:?}",
+            recent.len(),
+            self.seen.certificate.spec.secret_name
+        );
+        Some(Restraint { until, text: Some(text) })
+    }
+
+    fn after_enough(&self) -> Option<Restraint> {
+        let most: usize = self.seen.certificate.annotations().get(annotation::MAX_ISSUANCES_PER_DAY)?.parse().ok()?;
+        let recent = self.issuances_within(DAY);
+        let until = match recent.len().checked_sub(most) {
+            None => return None,
+            Some(oldest) => recent.get(oldest).map_or(Timestamp::MAX, |oldest| later(*oldest, DAY)),
+        };
+        let text = format!("the annotation {} allows {most} within 24 hours", annotation::MAX_ISSUANCES_PER_DAY);
+        Some(Restraint { until, text: Some(text) })
+    }
+
+    pub(super) fn asks_for_something_else(&self, request: &CertificateRequest) -> bool {
+        let spec = &self.seen.certificate.spec;
+        let Ok(parsed) = ParsedRequest::from_pem(&request.spec.request.0) else { return false };
+        template::key_algorithm(spec).is_ok_and(|wanted| wanted != parsed.key_algorithm)
+            || !policy::outdated_fields(spec, request, &parsed).is_empty()
+    }
+
+    pub(super) fn wait_after_failure(&self) -> SignedDuration {
+        let Settings { least_wait, most_wait, .. } = *self.seen.settings;
+        backoff::after_failed_issuances(self.status.failed_issuance_attempts.unwrap_or_default(), least_wait, most_wait)
+    }
+
+    /// When the requests of the last day were made that led to a certificate, the earliest first.
+    pub(super) fn recent_issuances(&self) -> Vec<Timestamp> {
+        self.issuances_within(DAY)
+    }
+
+    fn issuances_within(&self, span: SignedDuration) -> Vec<Timestamp> {
+        let Some(current) = self.request_of(self.status.revision) else { return Vec::new() };
+        let noted = current.annotations().get(annotation::RECENT_ISSUANCES).map(String::as_str).unwrap_or_default();
+        let since = later(self.now, -span);
+        let mut times: Vec<Timestamp> = noted.split(',').filter_map(|time| time.trim().parse().ok()).collect();
+        times.extend(request_time(current));
+        times.retain(|time| *time > since && *time <= self.now);
+        times.sort_unstable();
+        times.split_off(times.len().saturating_sub(MOST_REMEMBERED))
+    }
+
+    /// Says why the issuance does not begin.
+    pub(super) fn restrain(&mut self, restraint: Restraint) {
+        let Some(text) = restraint.text else { return };
+        let until = Timestamp::from_second(restraint.until.as_second()).unwrap_or(restraint.until);
+        let message = format!("No certificate is issued now: {text} (next attempt at {until}, or when the spec changes)");
+        self.set(condition::ISSUING, "False", reason::TOO_MANY_ISSUANCES, &message);
+        self.held_up = Some(super::HeldUp { text: message, event: None });
+    }
+
+    /// Takes back what [`Plan::restrain`] said.
+    pub(super) fn end_restraint(&mut self) {
+        let is_told = find_condition(&self.status.conditions, condition::ISSUING)
+            .is_some_and(|issuing| issuing.reason.as_deref() == Some(reason::TOO_MANY_ISSUANCES));
+        if is_told {
+            self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
+        }
+    }
+}
