@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
         self.status.not_before = dates.map(|(not_before, _)| Time(not_before));
         self.status.not_after = dates.map(|(_, not_after)| Time(not_after));
         self.status.renewal_time =
-            dates.map(|(not_before, not_after)| Time(renewal::renewal_time(spec, not_before, not_after)));
+            dates.and_then(|(not_before, not_after)| renewal::renewal_time(spec, not_before, not_after).at).map(Time);
         for at in [self.status.renewal_time.as_ref(), self.status.not_after.as_ref()].into_iter().flatten() {
             if at.0 > self.now {
                 self.wake = self.wake.min(Wake::At(at.0));
@@ -288,7 +288,7 @@ impl<'a> Plan<'a> {
         self.status.not_before = Some(Time(leaf.not_before));
         self.status.not_after = Some(Time(leaf.not_after));
         let renewal = renewal::renewal_time(&certificate.spec, leaf.not_before, leaf.not_after);
-        self.status.renewal_time = Some(Time(renewal));
+        self.status.renewal_time = renewal.at.map(Time);
         self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
         self.set(condition::READY, "True", reason::READY, READY_TEXT);
         self.status.next_private_key_secret_name = None;
