@@ -47,7 +47,7 @@ pub enum CronError {
     Descriptor(String),
     #[error("it names a time zone; the field \"timezone\" is the place for it")]
     TimeZone,
-    #[error("\"{text}\" is not a {what}, which is a number from {min} to {max}, a range such as {min}-{max}, or *")]
+    #[error("\"{text}\" is not {what}, which is a number from {min} to {max}, a range such as {min}-{max}, or *")]
     Value { what: &'static str, text: String, min: u8, max: u8 },
     #[error("the step of \"{0}\" is not a number above 0")]
     Step(String),
@@ -72,11 +72,11 @@ impl Schedule {
             return Err(CronError::Fields(fields.len()));
         };
         Ok(Self {
-            minutes: Unit { what: "minute", min: 0, max: 59, names: &[] }.parse(minutes)?,
-            hours: Unit { what: "hour", min: 0, max: 23, names: &[] }.parse(hours)?,
-            days_of_month: Unit { what: "day of month", min: 1, max: 31, names: &[] }.parse(days_of_month)?,
-            months: Unit { what: "month", min: 1, max: 12, names: &MONTHS }.parse(months)?,
-            days_of_week: Unit { what: "day of week", min: 0, max: 6, names: &WEEKDAYS }.parse(days_of_week)?,
+            minutes: Unit { what: "a minute", min: 0, max: 59, names: &[] }.parse(minutes)?,
+            hours: Unit { what: "an hour", min: 0, max: 23, names: &[] }.parse(hours)?,
+            days_of_month: Unit { what: "a day of month", min: 1, max: 31, names: &[] }.parse(days_of_month)?,
+            months: Unit { what: "a month", min: 1, max: 12, names: &MONTHS }.parse(months)?,
+            days_of_week: Unit { what: "a day of week", min: 0, max: 6, names: &WEEKDAYS }.parse(days_of_week)?,
         })
     }
 
@@ -306,7 +306,7 @@ pub(super) mod tests {
             ("TZ=Europe/Berlin 0 0 * * *", "the field \"timezone\" is the place for it"),
             ("CRON_TZ=UTC 0 0 * * *", "the field \"timezone\" is the place for it"),
             ("60 * * * *", "\"60\" is not a minute, which is a number from 0 to 59, a range such as 0-59, or *"),
-            ("* 24 * * *", "\"24\" is not a hour"),
+            ("* 24 * * *", "\"24\" is not an hour"),
             ("* * 0 * *", "\"0\" is not a day of month, which is a number from 1 to 31"),
             ("* * 32 * *", "\"32\" is not a day of month"),
             ("* * * 13 *", "\"13\" is not a month"),
