@@ -216,13 +216,14 @@ impl ParsedRequest {
     /// # Errors
     /// [`Error::Contradiction`] for the first that differs.
     pub fn check_agrees(&self, usages: &Usages, is_ca: bool) -> Result<(), Error> {
-        let differ = |what, asked: String, wanted: String| Err(Error::Contradiction { what, asked, wanted });
+        let differ = |what, asked, wanted| Err(Error::Contradiction { what, asked, wanted });
+        let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         match (&self.usages, self.is_ca) {
             (Some(asked), _) if !asked.same_key_usage(usages) => {
-                differ("key usages", asked.key_names().join(", "), usages.key_names().join(", "))
+                differ("key usages", list(asked.key_names()), list(usages.key_names()))
             }
             (Some(asked), _) if asked != usages => {
-                differ("extended key usages", asked.extended_names().join(", "), usages.extended_names().join(", "))
+                differ("extended key usages", list(asked.extended_names()), list(usages.extended_names()))
             }
             (_, Some(asked)) if asked != is_ca => {
                 differ("basic constraints", format!("CA:{asked}"), format!("CA:{is_ca}"))

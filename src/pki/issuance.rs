@@ -480,6 +480,13 @@ mod tests {
                  (server auth, client auth); {tail}"
             )
         );
+        let half = CertificateRequestTemplate { usages: vec!["digital signature".into()], ..leaf() };
+        assert_eq!(
+            refused(&half, &["digital signature", "server auth"], false).unwrap(),
+            format!(
+                "the certificate request's extended key usages (none) are not what its spec says (server auth); {tail}"
+            )
+        );
         let silent = CertificateRequestTemplate { encode_usages: false, ..leaf() };
         assert_eq!(refused(&silent, &["crl sign"], true), None, "a request may say nothing");
         let constrained = CertificateRequestTemplate { encode_basic_constraints: true, ..silent };

@@ -50,6 +50,8 @@ pub(super) struct Plan<'a> {
     is_prompt: bool,
     /// What people should know about a certificate that is ready all the same.
     remark: Option<String>,
+    /// Why the renewal time is not what the spec asks for.
+    renewal_problem: Option<String>,
 }
 
 /// What keeps the issuance under way from going on.
@@ -63,7 +65,7 @@ impl<'a> Plan<'a> {
     pub(super) fn new(seen: &'a SeenCertificate<'a>, now: Timestamp) -> Self {
         let status = seen.certificate.status.clone().unwrap_or_default();
         let (steps, notes) = (Vec::new(), Vec::new());
-        Self { seen, now, status, steps, notes, wake: Wake::OnChange, held_up: None, is_prompt: false, remark: None }
+        Self { seen, now, status, steps, notes, wake: Wake::OnChange, held_up: None, is_prompt: false, remark: None, renewal_problem: None }
     }
 
     /// Nobody could make a certificate from this spec.
@@ -92,11 +94,7 @@ impl<'a> Plan<'a> {
     fn leave_off(mut self, reason: &str, text: &str) -> Decision<CertificateStep> {
         self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
         self.drop_next_keys();
-        let former = self.seen.certificate.status.as_ref();
-        let known = former.and_then(|status| find_condition(&status.conditions, condition::READY)?.message.as_deref());
-        if known != Some(text) {
-            self.notes.push(Note::warning(reason, text));
-        }
+        self.warn_once(reason, text);
         self.set(condition::READY, "False", reason, text);
         self.close()
     }
@@ -158,12 +156,15 @@ impl<'a> Plan<'a> {
     }
 
     fn set_dates(&mut self, leaf: Option<&ParsedCertificate>) {
-        let spec = &self.seen.certificate.spec;
-        let dates = leaf.map(|leaf| (leaf.not_before, leaf.not_after));
-        self.status.not_before = dates.map(|(not_before, _)| Time(not_before));
-        self.status.not_after = dates.map(|(_, not_after)| Time(not_after));
-        self.status.renewal_time =
-            dates.map(|(not_before, not_after)| Time(renewal::renewal_time(spec, not_before, not_after)));
+        let certificate = self.seen.certificate;
+        self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
+        self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));
+        let renewal = leaf.map(|leaf| {
+            let seed = format!("{}/{}", certificate.uid().unwrap_or_default(), leaf.not_after);
+            renewal::jittered_renewal_time(&certificate.spec, leaf.not_before, leaf.not_after, &seed)
+        });
+        self.status.renewal_time = renewal.as_ref().and_then(|renewal| renewal.at).map(Time);
+        self.renewal_problem = renewal.and_then(|renewal| renewal.problem);
     }
 
     fn inputs(&self) -> Inputs<'a> {
@@ -325,7 +326,7 @@ impl<'a> Plan<'a> {
         self.status.failed_issuance_attempts = None;
         self.set_dates(Some(leaf));
         self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
-        self.set(condition::READY, "True", reason::READY, READY_TEXT);
+        self.tell_sound();
         self.status.next_private_key_secret_name = None;
         self.write_status();
         self.drop_next_keys();
@@ -368,15 +369,32 @@ impl<'a> Plan<'a> {
                 .and_then(|failed| failed.message.clone()),
         };
         match (policy::unreadiness(&self.inputs(), self.now), text) {
-            (None, _) => {
-                let remarks = self.remark.take().into_iter().chain(annotation_problems(self.seen.certificate));
-                let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
-                self.set(condition::READY, "True", reason::READY, &text);
-            }
+            (None, _) => self.tell_sound(),
             (Some(Violation { reason, message }), None) => self.set(condition::READY, "False", reason, &message),
             (Some(Violation { reason, message }), Some(text)) => {
                 self.set(condition::READY, "False", reason, &format!("{message}: {text}"));
             }
+        }
+    }
+
+    /// What there is to say of a certificate that can be used.
+    fn tell_sound(&mut self) {
+        if let Some(problem) = self.renewal_problem.take() {
+            let text = format!("Could not calculate renewal time: {problem}");
+            self.warn_once(event::WINDOW_ERROR, &text);
+            return self.set(condition::READY, "False", reason::WINDOW_ERROR, &text);
+        }
+        let remarks = self.remark.take().into_iter().chain(annotation_problems(self.seen.certificate));
+        let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
+        self.set(condition::READY, "True", reason::READY, &text);
+    }
+
+    /// A warning that stands in the Ready condition as well, so that it is told only when it is news.
+    fn warn_once(&mut self, event: &str, text: &str) {
+        let former = self.seen.certificate.status.as_ref();
+        let known = former.and_then(|status| find_condition(&status.conditions, condition::READY)?.message.as_deref());
+        if known.is_none_or(|known| !known.contains(text)) {
+            self.notes.push(Note::warning(event, text));
         }
     }
 

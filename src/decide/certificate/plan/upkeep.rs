@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::{CertificateStep, Plan};
 use crate::{
-    api::names::{annotation, condition, event},
+    api::names::{annotation, event},
     decide::{
         Note, Wake,
         certificate::{WantedSecret, is_issuing},
@@ -46,7 +46,11 @@ impl Plan<'_> {
         let Some(content) = Content::of_secret(held, certificate) else { return };
         let wanted = match self.wanted_secret(&content, &pair.leaf) {
             Ok(wanted) => wanted,
-            Err(why) => return self.note_once(event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND, why),
+            Err(why) => {
+                self.warn_once(event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND, &why);
+                self.remark = Some(why);
+                return;
+            }
         };
         if wanted.keystores.is_empty() && secret::difference(held, &wanted.secret).is_none() {
             return;
@@ -79,16 +83,5 @@ impl Plan<'_> {
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         self.steps.push(CertificateStep::ApplyTemporary { key_secret });
         self.notes.push(Note::normal(event::ISSUING, "Issued temporary certificate"));
-    }
-
-    /// A warning that stands in the Ready condition as well, so that it is told only when it is news.
-    fn note_once(&mut self, event: &'static str, text: String) {
-        let known = self.seen.certificate.status.as_ref().and_then(|status| {
-            crate::api::find_condition(&status.conditions, condition::READY)?.message.as_deref()
-        });
-        if known.is_none_or(|known| !known.contains(&text)) {
-            self.notes.push(Note::warning(event, &text));
-        }
-        self.remark = Some(text);
     }
 }
