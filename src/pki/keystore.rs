@@ -10,9 +10,11 @@
 mod encryption;
 mod jks;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod keytool;
 mod pkcs12;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod samples;
 mod structures;
 
