@@ -5,7 +5,7 @@ use x509_cert::{
     attr::Attribute,
     der::{
         self, Any, Encode,
-        asn1::{OctetString, SetOfVec},
+        asn1::{ObjectIdentifier, OctetString, SetOfVec},
     },
 };
 
@@ -97,12 +97,10 @@ pub fn pkcs12_keystore(
         certificates.push(certificate_bag(certificate, attributes).map_err(cannot_encode)?);
     }
     let key = key_bag(profile, password, key, local_key_id)?;
-    let safes = [
-        encrypted_safe(profile, password, &certificates)?,
-        // The key is encrypted already.
-        ContentInfo::data(&vec![key]).map_err(cannot_encode)?,
-    ];
-    file(profile, password, safes.into())
+    // The key is encrypted already.
+    let key = [key].to_der().and_then(|bags| ContentInfo::data(&bags)).map_err(cannot_encode)?;
+    let safes = [encrypted_safe(profile, password, &certificates.to_der().map_err(cannot_encode)?)?, key];
+    file(profile, password, &safes.to_der().map_err(cannot_encode)?)
 }
 
 /// Writes certificates that Java takes as trusted for every purpose. Each is named after its subject; Java keeps only
@@ -124,7 +122,8 @@ pub fn pkcs12_truststore(
         });
         bags.push(trusted_bag(authority, &name).map_err(cannot_encode)?);
     }
-    file(profile, password, vec![encrypted_safe(profile, password, &bags)?])
+    let safes = [encrypted_safe(profile, password, &bags.to_der().map_err(cannot_encode)?)?];
+    file(profile, password, &safes.to_der().map_err(cannot_encode)?)
 }
 
 /// What tells readers which certificate belongs to the key. Any value would do; this one is usual.
@@ -156,23 +155,23 @@ fn key_bag(
         .map_err(cannot_encode)
 }
 
-fn bag_of(id: der::asn1::ObjectIdentifier, value: Any, attributes: Vec<Attribute>) -> der::Result<SafeBag> {
+fn bag_of(id: ObjectIdentifier, value: Any, attributes: Vec<Attribute>) -> der::Result<SafeBag> {
     let attributes = if attributes.is_empty() { None } else { Some(SetOfVec::try_from(attributes)?) };
     Ok(SafeBag { id, value, attributes })
 }
 
-fn encrypted_safe(profile: Pkcs12Profile, password: &str, bags: &Vec<SafeBag>) -> Result<ContentInfo, Error> {
-    let plain = bags.to_der().map_err(cannot_encode)?;
-    let (algorithm, content) = encrypt(profile.certificate_cipher(), password, &plain)?;
+/// `bags` is DER, a SafeContents (RFC 7292 4.2).
+fn encrypted_safe(profile: Pkcs12Profile, password: &str, bags: &[u8]) -> Result<ContentInfo, Error> {
+    let (algorithm, content) = encrypt(profile.certificate_cipher(), password, bags)?;
     let content = EncryptedContentInfo { content_type: DATA, algorithm, content };
     let content = Any::encode_from(&EncryptedData { version: 0, content }).map_err(cannot_encode)?;
     Ok(ContentInfo { content_type: ENCRYPTED_DATA, content })
 }
 
-fn file(profile: Pkcs12Profile, password: &str, safes: Vec<ContentInfo>) -> Result<Vec<u8>, Error> {
-    let content = safes.to_der().map_err(cannot_encode)?;
-    let mac_data = authenticate(profile.mac(), password, &content)?;
-    let auth_safe = ContentInfo::data(&safes).map_err(cannot_encode)?;
+/// `safes` is DER, an AuthenticatedSafe (RFC 7292 4.1).
+fn file(profile: Pkcs12Profile, password: &str, safes: &[u8]) -> Result<Vec<u8>, Error> {
+    let mac_data = authenticate(profile.mac(), password, safes)?;
+    let auth_safe = ContentInfo::data(safes).map_err(cannot_encode)?;
     Pfx { version: 3, auth_safe, mac_data }.to_der().map_err(cannot_encode)
 }
 
@@ -293,7 +292,7 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
     #[test]
