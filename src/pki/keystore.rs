@@ -5,14 +5,16 @@
 //!
 //! Two writings of the same content differ, for their salts are random. Passwords may hold any character: where the
 //! format wants UTF-16, characters beyond the Basic Multilingual Plane become surrogate pairs, as in Java and OpenSSL.
-//! Java itself refuses passwords that are not ASCII for PKCS#12, and takes them for JKS.
+//! But Java takes no password beyond ASCII for PKCS#12, whoever wrote the file; for JKS it does.
 
 mod encryption;
 mod jks;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod keytool;
 mod pkcs12;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod samples;
 mod structures;
 
@@ -44,8 +46,10 @@ fn utf16(text: &str) -> Vec<u8> {
 
 /// The first of `name(0)`, `name(1)`… that is not in `taken` when the case of letters does not count. It is added.
 fn free_name(taken: &mut Vec<String>, name: impl Fn(usize) -> String) -> String {
-    let is_taken = |name: &String| taken.contains(&name.to_lowercase());
-    let found = (0..).map(name).find(|name| !is_taken(name)).unwrap_or_default();
-    taken.push(found.to_lowercase());
-    found
+    let mut count = 0;
+    while taken.contains(&name(count).to_lowercase()) {
+        count += 1;
+    }
+    taken.push(name(count).to_lowercase());
+    name(count)
 }

@@ -174,8 +174,103 @@ fn protect(password: &str, key: &PrivateKey) -> Result<Vec<u8>, Error> {
 
 fn sha1(parts: &[&[u8]]) -> [u8; SHA1_LENGTH] {
     let mut context = digest::Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     let mut hash = [0; SHA1_LENGTH];
     hash.copy_from_slice(context.finish().as_ref());
     hash
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::pki::{
+        KeyAlgorithm,
+        keystore::{
+            keytool::{CONVERTED_PASSWORD, File},
+            samples::{KINDS, Sample, read_by_openssl, root},
+        },
+        openssl,
+    };
+
+    const PASSWORD: &str = "Größe 鍵 🔑";
+
+    fn created() -> Timestamp {
+        "2026-03-04T12:06:07.089Z".parse().unwrap()
+    }
+
+    fn file(bytes: &[u8]) -> File<'_> {
+        File { bytes, password: PASSWORD, format: "JKS" }
+    }
+
+    #[test]
+    fn keytool_reads_every_kind_of_key() {
+        for kind in KINDS {
+            let sample = Sample::new(kind);
+            let chain = [&sample.chain[..], std::slice::from_ref(&sample.root)].concat();
+            let store = jks_keystore(PASSWORD, "certificate", &sample.key, &chain, &[], created()).unwrap();
+            let Some(converted) = file(&store).to_pkcs12() else { return };
+            let Some(_) = openssl::run(&["version"], b"") else { return };
+            let read = read_by_openssl(&converted.unwrap(), CONVERTED_PASSWORD, &[]);
+            assert!(read == Some(sample.content()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn keytool_finds_the_entries_under_their_names() {
+        let sample = Sample::new(KeyAlgorithm::Ed25519);
+        let authorities = [sample.root.clone(), root("Other"), root("Third")];
+        // The key takes a name that the second authority would have got, in a case that Java does not look up.
+        let store = jks_keystore(PASSWORD, "CA-1", &sample.key, &sample.chain, &authorities, created()).unwrap();
+        let Some(listed) = file(&store).list(&["-rfc"]) else { return };
+        let listed = listed.unwrap();
+        assert!(listed.contains("contains 4 entries"), "{listed}");
+        assert_eq!(listed.matches("Creation date: Mar 4, 2026").count(), 4, "{listed}");
+        assert_eq!(listed.matches("Entry type: trustedCertEntry").count(), 3, "{listed}");
+        let entry = |name: &str| file(&store).list(&["-rfc", "-alias", name]).unwrap().unwrap();
+        for (name, authority) in ["ca", "ca-2", "ca-3"].into_iter().zip(&authorities) {
+            let entry = entry(name);
+            assert!(entry.contains(&authority.to_pem()), "{name}: {entry}");
+        }
+        let key = entry("CA-1");
+        assert!(key.contains("Entry type: PrivateKeyEntry") && key.contains("Certificate chain length: 2"), "{key}");
+        let read = ParsedCertificate::from_pem_chain(key.as_bytes()).unwrap();
+        assert!(read.iter().map(|one| &one.der).eq(sample.chain.iter().map(|one| &one.der)));
+    }
+
+    #[test]
+    fn keytool_reads_truststores_with_their_password_only() {
+        let authorities = [root("Root"), root("Root")];
+        let store = jks_truststore(PASSWORD, &authorities, created()).unwrap();
+        let Some(listed) = file(&store).list(&["-rfc"]) else { return };
+        let listed = listed.unwrap();
+        assert_eq!(listed.matches("Entry type: trustedCertEntry").count(), 2, "{listed}");
+        for authority in &authorities {
+            assert!(listed.contains(&authority.to_pem()), "{listed}");
+        }
+        let refused = File { password: "wrong!", ..file(&store) }.list(&[]).unwrap().unwrap_err();
+        assert!(refused.contains("password was incorrect"), "{refused}");
+    }
+
+    #[test]
+    fn text_is_as_java_writes_it() {
+        assert_eq!(modified_utf8("aß鍵"), "aß鍵".as_bytes());
+        assert_eq!(modified_utf8("\0"), [0xC0, 0x80]);
+        assert_eq!(modified_utf8("🔑"), [0xED, 0xA0, 0xBD, 0xED, 0xB4, 0x91]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let sample = Sample::new(KeyAlgorithm::Ed25519);
+        let refused = |alias: &str, chain: &[ParsedCertificate]| {
+            jks_keystore(PASSWORD, alias, &sample.key, chain, &[], created()).unwrap_err().to_string()
+        };
+        assert_eq!(refused("x", &[]), "cannot write the keystore: there is no certificate to go with the private key");
+        assert_eq!(
+            refused(&"x".repeat(65536), &sample.chain),
+            "cannot write the Java keystore: the alias is longer than 65535 bytes"
+        );
+    }
 }

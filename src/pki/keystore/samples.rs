@@ -2,7 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::pki::{Curve, Encoding, KeyAlgorithm, ParsedCertificate, PrivateKey};
+use crate::pki::{Curve, Encoding, KeyAlgorithm, ParsedCertificate, PrivateKey, openssl};
 
 pub(super) const KINDS: [KeyAlgorithm; 3] =
     [KeyAlgorithm::Rsa(2048), KeyAlgorithm::Ecdsa(Curve::P256), KeyAlgorithm::Ed25519];
@@ -27,9 +27,10 @@ impl Sample {
         Self { key, chain: vec![parse(leaf.der()), parse(intermediate.der())], root: parse(root.der()) }
     }
 
-    /// The key as PKCS#8.
-    pub(super) fn key_der(&self) -> Vec<u8> {
-        self.key.to_der(Encoding::Pkcs8).unwrap().1
+    /// What a keystore should hold: the key as PKCS#8, and the certificates from leaf to root.
+    pub(super) fn content(&self) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let certificates = self.chain.iter().chain([&self.root]).map(|one| one.der.clone()).collect();
+        (self.key.to_der(Encoding::Pkcs8).unwrap().1, certificates)
     }
 }
 
@@ -45,4 +46,24 @@ fn authority(name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params
+}
+
+/// The private key and the certificates that OpenSSL finds in a PKCS#12 file; `None` if there is no OpenSSL, or it
+/// refuses the file.
+pub(super) fn read_by_openssl(file: &[u8], password: &str, options: &[&str]) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let password = format!("pass:{password}");
+    let read = |part: &str| {
+        let arguments = [&["pkcs12", "-legacy", "-nodes", "-passin", &password, part][..], options].concat();
+        openssl::attempt(&arguments, file)?.0
+    };
+    let key = PrivateKey::from_pem(&read("-nocerts")?).unwrap();
+    let certificates = ParsedCertificate::from_pem_chain(&read("-nokeys")?).unwrap();
+    Some((key.to_der(Encoding::Pkcs8).unwrap().1, certificates.into_iter().map(|one| one.der).collect()))
+}
+
+/// Whether there is an OpenSSL of at least this version.
+pub(super) fn has_openssl(major: u32, minor: u32) -> bool {
+    let Some(version) = openssl::text(&["version"], b"") else { return false };
+    let mut numbers = version.split([' ', '.']).filter_map(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }

@@ -3,7 +3,7 @@
 use x509_cert::{
     attr::Attribute,
     der::{
-        self, Any, Encode, Sequence, Tag,
+        self, Any, Sequence, Tag,
         asn1::{ObjectIdentifier, OctetString, SetOfVec},
     },
     spki::AlgorithmIdentifierOwned,
@@ -64,9 +64,9 @@ pub(super) struct ContentInfo {
 }
 
 impl ContentInfo {
-    /// `content`, encoded and put in an octet string.
-    pub(super) fn data(content: &impl Encode) -> der::Result<Self> {
-        let content = Any::encode_from(&OctetString::new(content.to_der()?)?)?;
+    /// `content` in an octet string.
+    pub(super) fn data(content: &[u8]) -> der::Result<Self> {
+        let content = Any::encode_from(&OctetString::new(content)?)?;
         Ok(Self { content_type: DATA, content })
     }
 }
