@@ -1,10 +1,11 @@
 //! Counting writes: every write that any user sent to the Kubernetes API, from its audit log.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// A place in the audit log; what comes after it is counted.
@@ -32,10 +33,24 @@ pub struct Write {
     pub received: String,
 }
 
-/// The current end of the audit log.
+/// The current end of the audit log. A line that is being written belongs to what was before, so its end is waited for.
 pub fn mark(log: &Path) -> Result<Mark> {
-    let length = std::fs::metadata(log).with_context(|| format!("reading the audit log {}", log.display()))?.len();
-    Ok(Mark(length))
+    const LONGEST: Duration = Duration::from_secs(2);
+    let began = Instant::now();
+    loop {
+        let mut file = File::open(log).with_context(|| format!("reading the audit log {}", log.display()))?;
+        let length = file.seek(SeekFrom::End(0))?;
+        let mut last = [b'\n'];
+        if length > 0 {
+            file.seek(SeekFrom::Start(length - 1))?;
+            file.read_exact(&mut last)?;
+        }
+        if last == [b'\n'] {
+            return Ok(Mark(length));
+        }
+        ensure!(began.elapsed() < LONGEST, "the last line of the audit log {} does not end", log.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// All writes after `mark`. A line still being written is left out.
@@ -120,6 +135,22 @@ mod tests {
     use super::*;
 
     const EVENT: &str = r#"{"kind":"Event","verb":"patch","user":{"username":"certwright"},"objectRef":{"resource":"certificates","namespace":"a","name":"web","apiGroup":"cert-manager.io","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":409},"requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z"}"#;
+
+    #[test]
+    fn a_mark_is_never_inside_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.log");
+        std::fs::write(&log, &EVENT[..40]).unwrap();
+        let rest = log.clone();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            let mut file = File::options().append(true).open(rest).unwrap();
+            std::io::Write::write_all(&mut file, format!("{}\n", &EVENT[40..]).as_bytes()).unwrap();
+        });
+        let mark = mark(&log).unwrap();
+        writer.join().unwrap();
+        assert_eq!(mark, Mark(EVENT.len() as u64 + 1));
+    }
 
     #[test]
     fn reads_what_follows_the_mark_and_no_half_line() {

@@ -7,8 +7,8 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use crate::api::{
-    Certificate, CertificateRequest, CertificateSpec, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec, Order,
-    find_condition,
+    Certificate, CertificateRequest, CertificateSpec, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec,
+    Order, find_condition,
     names::{KIND_CLUSTER_ISSUER, annotation, condition, reason},
 };
 

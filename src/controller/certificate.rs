@@ -172,14 +172,11 @@ async fn apply_secret(context: &Context, wanted: WantedSecret) -> Result<(), Ste
 }
 
 async fn apply_temporary(context: &Context, seen: &SeenCertificate<'_>, key_secret: &str) -> Result<(), StepError> {
-    let held = context.cluster.hub.secrets.get(&ObjectName::new(
-        seen.certificate.namespace().unwrap_or_default(),
-        key_secret,
-    ));
+    let held =
+        context.cluster.hub.secrets.get(&ObjectName::new(seen.certificate.namespace().unwrap_or_default(), key_secret));
     let key = held.as_deref().and_then(|held| entry(held, TLS_KEY)).unwrap_or_default();
-    let secret = secret::temporary(seen.certificate, seen.secret, key, Timestamp::now()).map_err(|error| {
-        StepError::transient(format!("Failed to make a temporary certificate: {error}"))
-    })?;
+    let secret = secret::temporary(seen.certificate, seen.secret, key, Timestamp::now())
+        .map_err(|error| StepError::transient(format!("Failed to make a temporary certificate: {error}")))?;
     context.cluster.apply(&secret, field_manager::ISSUING).await?;
     Ok(())
 }

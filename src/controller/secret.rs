@@ -13,7 +13,8 @@ use crate::{
         signing, template,
     },
     pki::{
-        CertificateRequestTemplate, Curve, Issuance, KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey, Usages,
+        CertificateRequestTemplate, Curve, Issuance, KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey,
+        Usages,
         keystore::{jks_keystore, jks_truststore, pkcs12_keystore, pkcs12_truststore},
     },
 };
@@ -56,10 +57,9 @@ fn write(
 ) -> Result<(Vec<u8>, Option<Vec<u8>>), crate::pki::Error> {
     let password = wish.password.expose();
     let (store, trust) = match &wish.form {
-        Form::Jks { alias } => (
-            jks_keystore(password, alias, key, chain, authorities, now)?,
-            jks_truststore(password, authorities, now)?,
-        ),
+        Form::Jks { alias } => {
+            (jks_keystore(password, alias, key, chain, authorities, now)?, jks_truststore(password, authorities, now)?)
+        }
         Form::Pkcs12(profile) => (
             pkcs12_keystore(*profile, password, key, chain, authorities)?,
             pkcs12_truststore(*profile, password, authorities)?,
@@ -72,7 +72,12 @@ fn write(
 ///
 /// # Errors
 /// In words for people.
-pub fn temporary(certificate: &Certificate, held: Option<&Secret>, key: &[u8], now: Timestamp) -> Result<Secret, String> {
+pub fn temporary(
+    certificate: &Certificate,
+    held: Option<&Secret>,
+    key: &[u8],
+    now: Timestamp,
+) -> Result<Secret, String> {
     let spec = &certificate.spec;
     let key = PrivateKey::from_pem(key).map_err(|error| error.to_string())?;
     let mut wanted = template::request_template(spec).map_err(|error| error.to_string())?;
@@ -94,25 +99,26 @@ fn sign_temporarily(
 ) -> Result<String, Box<dyn std::error::Error>> {
     let request = crate::api::CertificateRequestSpec { duration, ..Default::default() };
     let (not_before, not_after) = signing::validity(&request, now, Timestamp::MAX)?;
-    let issue = |template: &CertificateRequestTemplate, key: &PrivateKey, ca: Option<(&ParsedCertificate, &PrivateKey)>| {
-        let request = ParsedRequest::from_der(&template.build(key)?)?;
-        let usages = Usages::from_spec(&template.usages, template.is_ca)?;
-        let issuance = Issuance {
-            request: &request,
-            usages: &usages,
-            is_ca: template.is_ca,
-            not_before,
-            not_after,
-            crl_distribution_points: &[],
-            ocsp_servers: &[],
-            issuing_certificate_urls: &[],
+    let issue =
+        |template: &CertificateRequestTemplate, key: &PrivateKey, ca: Option<(&ParsedCertificate, &PrivateKey)>| {
+            let request = ParsedRequest::from_der(&template.build(key)?)?;
+            let usages = Usages::from_spec(&template.usages, template.is_ca)?;
+            let issuance = Issuance {
+                request: &request,
+                usages: &usages,
+                is_ca: template.is_ca,
+                not_before,
+                not_after,
+                crl_distribution_points: &[],
+                ocsp_servers: &[],
+                issuing_certificate_urls: &[],
+            };
+            let der = match ca {
+                Some((ca, key)) => issuance.sign_with_ca(ca, key)?,
+                None => issuance.self_sign(key)?,
+            };
+            ParsedCertificate::from_der(&der)
         };
-        let der = match ca {
-            Some((ca, key)) => issuance.sign_with_ca(ca, key)?,
-            None => issuance.self_sign(key)?,
-        };
-        ParsedCertificate::from_der(&der)
-    };
     let ca_key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P521))?;
     let ca_template = CertificateRequestTemplate {
         common_name: Some(TEMPORARY_CA.to_owned()),

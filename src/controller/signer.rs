@@ -116,7 +116,9 @@ pub(super) async fn own_key(context: &Context, request: &CertificateRequest) -> 
     };
     Ok(match PrivateKey::from_pem(pem) {
         Ok(key) => SeenKey::Usable(key),
-        Err(error) => SeenKey::Unusable(format!("The Secret {name} has no usable private key under {TLS_KEY}: {error}")),
+        Err(error) => {
+            SeenKey::Unusable(format!("The Secret {name} has no usable private key under {TLS_KEY}: {error}"))
+        }
     })
 }
 
@@ -172,7 +174,8 @@ fn sign_with_ca(issuance: &Issuance<'_>, authority: &Authority) -> Result<Signed
     let own = authority.certificate().ok_or("the CA has no certificate")?;
     let der = issuance.sign_with_ca(own, &authority.key).map_err(|error| error.to_string())?;
     let all = std::iter::once(parse(&der)?).chain(authority.chain.iter().cloned()).collect();
-    let bundle = bundle(all).map_err(|error| format!("the certificates in the CA's Secret do not belong together: {error}"))?;
+    let bundle =
+        bundle(all).map_err(|error| format!("the certificates in the CA's Secret do not belong together: {error}"))?;
     let chain: String = bundle.chain.iter().map(ParsedCertificate::to_pem).collect();
     Ok(Signed { certificate: bytes(&chain), ca: bundle.ca.map(|ca| bytes(&ca.to_pem())) })
 }

@@ -46,7 +46,8 @@ impl Authority {
     /// In words for people: what is missing or wrong, and under which name in the Secret.
     pub fn from_secret(secret: &Secret) -> Result<Self, String> {
         let held = |name: &str| entry(secret, name).ok_or_else(|| format!("it has no {name}"));
-        let mut chain = ParsedCertificate::from_pem_chain(held(TLS_CERT)?).map_err(|error| in_entry(TLS_CERT, &error))?;
+        let mut chain =
+            ParsedCertificate::from_pem_chain(held(TLS_CERT)?).map_err(|error| in_entry(TLS_CERT, &error))?;
         let key = PrivateKey::from_pem(held(TLS_KEY)?).map_err(|error| in_entry(TLS_KEY, &error))?;
         let Some(own) = chain.first() else { return Err(format!("{TLS_CERT}: holds no certificate")) };
         own.may_issue(false).map_err(|error| in_entry(TLS_CERT, &error))?;

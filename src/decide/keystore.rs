@@ -88,7 +88,9 @@ fn password(
         return Ok(literal.clone());
     }
     let Some(selector) = selector.filter(|selector| !selector.is_unset()) else {
-        return Err(format!("The {kind} keystore has no password; set password or passwordSecretRef in spec.keystores"));
+        return Err(format!(
+            "The {kind} keystore has no password; set password or passwordSecretRef in spec.keystores"
+        ));
     };
     let (name, key) = (&selector.name, selector.key.as_deref().unwrap_or_default());
     let Some(secret) = secrets.get(name) else {

@@ -18,6 +18,7 @@ use super::{
     certificate::{self, CertificateStep, SeenCertificate, Settings},
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
+    keystore::PasswordSecrets,
     order::{self, CaOrder, OrderStep, SeenOrder},
     progress::Progress,
     request::{self, RequestStep, SeenRequest},
@@ -64,10 +65,12 @@ proptest! {
         let request = (*dice.request(&certificate)).clone();
         let order = dice.maybe(|dice| dice.order(&request));
         let issuer = dice.issuer();
+        let (approves, trouble) = (!dice.chance(4), dice.trouble());
         let mut scene = (request, order, issuer);
         let decision = settled(&mut scene, |(request, order, issuer)| {
             let copied_annotations = &CopiedAnnotations::default();
-            let seen = SeenRequest { request, issuer: issuer.seen(), order: order.as_ref(), copied_annotations };
+            let (issuer, order, approves, trouble) = (issuer.seen(), order.as_ref(), approves, trouble.as_ref());
+            let seen = SeenRequest { request, issuer, order, copied_annotations, approves, trouble };
             request::decide(&seen, now())
         }, |scene, steps| {
             let status = steps.iter().find_map(|step| match step {
@@ -180,12 +183,15 @@ proptest! {
             "conditions": dice.conditions(&["Ready"]),
             "acme": {"uri": dice.text(), "lastRegisteredEmail": dice.text(), "lastPrivateKeyHash": dice.text()},
         })));
+        let authority = dice.maybe(Dice::authority);
         let now = dice.soon();
         let mut scene: Option<crate::api::IssuerStatus> = status;
         let decision = settled(&mut scene, |status| {
             let (registration, trouble) = (registration.as_ref(), trouble.as_ref());
             let (account_key, status) = (&account_key, status.as_ref());
-            let seen = SeenIssuer { generation, deleting, spec: &spec, status, account_key, registration, trouble };
+            let (spec, authority) = (&spec, authority.as_ref());
+            let seen =
+                SeenIssuer { generation, deleting, spec, status, account_key, authority, registration, trouble };
             issuer::decide(&seen, now)
         }, |held, steps| {
             let status = steps.iter().find_map(|step| match step {
@@ -229,6 +235,10 @@ struct CertificateScene {
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<Arc<CertificateRequest>>,
     rivals: Vec<Arc<Certificate>>,
+    passwords: PasswordSecrets,
+    account_key_of: Option<String>,
+    issuer_is_prompt: bool,
+    put_right: Vec<Timestamp>,
     settings: Settings,
     trouble: Option<Trouble>,
     now: Timestamp,
@@ -248,6 +258,13 @@ impl CertificateScene {
             requests: (0..dice.below(4)).map(|_| dice.request(&certificate)).collect(),
             namesake: dice.maybe(|dice| dice.request(&certificate)),
             rivals: (0..dice.below(8).saturating_sub(5)).map(|_| Arc::new(dice.certificate())).collect(),
+            passwords: dice
+                .maybe(|dice| ("passwords".to_owned(), Arc::new(dice.password_secret())))
+                .into_iter()
+                .collect(),
+            account_key_of: dice.chance(9).then(|| dice.text()),
+            issuer_is_prompt: dice.chance(3),
+            put_right: (0..dice.below(9)).map(|_| dice.soon()).collect(),
             settings: Settings { owner_reference: dice.chance(2), least_wait: wait(dice), most_wait: wait(dice) },
             trouble: dice.trouble(),
             now: dice.soon(),
@@ -263,6 +280,10 @@ impl CertificateScene {
             requests: &self.requests,
             namesake: self.namesake.as_deref(),
             rivals: &self.rivals,
+            passwords: &self.passwords,
+            account_key_of: self.account_key_of.clone(),
+            issuer_is_prompt: self.issuer_is_prompt,
+            put_right: &self.put_right,
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
         };
@@ -276,7 +297,9 @@ impl CertificateScene {
         }
         let status = self.certificate.status.clone().unwrap_or_default();
         let ready = find_condition(&status.conditions, condition::READY).unwrap();
-        if [reason::INVALID_SPEC, reason::INCORRECT_CERTIFICATE].contains(&ready.reason.as_deref().unwrap()) {
+        if [reason::INVALID_SPEC, reason::INCORRECT_CERTIFICATE, reason::SECRET_OF_ANOTHER]
+            .contains(&ready.reason.as_deref().unwrap())
+        {
             return;
         }
         let issuing = find_condition(&status.conditions, condition::ISSUING);

@@ -2,17 +2,21 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time},
+};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Decision, Trouble, TroubleClass, Wake};
+use super::{Decision, Trouble, TroubleClass, Wake, owned_fields::OwnedFields};
 use crate::{
-    api::{CertificateRequest, Condition, issuer::AcmeIssuer},
+    api::{CertificateRequest, Condition, issuer::AcmeIssuer, names::field_manager},
     pki::{Encoding, KeyAlgorithm, ParsedRequest, PrivateKey},
 };
 
@@ -118,4 +122,38 @@ pub(crate) fn acme() -> AcmeIssuer {
             {"http01": {"ingress": {}}, "selector": {"dnsZones": ["http.example.com"]}},
         ],
     }))
+}
+
+/// What server-side apply by our manager makes of an object that is there.
+pub(crate) fn applied(held: Option<Secret>, wanted: Secret) -> Secret {
+    let mut secret = held.unwrap_or_default();
+    let owned = OwnedFields::of(&secret);
+    let names = |map: &BTreeMap<String, String>| -> serde_json::Map<String, serde_json::Value> {
+        map.keys().map(|key| (format!("f:{key}"), json!({}))).collect()
+    };
+    let data: serde_json::Map<_, _> =
+        wanted.data.iter().flatten().map(|(key, _)| (format!("f:{key}"), json!({}))).collect();
+    let mut metadata = json!({"f:labels": names(wanted.labels()), "f:annotations": names(wanted.annotations())});
+    if !wanted.owner_references().is_empty() {
+        metadata["f:ownerReferences"] = json!({});
+    }
+    secret.labels_mut().retain(|key, _| !owned.labels.contains(key));
+    secret.annotations_mut().retain(|key, _| !owned.annotations.contains(key));
+    secret.data.get_or_insert_default().retain(|key, _| !owned.data.contains(key));
+    if owned.owner_references {
+        secret.owner_references_mut().clear();
+    }
+    secret.labels_mut().extend(wanted.labels().clone());
+    secret.annotations_mut().extend(wanted.annotations().clone());
+    secret.data.get_or_insert_default().extend(wanted.data.clone().unwrap_or_default());
+    secret.owner_references_mut().extend(wanted.owner_references().to_vec());
+    secret.metadata.namespace = wanted.metadata.namespace;
+    secret.metadata.name = wanted.metadata.name;
+    secret.type_ = secret.type_.or(wanted.type_);
+    secret.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+        manager: Some(field_manager::ISSUING.to_owned()),
+        fields_v1: Some(FieldsV1(json!({"f:metadata": metadata, "f:data": data}))),
+        ..ManagedFieldsEntry::default()
+    }]);
+    secret
 }

@@ -65,7 +65,18 @@ impl<'a> Plan<'a> {
     pub(super) fn new(seen: &'a SeenCertificate<'a>, now: Timestamp) -> Self {
         let status = seen.certificate.status.clone().unwrap_or_default();
         let (steps, notes) = (Vec::new(), Vec::new());
-        Self { seen, now, status, steps, notes, wake: Wake::OnChange, held_up: None, is_prompt: false, remark: None, renewal_problem: None }
+        Self {
+            seen,
+            now,
+            status,
+            steps,
+            notes,
+            wake: Wake::OnChange,
+            held_up: None,
+            is_prompt: false,
+            remark: None,
+            renewal_problem: None,
+        }
     }
 
     /// Nobody could make a certificate from this spec.

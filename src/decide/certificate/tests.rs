@@ -10,8 +10,8 @@ use crate::{
         TroubleClass, Wake, children,
         template::CopiedAnnotations,
         testing::{
-            DAY, HOUR, answer, at, chain, condition as told, dying, key, kinds, lines, now, object, pem, seconds_until,
-            trouble,
+            DAY, HOUR, answer, applied, at, chain, condition as told, dying, key, kinds, lines, now, object, pem,
+            seconds_until, trouble,
         },
     },
 };
@@ -27,6 +27,11 @@ struct Scene {
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<CertificateRequest>,
     rivals: Vec<Arc<Certificate>>,
+    passwords: PasswordSecrets,
+    account_key_of: Option<String>,
+    issuer_is_prompt: bool,
+    put_right: Vec<Timestamp>,
+    settings: Settings,
     trouble: Option<Trouble>,
     now: Timestamp,
 }
@@ -54,6 +59,11 @@ impl Scene {
             requests: Vec::new(),
             namesake: None,
             rivals: Vec::new(),
+            passwords: PasswordSecrets::new(),
+            account_key_of: None,
+            issuer_is_prompt: false,
+            put_right: Vec::new(),
+            settings: Settings::default(),
             trouble: None,
             now: now(),
         }
@@ -77,7 +87,11 @@ impl Scene {
             requests: &self.requests,
             namesake: self.namesake.as_ref(),
             rivals: &self.rivals,
-            settings: &Settings::default(),
+            passwords: &self.passwords,
+            account_key_of: self.account_key_of.clone(),
+            issuer_is_prompt: self.issuer_is_prompt,
+            put_right: &self.put_right,
+            settings: &self.settings,
             trouble: self.trouble.as_ref(),
         };
         decide(&seen, self.now)
@@ -109,22 +123,38 @@ impl Scene {
 
     fn act(&mut self, step: CertificateStep) {
         match step {
-            CertificateStep::ApplySecret(secret) => self.secret = Some(*secret),
+            CertificateStep::ApplySecret(wanted) => self.apply(*wanted),
+            CertificateStep::PutSecretRight(wanted) => {
+                self.put_right.push(self.now);
+                self.apply(*wanted);
+            }
+            CertificateStep::ApplyTemporary { key_secret } => {
+                let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
+                let key = held.data.as_ref().unwrap()["tls.key"].0.clone();
+                let chain =
+                    chain(&crate::pki::PrivateKey::from_pem(&key).unwrap(), &["www.example.com"], 0, DAY).into_bytes();
+                let secret = crate::decide::secret::temporary(&self.certificate, key, chain, None);
+                self.apply(WantedSecret { secret, keystores: Vec::new() });
+            }
             CertificateStep::CreateNextKey { name, key: next } => {
                 let text = match next {
                     NextKey::Generate(wanted) if wanted == key(0).algorithm() => pem(key(0)),
                     NextKey::Generate(wanted) => pem(&crate::pki::PrivateKey::generate(wanted).unwrap()),
                     NextKey::Reuse(text) => text,
                 };
-                self.next_keys.push(Arc::new(children::next_key_secret(&self.certificate, &name, text)));
+                let mut secret = children::next_key_secret(&self.certificate, &name, text);
+                secret.metadata.creation_timestamp = Some(Time(self.now));
+                self.next_keys.push(Arc::new(secret));
             }
-            CertificateStep::CreateRequest { name, revision, key_secret } => {
+            CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
                 let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
                 let key = crate::pki::PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap();
                 let copied = CopiedAnnotations::default();
-                let request =
-                    children::certificate_request(&self.certificate, name, revision, (key_secret, &key), &copied);
-                self.requests.push(Arc::new(request.unwrap()));
+                let key = (key_secret, &key);
+                let request = children::certificate_request(&self.certificate, name, revision, key, &recent, &copied);
+                let mut request = request.unwrap();
+                request.metadata.creation_timestamp = Some(Time(self.now));
+                self.requests.push(Arc::new(request));
             }
             CertificateStep::DeleteNextKey(secret) => self.next_keys.retain(|held| *held != secret),
             CertificateStep::DeleteRequest(request) => self.requests.retain(|held| *held != request),
@@ -134,6 +164,15 @@ impl Scene {
             }
             CertificateStep::Publish(_) => {}
         }
+    }
+
+    /// As the API server does it: what others have put there stays, what we had and do not apply any more goes.
+    fn apply(&mut self, mut wanted: WantedSecret) {
+        for wish in &wanted.keystores {
+            let data = wanted.secret.data.get_or_insert_default();
+            data.insert(wish.entries().0.to_owned(), k8s_openapi::ByteString(b"a keystore".to_vec()));
+        }
+        self.secret = Some(applied(self.secret.take(), wanted.secret));
     }
 
     fn status(&self) -> CertificateStatus {

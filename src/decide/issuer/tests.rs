@@ -14,6 +14,7 @@ struct Scene {
     spec: IssuerSpec,
     status: Option<IssuerStatus>,
     account_key: AccountKey,
+    authority: Option<SeenAuthority>,
     registration: Option<Registration>,
     trouble: Option<Trouble>,
     now: Timestamp,
@@ -28,6 +29,7 @@ impl Scene {
             spec: IssuerSpec { acme: Some(acme), ..IssuerSpec::default() },
             status: None,
             account_key: AccountKey::Usable { hash: "hash".into() },
+            authority: None,
             registration: None,
             trouble: None,
             now: now(),
@@ -56,6 +58,7 @@ impl Scene {
             spec: &self.spec,
             status: self.status.as_ref(),
             account_key: &self.account_key,
+            authority: self.authority.as_ref(),
             registration: self.registration.as_ref(),
             trouble: self.trouble.as_ref(),
         };
@@ -197,6 +200,7 @@ fn an_issuer_that_goes_is_left_alone() {
         spec: &scene.spec,
         status: None,
         account_key: &AccountKey::Missing,
+        authority: None,
         registration: None,
         trouble: None,
     };

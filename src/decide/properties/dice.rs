@@ -4,22 +4,30 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Certificate, CertificateRequest, Challenge, Condition, IssuerSpec, Order, issuer::AcmeIssuer},
+    api::{
+        Certificate, CertificateRequest, Challenge, Condition, IssuerSpec, Order,
+        issuer::{AcmeIssuer, CaIssuer, SelfSignedIssuer},
+    },
     decide::{
-        Trouble, TroubleClass, children,
+        Trouble, TroubleClass,
+        authority::{Authority, SeenAuthority, SeenKey},
+        children,
         issuer_of::SeenIssuerOf,
         template::CopiedAnnotations,
         testing::{DAY, HOUR, acme, chain, key, now, object, pem},
     },
+    pki::ParsedCertificate,
 };
 
 /// An issuer as other objects see it.
 pub(super) enum Issuer {
     Acme(Box<AcmeIssuer>, Option<Condition>),
+    Ca(CaIssuer, SeenAuthority, Option<Condition>),
+    SelfSigned(SelfSignedIssuer, SeenKey, Option<Condition>),
     Missing,
     Unserved,
     Foreign,
@@ -29,6 +37,10 @@ impl Issuer {
     pub(super) fn seen(&self) -> SeenIssuerOf<'_> {
         match self {
             Self::Acme(acme, ready) => SeenIssuerOf::Acme { ready: ready.as_ref(), acme },
+            Self::Ca(ca, authority, ready) => SeenIssuerOf::Ca { ready: ready.as_ref(), ca, authority },
+            Self::SelfSigned(self_signed, key, ready) => {
+                SeenIssuerOf::SelfSigned { ready: ready.as_ref(), self_signed, key }
+            }
             Self::Missing => SeenIssuerOf::Missing,
             Self::Unserved => SeenIssuerOf::Unserved("not of this world"),
             Self::Foreign => SeenIssuerOf::Foreign,
@@ -137,7 +149,7 @@ impl Dice {
             "privateKey": {"algorithm": "ECDSA", "rotationPolicy": *self.pick(&["Always", "Never", "", "odd"])},
         });
         if self.chance(2) {
-            let odd: Value = match self.below(12) {
+            let odd: Value = match self.below(14) {
                 0 => json!({"secretName": ""}),
                 1 => json!({"dnsNames": [self.text()]}),
                 2 => json!({"issuerRef": {"name": self.text(), "kind": self.text(), "group": self.text()}}),
@@ -148,7 +160,18 @@ impl Dice {
                 7 => json!({"literalSubject": self.text(), "commonName": self.text()}),
                 8 => json!({"ipAddresses": [self.text()], "uris": [self.text()], "emailAddresses": [self.text()]}),
                 9 => json!({"revisionHistoryLimit": *self.pick(&[0, 1, -5, i32::MAX])}),
-                10 => json!({"otherNames": [{"oid": self.text(), "utf8Value": self.text()}], "isCA": true}),
+                10 => json!({
+                    "keystores": {
+                        "jks": {"create": self.chance(2), "passwordSecretRef": {"name": "passwords", "key": self.text()}},
+                        "pkcs12": {"create": self.chance(2), "profile": self.text(), "password": self.text()},
+                    },
+                    "secretTemplate": {"labels": {"a": self.text()}},
+                    "additionalOutputFormats": [{"type": *self.pick(&["DER", "CombinedPEM", "odd"])}],
+                }),
+                11 => {
+                    json!({"renewal": {"policy": self.text(), "windows": [{"cron": self.text(), "windowDuration": "1h"}]}})
+                }
+                12 => json!({"otherNames": [{"oid": self.text(), "utf8Value": self.text()}], "isCA": true}),
                 _ => json!({"privateKey": {"algorithm": "ECDSA", "size": 384}, "signatureAlgorithm": self.text()}),
             };
             spec.as_object_mut().unwrap().extend(odd.as_object().unwrap().clone());
@@ -163,8 +186,19 @@ impl Dice {
                 "nextPrivateKeySecretName": dice.maybe(Self::text),
             })
         });
-        let mut certificate = object(json!({"metadata": {}, "spec": spec, "status": status}));
+        let mut certificate: Certificate = object(json!({"metadata": {}, "spec": spec, "status": status}));
         self.metadata(&mut certificate);
+        if self.chance(3) {
+            let names = ["renew-at", "max-issuances-per-day", "secret-policy", "x"];
+            let name = format!("certwright.dev/{}", self.pick(&names));
+            let value = if self.chance(2) { self.text() } else { self.time().to_string() };
+            let value = if self.chance(3) { self.number().to_string() } else { value };
+            certificate.annotations_mut().insert(name, value);
+        }
+        if self.chance(6) {
+            let name = "cert-manager.io/issue-temporary-certificate".to_owned();
+            certificate.annotations_mut().insert(name, "true".to_owned());
+        }
         certificate
     }
 
@@ -201,6 +235,21 @@ impl Dice {
         secret
     }
 
+    pub(super) fn password_secret(&mut self) -> Secret {
+        object(json!({"data": {"": "eA==", "a": "/w==", "web": "eA=="}, "metadata": {"name": self.text()}}))
+    }
+
+    pub(super) fn authority(&mut self) -> SeenAuthority {
+        match self.below(3) {
+            0 => SeenAuthority::Missing(self.text()),
+            1 => SeenAuthority::Unusable(self.text()),
+            _ => {
+                let chain = ParsedCertificate::from_pem_chain(&self.chain()).unwrap_or_default();
+                SeenAuthority::Usable(Arc::new(Authority { chain, key: key(0).clone() }))
+            }
+        }
+    }
+
     pub(super) fn next_key(&mut self, certificate: &Certificate) -> Secret {
         let (name, pem) = (self.text(), String::from_utf8(self.key_pem()).unwrap());
         let mut secret = children::next_key_secret(certificate, &name, pem);
@@ -214,7 +263,7 @@ impl Dice {
         let revision = if self.chance(2) { current.saturating_add(1) } else { revision };
         let key = key(usize::from(self.chance(4)));
         let (copied, name) = (CopiedAnnotations::default(), format!("web-{revision}"));
-        let made = children::certificate_request(certificate, name, revision, (String::new(), key), &copied);
+        let made = children::certificate_request(certificate, name, revision, (String::new(), key), &[], &copied);
         let mut request = made.unwrap_or_default();
         if self.chance(6) {
             request.spec.request = ByteString(self.text().into_bytes());
@@ -235,8 +284,9 @@ impl Dice {
     }
 
     pub(super) fn issuer_spec(&mut self) -> IssuerSpec {
-        match self.below(6) {
-            0 => object(json!({"ca": {}})),
+        match self.below(8) {
+            0 => object(json!({"ca": {"secretName": self.text()}})),
+            3 => object(json!({"selfSigned": {}})),
             1 => object(json!({"venafi": {}, "vault": {}})),
             2 => IssuerSpec::default(),
             _ => {
@@ -250,16 +300,26 @@ impl Dice {
     }
 
     pub(super) fn issuer(&mut self) -> Issuer {
-        match self.below(9) {
+        let ready = json!({"type": "Ready", "status": *self.pick(&["True", "True", "False"])});
+        match self.below(12) {
             0 => Issuer::Missing,
             1 => Issuer::Unserved,
             2 => Issuer::Foreign,
-            number => {
+            3 | 4 => Issuer::Ca(CaIssuer::default(), self.authority(), self.maybe(|_| object(ready))),
+            5 | 6 => {
+                let key = match self.below(4) {
+                    0 => SeenKey::Unnamed,
+                    1 => SeenKey::Missing(self.text()),
+                    2 => SeenKey::Unusable(self.text()),
+                    _ => SeenKey::Usable(key(self.below(2)).clone()),
+                };
+                Issuer::SelfSigned(SelfSignedIssuer::default(), key, self.maybe(|_| object(ready)))
+            }
+            _ => {
                 let mut acme = acme();
                 if self.chance(4) {
                     acme.solvers.truncate(self.below(2));
                 }
-                let ready = json!({"type": "Ready", "status": if number == 3 { "False" } else { "True" }});
                 Issuer::Acme(Box::new(acme), self.maybe(|_| object(ready)))
             }
         }

@@ -21,6 +21,8 @@ struct Scene {
     issuer: Option<Condition>,
     acme: AcmeIssuer,
     order: Option<Order>,
+    approves: bool,
+    trouble: Option<Trouble>,
 }
 
 impl Scene {
@@ -41,9 +43,16 @@ impl Scene {
         }));
         let copied = CopiedAnnotations::default();
         let key = ("web-key".to_owned(), key(0));
-        let mut request = children::certificate_request(&certificate, "web-1".into(), 1, key, &copied).unwrap();
+        let mut request = children::certificate_request(&certificate, "web-1".into(), 1, key, &[], &copied).unwrap();
         request.metadata.uid = Some("request-uid".into());
-        Self { request, issuer: Some(ready("True", "registered")), acme: acme(), order: None }
+        Self {
+            request,
+            issuer: Some(ready("True", "registered")),
+            acme: acme(),
+            order: None,
+            approves: true,
+            trouble: None,
+        }
     }
 
     fn issuer(&self) -> SeenIssuerOf<'_> {
@@ -52,7 +61,9 @@ impl Scene {
 
     fn decide_with(&self, issuer: SeenIssuerOf<'_>) -> Decision<RequestStep> {
         let copied_annotations = &CopiedAnnotations::default();
-        decide(&SeenRequest { request: &self.request, issuer, order: self.order.as_ref(), copied_annotations }, now())
+        let (request, order, trouble) = (&self.request, self.order.as_ref(), self.trouble.as_ref());
+        let approves = self.approves;
+        decide(&SeenRequest { request, issuer, order, copied_annotations, approves, trouble }, now())
     }
 
     /// Carries out the decision; deciding again must give nothing.
@@ -63,6 +74,11 @@ impl Scene {
         for step in decision.steps {
             match step {
                 RequestStep::CreateOrder(order) => self.order = Some(*order),
+                RequestStep::Sign { not_before, not_after, status } => {
+                    let seconds = |time: Timestamp| time.duration_since(now()).as_secs();
+                    let certificate = Some(answer(&self.request, seconds(not_before), seconds(not_after)));
+                    self.request.status = Some(CertificateRequestStatus { certificate, ..*status });
+                }
                 RequestStep::WriteStatus(status) => self.request.status = Some(*status),
                 RequestStep::Publish(_) => {}
             }

@@ -137,7 +137,8 @@ impl Plan<'_> {
     pub(super) fn restrain(&mut self, restraint: Restraint) {
         let Some(text) = restraint.text else { return };
         let until = Timestamp::from_second(restraint.until.as_second()).unwrap_or(restraint.until);
-        let message = format!("No certificate is issued now: {text} (next attempt at {until}, or when the spec changes)");
+        let message =
+            format!("No certificate is issued now: {text} (next attempt at {until}, or when the spec changes)");
         self.set(condition::ISSUING, "False", reason::TOO_MANY_ISSUANCES, &message);
         self.held_up = Some(super::HeldUp { text: message, event: None });
     }
