@@ -58,6 +58,8 @@ pub struct Settings {
     /// The wait after the first failed issuance; doubled after each further one.
     pub least_wait: SignedDuration,
     pub most_wait: SignedDuration,
+    /// Whether renewals are spread: each a little before the time that its spec names.
+    pub renewal_jitter: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +68,7 @@ impl Default for Settings {
             owner_reference: false,
             least_wait: SignedDuration::from_hours(1),
             most_wait: SignedDuration::from_hours(32),
+            renewal_jitter: true,
         }
     }
 }
