@@ -227,7 +227,7 @@ pub struct RenewalWindow {
 pub struct SecretTemplate {
     /// Annotations for the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("x-kubernetes-validations" = rules::annotation_keys()))]
+    #[schemars(extend("x-kubernetes-validations" = rules::annotation_keys(), "maxProperties" = 1000))]
     pub annotations: BTreeMap<String, String>,
     /// Labels for the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

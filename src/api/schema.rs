@@ -85,6 +85,7 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
             "maxLength": 63,
             "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
         },
+        "maxProperties": 1000,
         "x-kubernetes-validations": rules::label_keys(),
     })
 }

@@ -5,6 +5,10 @@ use super::Rule;
 /// The grammar of Go's `time.ParseDuration`.
 const DURATION: &str = "'^[-+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|\u{b5}s|\u{3bc}s|ms|s|m|h))+)$'";
 
+/// The keys of labels.
+const QUALIFIED_NAME: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
+    [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
 /// The algorithm of the private key, with its default.
 const ALGORITHM: &str = "self.?privateKey.?algorithm.orValue('RSA')";
 
@@ -179,17 +183,26 @@ pub fn object_identifier() -> [Rule; 2] {
     ]
 }
 
-/// `secretTemplate.annotations`.
-pub fn annotation_keys() -> [Rule; 1] {
-    [Rule::new(
-        "self.all(key, key.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') || !key.startsWith('cert-manager.io/') || key == 'cert-manager.io/allow-direct-injection')",
-        "keys must not begin with cert-manager.io/, except for cert-manager.io/allow-direct-injection",
-    )]
+/// `secretTemplate.annotations`. The API server takes the keys of annotations without regard to case.
+pub fn annotation_keys() -> [Rule; 2] {
+    [
+        Rule::new(
+            format!("self.all(key, size(key) <= 317 && key.matches('(?i){QUALIFIED_NAME}'))"),
+            "keys must be names of up to 63 letters, digits, '-', '_' and '.', with or without a DNS name and '/' before",
+        ),
+        Rule::new(
+            "self.all(key, !key.startsWith('cert-manager.io/') || key == 'cert-manager.io/allow-direct-injection')",
+            "keys must not begin with cert-manager.io/, except for cert-manager.io/allow-direct-injection",
+        ),
+    ]
 }
 
 /// `secretTemplate.labels`.
 pub fn label_keys() -> [Rule; 1] {
-    annotation_keys()
+    [Rule::new(
+        format!("self.all(key, size(key) <= 317 && key.matches('{QUALIFIED_NAME}'))"),
+        "keys must be names of up to 63 letters, digits, '-', '_' and '.', with or without a DNS name and '/' before",
+    )]
 }
 
 /// `nameConstraints`.
