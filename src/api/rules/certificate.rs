@@ -175,6 +175,31 @@ pub fn private_key() -> [Rule; 2] {
     ]
 }
 
+/// `emailAddresses[]`. The format of the schema has read it by RFC 5322, which allows more than an address.
+pub fn bare_mail_address() -> [Rule; 1] {
+    [Rule::new(
+        "!self.matches('[\\\\s<>()\",;]')",
+        "must be a bare mail address, such as admin@example.com, without a display name",
+    )]
+}
+
+/// `ipAddresses[]`. Kubernetes has a function for this only since 1.31.
+pub fn ip_address() -> [Rule; 1] {
+    const BYTE: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+    const GROUP: &str = "[0-9a-fA-F]{1,4}";
+    let v4 = format!("({BYTE}[.]){{3}}{BYTE}");
+    let tail = format!("({GROUP}:)*({GROUP}|{v4})");
+    // The shape says that `::` is there once at most; how many groups there are is counted, an IPv4 tail as two.
+    let v6 = format!("^({tail}|({GROUP}(:{GROUP})*)?::({tail})?)$");
+    let groups = "self.split(':').filter(group, group != '').size() + (self.contains('.') ? 1 : 0)";
+    [Rule::new(
+        format!(
+            "self.matches('^{v4}$') || (self.matches('{v6}') && [{groups}].all(n, self.contains('::') ? n < 8 : n == 8))"
+        ),
+        "must be an IP address, such as 192.0.2.1 or 2001:db8::1",
+    )]
+}
+
 /// `otherNames[]`.
 pub fn object_identifier() -> [Rule; 2] {
     [
