@@ -73,6 +73,7 @@ pub struct CertificateSpec {
     pub email_addresses: Vec<String>,
     /// Names of other types to put into the certificate, for example Active Directory user principal names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1500))]
     pub other_names: Vec<OtherName>,
     /// Attributes of the subject other than the common name. ACME certificate authorities ignore them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,10 +147,11 @@ pub struct CertificateSpec {
 /// A subject alternative name of a type of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default, extend("x-kubernetes-validations" = rules::object_identifier()))]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::other_name()))]
 pub struct OtherName {
     /// Object identifier of the name type, in dotted numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), extend("x-kubernetes-validations" = rules::object_identifier()))]
     pub oid: Option<String>,
     /// The name, encoded as a UTF8String.
     #[serde(rename = "utf8Value", skip_serializing_if = "Option::is_none")]

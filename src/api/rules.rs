@@ -12,8 +12,8 @@ use serde::Serialize;
 
 pub(super) use certificate::{
     annotation_keys, bare_mail_address, certificate, common_name, cron, duration, go_duration, ip_address, issuer_name,
-    issuer_reference, keystore, label_keys, name_constraints, object_identifier, output_formats, private_key,
-    renew_before, renewal, secret_name,
+    issuer_reference, keystore, label_keys, name_constraints, object_identifier, other_name, output_formats,
+    private_key, renew_before, renewal, secret_name,
 };
 pub(super) use request::{
     conditions_of_requests, final_approval, frozen_authorizations, frozen_request_spec, frozen_spec, frozen_text,

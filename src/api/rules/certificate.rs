@@ -200,8 +200,16 @@ pub fn ip_address() -> [Rule; 1] {
     )]
 }
 
+/// `otherNames[].oid`.
+pub fn object_identifier() -> [Rule; 1] {
+    [Rule::new(
+        "self == '' || self.matches('^[0-9]+([.][0-9]+)+$')",
+        "must be an object identifier in dotted numbers, such as 1.3.6.1.4.1.311.20.2.3",
+    )]
+}
+
 /// `otherNames[]`.
-pub fn object_identifier() -> [Rule; 2] {
+pub fn other_name() -> [Rule; 2] {
     [
         Rule::new("self.?oid.orValue('') != ''", "must be specified").required().at(".oid"),
         Rule::new("self.?utf8Value.orValue('') != ''", "must be specified").required().at(".utf8Value"),
