@@ -201,7 +201,7 @@ pub struct RenewalSpec {
     pub policy: Option<String>,
     /// Times at which a renewal may happen. Without windows it may happen at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 50))]
     pub windows: Vec<RenewalWindow>,
 }
 

@@ -281,7 +281,51 @@ pub fn renewal() -> [Rule; 2] {
 /// `renewal.windows[].cron`: its shape; whether all numbers make sense is found out by the controller.
 pub fn cron() -> [Rule; 1] {
     [Rule::new(
-        r"self.matches('^\\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly|every\\s+\\S+)|(\\S+\\s+){4}\\S+)\\s*$')",
+        r"self.matches('^\\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|(\\S+\\s+){4}\\S+)\\s*$')",
         "must be a cron expression of five fields, such as 0 2 * * 6, or a word such as @daily",
     )]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use regex::Regex;
+
+    use super::DURATION;
+    use crate::api::GoDuration;
+    use crate::api::duration::DurationError;
+
+    #[test]
+    fn the_grammar_of_durations_is_that_of_their_type() {
+        let grammar = Regex::new(DURATION.trim_matches('\'')).unwrap();
+        for text in [
+            "0",
+            "+0",
+            "-0",
+            "1h",
+            "+1.5h30m0.25s",
+            "-1ns",
+            ".5s",
+            "5.s",
+            "1us2\u{b5}s3\u{3bc}s4ms",
+            "",
+            "-",
+            "1",
+            "h",
+            ".s",
+            "1d",
+            "1h ",
+            "1h30",
+            "90 days",
+            "--1s",
+            "00",
+            "0 1h",
+            "1H",
+            "\u{661}s",
+            "1h\n",
+        ] {
+            let read = !matches!(GoDuration::from(text).to_duration(), Err(DurationError::Syntax { .. }));
+            assert_eq!(grammar.is_match(text), read, "{text:?}");
+        }
+    }
 }

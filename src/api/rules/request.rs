@@ -94,3 +94,30 @@ pub fn kept_order_status() -> [Rule; 1] {
     )
     .forbidden()]
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::frozen_request_spec;
+    use crate::api::CertificateRequest;
+    use kube::CustomResourceExt as _;
+
+    /// Fields are compared one by one, so none may be forgotten.
+    #[test]
+    fn every_field_of_a_request_is_frozen() {
+        let crd = serde_json::json!(CertificateRequest::crd());
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let [rule] = frozen_request_spec();
+        let fields = spec.as_object().unwrap();
+        assert!(fields.len() >= 9);
+        for (field, schema) in fields {
+            let paths: Vec<String> = match schema["properties"].as_object() {
+                Some(inner) => inner.keys().map(|name| format!("{field}.{name}")).collect(),
+                None => vec![field.clone()],
+            };
+            for path in paths {
+                assert!(rule.rule.contains(&format!("self.{path} == oldSelf.{path}")) || path == "isCA", "{path}");
+            }
+        }
+    }
+}
