@@ -24,7 +24,8 @@ pub(super) use request::{
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Rule {
-    rule: String,
+    #[serde(rename = "rule")]
+    expression: String,
     message: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_expression: Option<&'static str>,
@@ -36,8 +37,8 @@ pub(super) struct Rule {
 
 impl Rule {
     /// `message` tells what is allowed; the API server puts field and value before it.
-    fn new(rule: impl Into<String>, message: &'static str) -> Self {
-        Self { rule: rule.into(), message, message_expression: None, reason: None, field_path: None }
+    fn new(expression: impl Into<String>, message: &'static str) -> Self {
+        Self { expression: expression.into(), message, message_expression: None, reason: None, field_path: None }
     }
 
     /// The refusal is about this field below the one that the rule belongs to.

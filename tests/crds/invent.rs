@@ -29,7 +29,7 @@ pub fn made_up(schema: &Value, path: &str) -> Value {
         _ if schema["format"] == "cidr" => json!("192.0.2.0/24"),
         _ if schema["format"] == "email" => json!("a@example.com"),
         _ if path.ends_with(".windowDuration") => json!("1h30m"),
-        _ if path.ends_with(".oid") => json!("1.2.3"),
+        _ if path.ends_with("otherNames.oid") => json!("1.2.3"),
         _ => json!("text"),
     }
 }
