@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acts;
+mod apply;
 mod authority;
 mod cluster;
 mod faults;

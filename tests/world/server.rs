@@ -8,6 +8,8 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::apply;
+
 /// Why a call did not do what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -99,20 +101,30 @@ impl Server {
         Ok(self.get(&name))
     }
 
-    /// Server-side apply by the only one who applies: what is not named goes.
+    /// Server-side apply by our manager: what it has applied before and does not name any more goes, what others have
+    /// put there stays.
     pub fn apply<K: Watched + Serialize>(&mut self, object: &K) -> K {
-        let name = ObjectName::of(object);
-        let Some(held) = self.objects.get(&(kind_of::<K>(), name.clone())) else {
-            return self.create(object).expect("there is none of this name");
-        };
-        let mut value = json!(object);
-        for field in ["uid", "generation", "creationTimestamp", "resourceVersion"] {
-            value["metadata"][field] = held["metadata"][field].clone();
-        }
-        if value != *held {
-            self.store(&kind_of::<K>(), &name, value);
+        let (kind, name, wanted) = (kind_of::<K>(), ObjectName::of(object), json!(object));
+        let held = self.objects.get(&(kind.clone(), name.clone())).cloned();
+        let mut value = held.clone().unwrap_or_else(|| self.blank(&wanted));
+        assert_eq!(value["type"], wanted["type"], "the type of {name} cannot be changed");
+        apply::take_back(&mut value, &wanted);
+        apply::put(&mut value, &wanted);
+        if held.as_ref() != Some(&value) {
+            self.store(&kind, &name, value);
         }
         self.get(&name).expect("just written")
+    }
+
+    /// An object that is about to be created, with nothing in it.
+    fn blank(&self, wanted: &Value) -> Value {
+        json!({
+            "apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "type": wanted["type"],
+            "metadata": {
+                "name": wanted["metadata"]["name"], "namespace": wanted["metadata"]["namespace"],
+                "uid": format!("uid-{}", self.version + 1), "generation": 1, "creationTimestamp": self.second(),
+            },
+        })
     }
 
     /// Deletes the object that was seen. What is left is an object with finalizers.
@@ -136,6 +148,7 @@ impl Server {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or_default();
             value["metadata"]["generation"] = json!(generation + 1);
         }
+        apply::lose(&before, &mut value);
         self.store(&kind_of::<K>(), name, value);
     }
 

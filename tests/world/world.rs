@@ -42,6 +42,8 @@ pub struct World {
     /// How often a pass found no rest.
     pub storms: u32,
     pub crashes: u32,
+    /// Whether requests that nobody has approved or denied are approved.
+    pub approves: bool,
     agenda: Vec<(Timestamp, Deed)>,
     process: Option<Process>,
     began: Instant,
@@ -67,6 +69,7 @@ impl World {
             events: Vec::new(),
             storms: 0,
             crashes: 0,
+            approves: true,
             agenda: Vec::new(),
             process: None,
             began: Instant::now(),
