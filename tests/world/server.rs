@@ -25,18 +25,38 @@ pub struct Change {
     pub is_gone: bool,
 }
 
+/// An object whose owner is gone.
+pub struct Doomed {
+    pub due: Timestamp,
+    kind: String,
+    name: ObjectName,
+    uid: Value,
+}
+
 pub struct Server {
     objects: BTreeMap<(String, ObjectName), Value>,
     version: u64,
     pub now: Timestamp,
     /// How far the watch is behind, in seconds.
     pub lag: i64,
+    /// How long what an object owned outlives it, in seconds.
+    pub collection_lag: i64,
+    /// What the garbage collector has yet to take away.
+    pub doomed: VecDeque<Doomed>,
     pub changes: VecDeque<Change>,
 }
 
 impl Server {
     pub fn new(now: Timestamp) -> Self {
-        Self { objects: BTreeMap::new(), version: 0, now, lag: 0, changes: VecDeque::new() }
+        Self {
+            objects: BTreeMap::new(),
+            version: 0,
+            now,
+            lag: 0,
+            collection_lag: 0,
+            doomed: VecDeque::new(),
+            changes: VecDeque::new(),
+        }
     }
 
     pub fn get<K: Watched>(&self, name: &ObjectName) -> Option<K> {
@@ -186,7 +206,21 @@ impl Server {
         let owned: Vec<_> =
             self.objects.iter().filter(|(_, value)| is_owned(value)).map(|(key, _)| key.clone()).collect();
         for (kind, name) in owned {
-            self.delete_named(&kind, &name);
+            let uid = self.objects[&(kind.clone(), name.clone())]["metadata"]["uid"].clone();
+            let due = self.now + jiff::SignedDuration::from_secs(self.collection_lag);
+            self.doomed.push_back(Doomed { due, kind, name, uid });
+        }
+        self.collect();
+    }
+
+    /// The garbage collector takes away what is due.
+    pub fn collect(&mut self) {
+        while self.doomed.front().is_some_and(|doomed| doomed.due <= self.now) {
+            let Some(Doomed { kind, name, uid, .. }) = self.doomed.pop_front() else { return };
+            let held = self.objects.get(&(kind.clone(), name.clone()));
+            if held.is_some_and(|held| held["metadata"]["uid"] == uid) {
+                self.delete_named(&kind, &name);
+            }
         }
     }
 
