@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{CertificateStep, SeenCertificate, annotation_problems, is_issuing, next_revision, revision_of};
+use super::{CertificateStep, SeenCertificate, ignored_wishes, is_issuing, next_revision, revision_of};
 use crate::{
     api::{
         CertificateRequest, CertificateStatus, Condition, find_condition,
@@ -405,7 +405,7 @@ impl<'a> Plan<'a> {
             self.warn_once(event::WINDOW_ERROR, &text);
             return self.set(condition::READY, "False", reason::WINDOW_ERROR, &text);
         }
-        let remarks = self.remark.take().into_iter().chain(annotation_problems(self.seen.certificate));
+        let remarks = self.remark.take().into_iter().chain(ignored_wishes(self.seen.certificate));
         let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
         self.set(condition::READY, "True", reason::READY, &text);
     }
