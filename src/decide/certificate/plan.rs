@@ -284,7 +284,7 @@ impl<'a> Plan<'a> {
             return self.finish();
         }
         if issue_of(request).is_some() {
-            return match verified_leaf(&status.certificate.unwrap_or_default().0, key, self.now) {
+            return match verified_leaf(&status.certificate.unwrap_or_default().0, key, request, self.now) {
                 Ok(leaf) => self.complete(request, &leaf, key, revision),
                 Err(why) => {
                     self.fail(reason::INVALID_CERTIFICATE, &why);
