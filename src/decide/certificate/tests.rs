@@ -875,6 +875,7 @@ fn attempts_come_closer_before_the_certificate_runs_out() {
     scene.now = at(60 * DAY);
     let mut waits = Vec::new();
     while scene.now < at(89 * DAY) {
+        assert!(waits.len() < 100, "{waits:?}");
         scene.run();
         scene.fail("no");
         let until = scene.run().1.unwrap();

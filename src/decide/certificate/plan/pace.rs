@@ -27,7 +27,7 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// A failed renewal is repeated at least so many times before the certificate runs out, if there is time.
-const ATTEMPTS_LEFT: i32 = 6;
+const ATTEMPTS_LEFT: i64 = 6;
 
 /// More of them are not remembered.
 const MOST_REMEMBERED: usize = 100;
@@ -123,7 +123,8 @@ impl Plan<'_> {
         let dates = (self.status.last_failure_time.as_ref(), self.status.not_after.as_ref());
         let (Some(failed_at), Some(not_after)) = dates else { return wait };
         let left = not_after.0.duration_since(failed_at.0);
-        if left <= SignedDuration::ZERO { wait } else { wait.min((left / ATTEMPTS_LEFT).max(least_wait)) }
+        let pace = SignedDuration::from_secs(left.as_secs() / ATTEMPTS_LEFT);
+        if left <= SignedDuration::ZERO { wait } else { wait.min(pace.max(least_wait)) }
     }
 
     /// When the requests of the last day were made that led to a certificate, the earliest first.
