@@ -17,7 +17,7 @@ use kube::{
 use tokio::sync::mpsc;
 
 /// More waiting events than this are dropped, with a line in the log.
-const QUEUE_LENGTH: usize = 1000;
+const QUEUE_LENGTH: usize = 10_000;
 
 /// The same event about the same object is not sent again within this time.
 const SILENCE: SignedDuration = SignedDuration::from_mins(10);

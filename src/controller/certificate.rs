@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use super::{
     Context,
     held_issuer::HeldIssuer,
-    key_generation::generate_key,
     memory::Memory,
     round::{Round, event, step_name},
     secret,
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{Certificate, IssuerSpec, names::field_manager},
-    cluster::{Key, ObjectName, owner_entry, secret_entry},
+    cluster::{Key, Kind, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
@@ -30,6 +29,7 @@ use crate::{
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
     let Some(certificate) = hub.certificates.get(&key.object) else {
+        context.keys.forget(key);
         *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };
@@ -187,10 +187,12 @@ async fn create_next_key(
     name: &str,
     key: NextKey,
 ) -> Result<(), StepError> {
+    let owner = Key { kind: Kind::Certificate, object: ObjectName::of(certificate) };
     let pem = match key {
         NextKey::Reuse(pem) => pem,
-        NextKey::Generate(algorithm) => generate_key(context, algorithm)
-            .await?
+        NextKey::Generate(algorithm) => context
+            .keys
+            .generate(&owner, algorithm)?
             .to_pem(Encoding::Pkcs8)
             .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?,
     };

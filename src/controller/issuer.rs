@@ -12,7 +12,6 @@ use super::{
     Context,
     account::{read_account_key, secrets_namespace},
     held_issuer::HeldIssuer,
-    key_generation::generate_key,
     memory::Memory,
     round::{Round, event, step_name},
     signer::read_authority,
@@ -32,6 +31,7 @@ use crate::{
 
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let Some(issuer) = held(context, key) else {
+        context.keys.forget(key);
         *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };
@@ -70,7 +70,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, IssuerStep::Publish(_)) {
             round = Round::Again;
         }
-        act(context, &issuer, spec.acme.as_ref(), &namespace, step, memory).await?;
+        act(context, key, &issuer, &namespace, step, memory).await?;
     }
     Ok(round)
 }
@@ -128,16 +128,17 @@ async fn binding_version(
 
 async fn act(
     context: &Context,
+    key: &Key,
     issuer: &HeldIssuer,
-    acme: Option<&AcmeIssuer>,
     namespace: &str,
     step: IssuerStep,
     memory: &mut Memory,
 ) -> Result<(), StepError> {
+    let acme = issuer.parts().and_then(|(spec, _)| spec.acme.as_ref());
     match step {
         IssuerStep::CreateAccountKey => {
             let Some(acme) = acme else { return Ok(()) };
-            create_account_key(context, acme, namespace).await?;
+            create_account_key(context, key, acme, namespace).await?;
         }
         IssuerStep::Register => {
             let Some(acme) = acme else { return Ok(()) };
@@ -169,8 +170,8 @@ async fn write_status(context: &Context, issuer: &HeldIssuer, status: &IssuerSta
 }
 
 /// A Secret that is there already keeps everything else that it holds.
-async fn create_account_key(context: &Context, acme: &AcmeIssuer, namespace: &str) -> Result<(), StepError> {
-    let key = generate_key(context, KeyAlgorithm::Rsa(2048)).await?;
+async fn create_account_key(context: &Context, key: &Key, acme: &AcmeIssuer, namespace: &str) -> Result<(), StepError> {
+    let key = context.keys.generate(key, KeyAlgorithm::Rsa(2048))?;
     let pem = key
         .to_pem(Encoding::Pkcs1)
         .map_err(|error| StepError::transient(format!("Failed to encode the ACME account key: {error}")))?;

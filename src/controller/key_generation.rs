@@ -1,13 +1,115 @@
 //! Generating private keys without holding up anything else.
+//!
+//! An RSA key takes a tenth of a second of a core, or seconds if it is a long one. So a pass that needs one does not wait
+//! for it: it ends, and the object is looked at again once the key is there. Keys are made on threads of the lowest
+//! priority that still makes progress, so that answering the API server always goes first.
 
-use super::{Context, step_error::StepError};
-use crate::pki::{KeyAlgorithm, PrivateKey};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-/// Generates a key on a thread of its own, a bounded number at once.
-pub(super) async fn generate_key(context: &Context, algorithm: KeyAlgorithm) -> Result<PrivateKey, StepError> {
-    let failed =
-        |error: &dyn std::fmt::Display| StepError::transient(format!("Failed to generate a private key: {error}"));
-    let _permit = context.key_generation.acquire().await.map_err(|error| failed(&error))?;
-    let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
-    generated.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+use tokio::sync::{Semaphore, oneshot};
+
+use super::step_error::StepError;
+use crate::{
+    cluster::{Hub, Key},
+    pki::{KeyAlgorithm, PrivateKey},
+};
+
+/// How much nicer than the rest of the process (nice(2)) the threads are that make keys.
+const NICENESS: i32 = 10;
+
+/// See the module's description. A key that nobody comes for, because its object is gone, is forgotten with the object.
+pub struct KeyForge {
+    hub: Arc<Hub>,
+    at_once: Arc<Semaphore>,
+    orders: Arc<Mutex<HashMap<Key, Forging>>>,
+}
+
+enum Forging {
+    UnderWay(KeyAlgorithm),
+    Done(Result<PrivateKey, String>),
+}
+
+impl KeyForge {
+    /// Makes as many keys at once as there are cores.
+    pub fn new(hub: Arc<Hub>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { hub, at_once: Arc::new(Semaphore::new(cores)), orders: Arc::default() }
+    }
+
+    /// A new key for this object. If it takes long to make, the error says that the object is woken when it is there.
+    pub(super) fn generate(&self, owner: &Key, algorithm: KeyAlgorithm) -> Result<PrivateKey, StepError> {
+        let KeyAlgorithm::Rsa(_) = algorithm else {
+            return PrivateKey::generate(algorithm).map_err(|error| failed(&error));
+        };
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        match orders.remove(owner) {
+            Some(Forging::Done(Ok(key))) if key.algorithm() == algorithm => return Ok(key),
+            Some(Forging::Done(Err(error))) => return Err(failed(&error)),
+            Some(Forging::UnderWay(wanted)) if wanted == algorithm => {}
+            // None, or one for a former spec.
+            _ => self.begin(owner.clone(), algorithm),
+        }
+        orders.insert(owner.clone(), Forging::UnderWay(algorithm));
+        Err(StepError::Awaiting)
+    }
+
+    /// The object is gone.
+    pub(super) fn forget(&self, owner: &Key) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
+    }
+
+    fn begin(&self, owner: Key, algorithm: KeyAlgorithm) {
+        let (hub, at_once, orders) = (self.hub.clone(), self.at_once.clone(), self.orders.clone());
+        tokio::spawn(async move {
+            let Ok(_permit) = at_once.acquire_owned().await else { return };
+            let made = on_a_nice_thread(algorithm).await;
+            let mut orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_wanted = |held: &Forging| matches!(held, Forging::UnderWay(wanted) if *wanted == algorithm);
+            if orders.get(&owner).is_some_and(is_wanted) {
+                orders.insert(owner.clone(), Forging::Done(made));
+                hub.queue.wake(&owner);
+            }
+        });
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> StepError {
+    StepError::transient(format!("Failed to generate a private key: {error}"))
+}
+
+async fn on_a_nice_thread(algorithm: KeyAlgorithm) -> Result<PrivateKey, String> {
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        // On Linux every thread has a niceness of its own. Without it the key is made all the same.
+        let _ = rustix::process::nice(NICENESS);
+        let _ = sender.send(PrivateKey::generate(algorithm).map_err(|error| error.to_string()));
+    };
+    std::thread::Builder::new().name("key".to_owned()).spawn(work).map_err(|error| error.to_string())?;
+    receiver.await.map_err(|_| "the thread that makes it ended early".to_owned())?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{cluster::Kind, pki::Curve};
+
+    #[tokio::test]
+    async fn a_short_work_is_done_at_once_and_a_long_one_wakes_its_owner() {
+        let hub = Arc::new(Hub::new());
+        let forge = KeyForge::new(hub.clone());
+        let (owner, other) = (Key::new(Kind::Certificate, "shop", "web"), Key::new(Kind::Certificate, "shop", "other"));
+        assert!(forge.generate(&owner, KeyAlgorithm::Ecdsa(Curve::P256)).is_ok());
+        let rsa = KeyAlgorithm::Rsa(2048);
+        assert!(matches!(forge.generate(&owner, rsa), Err(StepError::Awaiting)));
+        assert!(matches!(forge.generate(&owner, rsa), Err(StepError::Awaiting)), "under way");
+        assert_eq!(hub.queue.next().await, owner);
+        assert!(matches!(forge.generate(&other, rsa), Err(StepError::Awaiting)), "the key is not for everybody");
+        forge.forget(&other);
+        assert_eq!(forge.generate(&owner, rsa).unwrap().algorithm(), rsa);
+        assert!(matches!(forge.generate(&owner, rsa), Err(StepError::Awaiting)), "each key once");
+    }
 }

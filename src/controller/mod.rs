@@ -48,7 +48,7 @@ pub struct Context {
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
     memories: memory::Memories,
-    key_generation: tokio::sync::Semaphore,
+    keys: key_generation::KeyForge,
 }
 
 /// What the operator chose.
@@ -74,9 +74,8 @@ impl Context {
         solver: SolverOptions,
         http: reqwest::Client,
     ) -> Self {
-        // Key generation is pure computation: more at once than half the cores would starve everything else.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
+            keys: key_generation::KeyForge::new(cluster.hub.clone()),
             cluster,
             options,
             resolver,
@@ -87,7 +86,6 @@ impl Context {
             authorities: signer::Authorities::default(),
             http,
             memories: memory::Memories::default(),
-            key_generation: tokio::sync::Semaphore::new(cores.div_ceil(2)),
         }
     }
 }

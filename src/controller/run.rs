@@ -82,6 +82,7 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
                 memory.write_failures = 0;
                 return wake;
             }
+            Err(StepError::Awaiting) => return Wake::OnChange,
             Err(StepError::Trouble { class, message, retry_after }) => {
                 tracing::info!(%key, message, "step failed");
                 memory.failed(class, message, retry_after, Timestamp::now());

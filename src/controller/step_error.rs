@@ -9,6 +9,8 @@ use crate::{acme, cluster::ApiError, decide::TroubleClass};
 /// See the module's description.
 #[derive(Debug)]
 pub enum StepError {
+    /// Something is under way in this process that wakes the object when it is done.
+    Awaiting,
     /// A write to the API server; see [`ApiError`].
     Write(ApiError),
     /// Anything outside of the cluster.

@@ -270,7 +270,8 @@ impl<'a> Plan<'a> {
         let announced = find_condition(&self.status.conditions, condition::ISSUING)
             .filter(|issuing| issuing.is_true())
             .and_then(|issuing| issuing.last_transition_time.clone());
-        let began = announced.or_else(|| self.key_time());
+        // An issuance may be announced only after its key was made.
+        let began = [announced, self.key_time()].into_iter().flatten().min_by_key(|time| time.0);
         matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began.0)
     }
 
