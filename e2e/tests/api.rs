@@ -6,6 +6,8 @@
 mod issue;
 #[path = "api/issuers.rs"]
 mod issuers;
+#[path = "api/life.rs"]
+mod life;
 #[path = "api/malformed.rs"]
 mod malformed;
 #[path = "api/refusals.rs"]
