@@ -185,7 +185,10 @@ fn schemas_are_structural() {
                 assert!(schema[absent].is_null(), "{path} has {absent}");
             }
             if let Some(format) = schema["format"].as_str() {
-                assert!(["byte", "date-time", "int32", "int64"].contains(&format), "{path} has the format {format}");
+                assert!(
+                    ["byte", "cidr", "date-time", "email", "int32", "int64"].contains(&format),
+                    "{path} has the format {format}"
+                );
             }
             for required in schema["required"].as_array().into_iter().flatten() {
                 let known = &schema["properties"][required.as_str().unwrap()];

@@ -1,4 +1,5 @@
-//! What certwright needs in a cluster before it starts: its CustomResourceDefinitions and its rights.
+//! What certwright needs in a cluster before it starts: its CustomResourceDefinitions, its rights, and the policies for
+//! admission.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +22,8 @@ use crate::wait::until;
 
 const ESTABLISHED: Duration = Duration::from_secs(30);
 
-/// Installs `crds/` and the rights of `deploy/rbac.yaml`, bound to the user `certwright`. May be called by every test:
+/// Installs `crds/`, the policies of `deploy/admission/`, and the rights of `deploy/rbac.yaml`, bound to the user
+/// `certwright`. May be called by every test:
 /// the first call of a process works, the others wait for it.
 pub async fn install(testbed: &Testbed) -> Result<()> {
     static DONE: OnceCell<()> = OnceCell::const_new();
@@ -41,7 +43,26 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
         let look = async || established(&definitions, &name).await;
         until(&format!("the definition {name} to be served"), ESTABLISHED, look).await?;
     }
+    install_policies(&client).await?;
     install_rights(client).await
+}
+
+/// It takes the API server about a second to enforce them; nothing waits for that but the tests of the policies.
+async fn install_policies(client: &Client) -> Result<()> {
+    let folder = repository().join("deploy/admission");
+    let kustomization: serde_json::Value = read_one(&folder.join("kustomization.yaml"))?;
+    for file in kustomization["resources"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        let file = folder.join(file);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = DynamicObject::deserialize(document).with_context(|| format!("reading {}", file.display()))?;
+            let types = object.types.as_ref().context("a policy has no kind")?;
+            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            api.patch(&object.name_any(), &params(), &Patch::Apply(&object)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Installs `crds/` as people do, with kubectl.

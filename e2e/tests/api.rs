@@ -2,6 +2,10 @@
 //! `testbed run -- cargo test -p certwright-e2e --test api -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "api/admission.rs"]
+mod admission;
+#[path = "api/approval.rs"]
+mod approval;
 #[path = "api/issue.rs"]
 mod issue;
 #[path = "api/issuers.rs"]

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::rules;
 use super::schema::{self, is_false};
 use super::{Condition, GoDuration, IssuerReference, SecretKeySelector, Sensitive};
 
@@ -42,32 +43,37 @@ use super::{Condition, GoDuration, IssuerReference, SecretKeySelector, Sensitive
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::certificate()))]
 pub struct CertificateSpec {
     /// Name of the Secret, in the same namespace, that receives the private key and the certificate. It is created if
     /// it does not exist. No two Certificates may name the same Secret.
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = rules::secret_name()))]
     pub secret_name: String,
     /// The issuer that signs the certificate.
+    #[schemars(schema_with = "schema::checked_issuer")]
     pub issuer_ref: IssuerReference,
     /// Common name of the subject, at most 64 bytes. Clients look at the subject alternative names instead; a public
     /// CA demands that the common name is one of these too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::common_name()))]
     pub common_name: Option<String>,
     /// DNS names to put into the certificate, wildcards such as `*.example.com` included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_names: Vec<String>,
     /// IP addresses to put into the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::ip_addresses")]
     pub ip_addresses: Vec<String>,
     /// URIs to put into the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uris: Vec<String>,
     /// Mail addresses to put into the certificate, without display names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::mail_addresses")]
     pub email_addresses: Vec<String>,
     /// Names of other types to put into the certificate, for example Active Directory user principal names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1500))]
     pub other_names: Vec<OtherName>,
     /// Attributes of the subject other than the common name. ACME certificate authorities ignore them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,14 +85,17 @@ pub struct CertificateSpec {
     /// Lifetime to ask for, for example `2160h`; 90 days unless set, one hour at least. Certificate authorities may
     /// shorten it. ACME issuers pass it on only with enableDurationFeature.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::duration()))]
     pub duration: Option<GoDuration>,
     /// How long before the certificate expires it is renewed. One third of its actual lifetime unless set, five
     /// minutes at least, and less than the lifetime. Cannot be combined with renewBeforePercentage.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::renew_before()))]
     pub renew_before: Option<GoDuration>,
     /// The same in percent of the actual lifetime: with 25, the certificate is renewed when a quarter of its lifetime
     /// remains. Cannot be combined with renewBefore.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 99))]
     pub renew_before_percentage: Option<i32>,
     /// Whether and in which hours the certificate may be renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +137,7 @@ pub struct CertificateSpec {
     pub revision_history_limit: Option<i32>,
     /// Further forms in which key and certificate are put into the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-validations" = rules::output_formats()))]
     pub additional_output_formats: Vec<CertificateAdditionalOutputFormat>,
     /// Names for which a CA certificate may and may not sign (RFC 5280 section 4.2.1.10). Only with isCA.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,10 +147,11 @@ pub struct CertificateSpec {
 /// A subject alternative name of a type of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::other_name()))]
 pub struct OtherName {
     /// Object identifier of the name type, in dotted numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), extend("x-kubernetes-validations" = rules::object_identifier()))]
     pub oid: Option<String>,
     /// The name, encoded as a UTF8String.
     #[serde(rename = "utf8Value", skip_serializing_if = "Option::is_none")]
@@ -181,7 +192,7 @@ pub struct X509Subject {
 /// Whether and when a certificate is renewed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::renewal()))]
 pub struct RenewalSpec {
     /// RenewBefore renews before expiry, as renewBefore or renewBeforePercentage say. Disabled never renews because of
     /// expiry; a change of the spec or a request by hand still leads to a new certificate.
@@ -190,6 +201,7 @@ pub struct RenewalSpec {
     pub policy: Option<String>,
     /// Times at which a renewal may happen. Without windows it may happen at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
     pub windows: Vec<RenewalWindow>,
 }
 
@@ -199,7 +211,7 @@ pub struct RenewalSpec {
 #[schemars(!default)]
 pub struct RenewalWindow {
     /// When the window opens: a cron expression of five fields, or a word such as `@daily`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = rules::cron()))]
     pub cron: String,
     /// Time zone of the cron expression by its IANA name; UTC unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,9 +229,11 @@ pub struct RenewalWindow {
 pub struct SecretTemplate {
     /// Annotations for the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-kubernetes-validations" = rules::annotation_keys(), "maxProperties" = 1000))]
     pub annotations: BTreeMap<String, String>,
     /// Labels for the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -239,7 +253,7 @@ pub struct CertificateKeystores {
 /// Java keystore files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::keystore()))]
 pub struct JksKeystore {
     /// Whether the files are written.
     pub create: bool,
@@ -257,7 +271,7 @@ pub struct JksKeystore {
 /// PKCS#12 keystore files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::keystore()))]
 pub struct Pkcs12Keystore {
     /// Whether the files are written.
     pub create: bool,
@@ -277,7 +291,7 @@ pub struct Pkcs12Keystore {
 /// Type, size and handling of a private key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::private_key()))]
 pub struct CertificatePrivateKey {
     /// Whether a new key is made for each issuance (Always, which applies unless set) or an existing one kept (Never).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,7 +326,7 @@ pub struct CertificateAdditionalOutputFormat {
 /// The names for which a CA may sign.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::name_constraints()))]
 pub struct NameConstraints {
     /// Whether clients that do not understand the constraints must refuse the certificate.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -335,6 +349,7 @@ pub struct NameConstraintItem {
     pub dns_domains: Vec<String>,
     /// Networks in CIDR notation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::networks")]
     pub ip_ranges: Vec<String>,
     /// Mail addresses, hosts or domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

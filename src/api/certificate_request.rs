@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::rules;
 use super::schema::{self, is_false};
 use super::{Condition, GoDuration, IssuerReference};
 
@@ -48,9 +49,10 @@ use super::{Condition, GoDuration, IssuerReference};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_request_spec()))]
 pub struct CertificateRequestSpec {
     /// The issuer that signs.
+    #[schemars(schema_with = "schema::checked_issuer")]
     pub issuer_ref: IssuerReference,
     /// The PKCS#10 certificate signing request in PEM form.
     #[schemars(schema_with = "schema::bytes")]
@@ -58,6 +60,7 @@ pub struct CertificateRequestSpec {
     pub request: ByteString,
     /// Lifetime to ask for; issuers may shorten or ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::go_duration()))]
     pub duration: Option<GoDuration>,
     /// Whether the certificate may sign other certificates.
     #[serde(default, rename = "isCA", skip_serializing_if = "is_false")]

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::rules;
 use super::schema::{ACME_STATES, is_false};
 use super::solver::AcmeSolver;
 use super::{IssuerReference, Sensitive};
@@ -33,7 +34,7 @@ use super::{IssuerReference, Sensitive};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_spec()))]
 pub struct ChallengeSpec {
     /// URL of the challenge at the ACME server.
     pub url: String,

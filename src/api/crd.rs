@@ -7,13 +7,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
+use super::rules;
 use super::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order};
 
 /// All six CustomResourceDefinitions, as they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     [
         Certificate::crd(),
-        CertificateRequest::crd(),
+        with_kept_approval(CertificateRequest::crd()),
         Issuer::crd(),
         ClusterIssuer::crd(),
         with_required_metadata(Order::crd()),
@@ -57,6 +58,13 @@ fn with_required_metadata(mut crd: CustomResourceDefinition) -> CustomResourceDe
         let metadata = JSONSchemaProps { type_: Some("object".into()), ..JSONSchemaProps::default() };
         root.properties.get_or_insert_default().insert("metadata".into(), metadata);
         root.required.get_or_insert_default().insert(0, "metadata".into());
+    }
+    crd
+}
+
+fn with_kept_approval(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    if let Some(root) = root_schema(&mut crd) {
+        root.x_kubernetes_validations = serde_json::from_value(serde_json::json!(rules::kept_approval())).ok();
     }
     crd
 }

@@ -23,6 +23,7 @@ pub mod names;
 pub mod order;
 pub mod pod_template;
 pub mod reference;
+mod rules;
 mod schema;
 pub mod sensitive;
 pub mod solver;

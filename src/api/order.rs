@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::rules;
 use super::schema::{self, ACME_STATES};
 use super::{GoDuration, IssuerReference};
 
@@ -33,7 +34,7 @@ use super::{GoDuration, IssuerReference};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_spec()))]
 pub struct OrderSpec {
     /// The certificate signing request that finalizes the order, in PEM form. Readers should accept DER too.
     #[schemars(schema_with = "schema::bytes")]
@@ -64,20 +65,24 @@ pub struct OrderSpec {
 /// How far the order has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::kept_order_status()))]
 pub struct OrderStatus {
     /// URL of the order at the ACME server.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::frozen_text()))]
     pub url: Option<String>,
     /// URL to which the certificate signing request is sent once all authorizations are valid.
     #[serde(rename = "finalizeURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::frozen_text()))]
     pub finalize_url: Option<String>,
     /// One authorization for each name, as the server gave them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-validations" = rules::frozen_authorizations()))]
     pub authorizations: Vec<OrderAuthorization>,
     /// The certificate with its chain in PEM form.
     #[serde(default, deserialize_with = "lenient::optional_bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
+    #[schemars(extend("x-kubernetes-validations" = rules::frozen_text()))]
     pub certificate: Option<ByteString>,
     /// State of the order at the server; `errored` means that it failed without the server's doing. `valid`, `invalid`,
     /// `expired` and `errored` are final.

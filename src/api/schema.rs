@@ -3,6 +3,8 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
+use super::rules;
+
 /// The words that `spec.usages` of Certificates and CertificateRequests accept.
 pub(super) const KEY_USAGES: [&str; 23] = [
     "signing",
@@ -43,6 +45,61 @@ pub(super) fn key_usages(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string", "enum": KEY_USAGES } })
 }
 
+/// A reference to an issuer in what users write, with the rules for it.
+pub(super) fn checked_issuer(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<super::IssuerReference>();
+    schema.insert("x-kubernetes-validations".into(), json!(rules::issuer_reference()));
+    if let Some(name) = schema.pointer_mut("/properties/name").and_then(|name| name.as_object_mut()) {
+        name.insert("x-kubernetes-validations".into(), json!(rules::issuer_name()));
+    }
+    schema
+}
+
+/// More names than any certificate has; the API server has to know how often a rule may be asked.
+const MOST_NAMES: u32 = 1_500;
+
+/// What Go's `net.ParseIP` reads.
+pub(super) fn ip_addresses(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MOST_NAMES,
+        "items": { "type": "string", "maxLength": 48, "x-kubernetes-validations": rules::ip_address() },
+    })
+}
+
+/// What Go's `net.ParseCIDR` reads.
+pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "format": "cidr" } })
+}
+
+/// What Go's `mail.ParseAddress` reads, without display names, comments and quotes.
+pub(super) fn mail_addresses(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MOST_NAMES,
+        "items": {
+            "type": "string",
+            "format": "email",
+            "maxLength": 320,
+            "x-kubernetes-validations": rules::bare_mail_address(),
+        },
+    })
+}
+
+/// Labels for a Secret.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        },
+        "maxProperties": 1000,
+        "x-kubernetes-validations": rules::label_keys(),
+    })
+}
+
 /// Bytes, which travel in base64.
 pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "byte" })
@@ -64,6 +121,10 @@ pub(super) fn request_conditions(generator: &mut SchemaGenerator) -> Schema {
     if let Some(properties) = schema.pointer_mut("/items/properties").and_then(|p| p.as_object_mut()) {
         properties.remove("observedGeneration");
     }
+    if let Some(condition) = schema.pointer_mut("/items").and_then(|items| items.as_object_mut()) {
+        condition.insert("x-kubernetes-validations".into(), json!(rules::final_approval()));
+    }
+    schema.insert("x-kubernetes-validations".into(), json!(rules::conditions_of_requests()));
     schema.insert("x-kubernetes-list-type".into(), json!("map"));
     schema.insert("x-kubernetes-list-map-keys".into(), json!(["type"]));
     schema

@@ -68,6 +68,10 @@ pub struct ControllerArgs {
     /// Delete a Certificate's Secret together with the Certificate.
     #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     enable_certificate_owner_ref: bool,
+    /// Renew each certificate a little before its time, by up to 1 % of its lifetime and an hour at most, so that those
+    /// issued together are not renewed together.
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    renewal_jitter: bool,
     /// Which annotations are copied from Certificates to CertificateRequests and Orders, by prefix; `-` excludes.
     #[arg(
         long,
@@ -206,6 +210,7 @@ fn context(
             owner_reference: args.enable_certificate_owner_ref,
             least_wait: args.certificate_request_minimum_backoff_duration,
             most_wait: args.certificate_request_maximum_backoff_duration,
+            renewal_jitter: args.renewal_jitter,
         },
         copied_annotations: CopiedAnnotations::new(&args.copied_annotation_prefixes),
         approves: approves(&args.controllers),

@@ -5,6 +5,7 @@
 //! depends on changes. Nothing sleeps and nothing polls within a pass.
 
 mod account;
+mod approvals;
 mod certificate;
 mod challenge;
 mod held_issuer;
@@ -43,6 +44,7 @@ pub struct Context {
     pub zones: ZoneCache,
     pub solver: SolverOptions,
     pub accounts: account::Accounts,
+    pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
     memories: memory::Memories,
@@ -81,6 +83,7 @@ impl Context {
             zones: ZoneCache::new(MOST_ZONES),
             solver,
             accounts: account::Accounts::default(),
+            approvals: approvals::Approvals::default(),
             authorities: signer::Authorities::default(),
             http,
             memories: memory::Memories::default(),

@@ -13,10 +13,11 @@ use super::{
     step_error::StepError,
 };
 use crate::{
-    api::{CertificateRequest, CertificateRequestStatus},
+    api::{CertificateRequest, CertificateRequestStatus, names},
     cluster::{ApiError, Key, ObjectName},
     decide::{
-        Wake, fixed_name,
+        Note, Wake, fixed_name,
+        issuer_of::SeenIssuerOf,
         request::{RequestStep, SeenRequest, decide, is_final},
     },
 };
@@ -32,16 +33,21 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let issuer = HeldIssuer::look_up(hub, &request.spec.issuer_ref, &key.object.namespace);
     let order_name = ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid));
     let order = hub.orders.get(&order_name);
+    let now = Timestamp::now();
+    let pause = context.approvals.pause(&request.spec.issuer_ref, &key.object.namespace, now);
     let signer = signer_of(context, &issuer, &request).await?;
     let seen = SeenRequest {
         request: &request,
         issuer: issuer.seen_with(&signer),
         order: order.as_deref(),
         copied_annotations: &context.options.copied_annotations,
-        approves: context.options.approves,
+        approves: context.options.approves && pause.is_none(),
         trouble: memory.trouble.as_ref(),
     };
-    let decision = decide(&seen, Timestamp::now());
+    let mut decision = decide(&seen, now);
+    if let Some(pause) = pause {
+        decision = decision.or_at(pause);
+    }
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
         tracing::debug!(%key, step = step_name(&step), "step");
@@ -90,9 +96,23 @@ async fn act(context: &Context, seen: &SeenRequest<'_>, step: RequestStep) -> Re
         }
         RequestStep::WriteStatus(status) => {
             let former = request.status.clone().unwrap_or_default();
-            cluster.write_status(request, &former, &*status).await?;
+            match cluster.write_status(request, &former, &*status).await {
+                // All that is written to requests for others is that they are approved.
+                Err(ApiError::Refused { message, .. }) if matches!(seen.issuer, SeenIssuerOf::Foreign) => {
+                    note_refused_approval(context, request, &message);
+                }
+                written => written?,
+            }
         }
         RequestStep::Publish(note) => cluster.publish(event(note).about(request)),
     }
     Ok(())
+}
+
+fn note_refused_approval(context: &Context, request: &CertificateRequest, message: &str) {
+    let namespace = request.namespace().unwrap_or_default();
+    context.approvals.note_refusal(&request.spec.issuer_ref, &namespace, Timestamp::now());
+    let text = format!("certwright may not approve this request: {message}");
+    let note = Note::warning(names::event::WAITING_FOR_APPROVAL, text);
+    context.cluster.publish(event(note).about(request));
 }

@@ -3,6 +3,7 @@
 mod plan;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 use std::sync::Arc;
 
@@ -13,7 +14,6 @@ use kube::{Resource, ResourceExt};
 use super::{
     Decision, Note, Trouble, children, fixed_name,
     keystore::{PasswordSecrets, Wish},
-    template,
 };
 use crate::{
     api::{
@@ -58,6 +58,8 @@ pub struct Settings {
     /// The wait after the first failed issuance; doubled after each further one.
     pub least_wait: SignedDuration,
     pub most_wait: SignedDuration,
+    /// Whether renewals are spread: each a little before the time that its spec names.
+    pub renewal_jitter: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +68,7 @@ impl Default for Settings {
             owner_reference: false,
             least_wait: SignedDuration::from_hours(1),
             most_wait: SignedDuration::from_hours(32),
+            renewal_jitter: true,
         }
     }
 }
@@ -131,8 +134,8 @@ pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Certificat
         return Decision::rest();
     }
     let plan = Plan::new(seen, now);
-    if let Some(error) = spec_problem(certificate) {
-        return plan.refuse(&error);
+    if let Err(error) = validation::problem(&certificate.spec) {
+        return plan.refuse(&error.to_string());
     }
     if let Some(owner) = rightful_owner(seen) {
         return plan.stand_back(&owner);
@@ -153,31 +156,16 @@ fn next_revision(current: Option<i64>) -> i64 {
     current.unwrap_or_default().saturating_add(1)
 }
 
-/// What no issuer could make a certificate from.
-fn spec_problem(certificate: &Certificate) -> Option<String> {
-    let spec = &certificate.spec;
-    if spec.secret_name.is_empty() {
-        return Some("spec.secretName: is empty; name the Secret that shall hold the certificate".to_owned());
-    }
-    if spec.issuer_ref.name.is_empty() {
-        return Some("spec.issuerRef.name: is empty; name the issuer that shall sign".to_owned());
-    }
-    if let Err(error) = template::key_algorithm(spec) {
-        return Some(error.to_string());
-    }
-    match template::request_template(spec) {
-        Ok(template) => template.check().err().map(|error| format!("spec: {error}")),
-        Err(error) => Some(error.to_string()),
-    }
-}
-
-/// What is wrong with certwright's own annotations. They are wishes: a certificate is kept without them too.
-fn annotation_problems(certificate: &Certificate) -> Vec<String> {
+/// What is wrong with wishes that a certificate is kept without, too: certwright's own annotations, and a percentage that
+/// cert-manager passes over as well.
+fn ignored_wishes(certificate: &Certificate) -> Vec<String> {
     let ignored = |name: &str, is_good: fn(&str) -> bool, allowed: &str| {
         let value = certificate.annotations().get(name).filter(|value| !is_good(value))?;
         Some(format!("the annotation {name} is ignored, because {value:?} is not {allowed}"))
     };
+    let percentage = certificate.spec.renew_before_percentage.filter(|percentage| !(1..100).contains(percentage));
     [
+        percentage.map(|p| format!("spec.renewBeforePercentage is ignored, because {p} is not between 1 and 99")),
         ignored(annotation::SECRET_POLICY, |value| ["Delete", "Orphan"].contains(&value), "Delete or Orphan"),
         ignored(
             annotation::RENEW_AT,

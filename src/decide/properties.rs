@@ -265,7 +265,12 @@ impl CertificateScene {
             account_key_of: dice.chance(9).then(|| dice.text()),
             issuer_is_prompt: dice.chance(3),
             put_right: (0..dice.below(9)).map(|_| dice.soon()).collect(),
-            settings: Settings { owner_reference: dice.chance(2), least_wait: wait(dice), most_wait: wait(dice) },
+            settings: Settings {
+                owner_reference: dice.chance(2),
+                least_wait: wait(dice),
+                most_wait: wait(dice),
+                renewal_jitter: dice.chance(2),
+            },
             trouble: dice.trouble(),
             now: dice.soon(),
             certificate,

@@ -27,7 +27,7 @@ pub struct SpecError {
 }
 
 impl SpecError {
-    fn new(path: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+    pub(super) fn new(path: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         Self { path: path.into(), problem: problem.to_string() }
     }
 }

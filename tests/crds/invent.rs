@@ -26,7 +26,10 @@ pub fn made_up(schema: &Value, path: &str) -> Value {
         _ if schema["format"] == "byte" => json!("Ynl0ZXM="),
         _ if schema["format"] == "date-time" => json!("2026-01-02T03:04:05Z"),
         _ if schema["x-kubernetes-int-or-string"] == true => json!("100m"),
+        _ if schema["format"] == "cidr" => json!("192.0.2.0/24"),
+        _ if schema["format"] == "email" => json!("a@example.com"),
         _ if path.ends_with(".windowDuration") => json!("1h30m"),
+        _ if path.ends_with("otherNames.oid") => json!("1.2.3"),
         _ => json!("text"),
     }
 }

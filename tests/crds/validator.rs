@@ -88,7 +88,18 @@ fn text_fits(schema: &Value, text: &str) -> bool {
 fn format_fits(format: Option<&str>, text: &str) -> bool {
     match format {
         Some("byte") => !text.is_empty() && serde_json::from_value::<k8s_openapi::ByteString>(text.into()).is_ok(),
+        Some("cidr") => is_network(text),
+        // Enough for the mistakes in the manifests; the API server reads it by RFC 5322.
+        Some("email") => text.contains('@'),
         Some("date-time") => text.parse::<jiff::Timestamp>().is_ok(),
         _ => true,
     }
+}
+
+fn is_network(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, length)| {
+        address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|a| length.parse().is_ok_and(|bits: u8| bits <= if a.is_ipv4() { 32 } else { 128 }))
+    })
 }

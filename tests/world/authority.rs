@@ -6,7 +6,7 @@ use certwright::pki::ParsedRequest;
 use jiff::{SignedDuration, Timestamp};
 
 #[path = "../support/ca.rs"]
-mod ca;
+pub mod ca;
 
 /// An answer that is none.
 #[derive(Clone, Debug)]

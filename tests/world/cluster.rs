@@ -60,6 +60,10 @@ impl World {
     }
 
     pub fn api_apply<K: Watched + Serialize>(&mut self, hub: &Hub, object: &K) -> Result<(), Failure> {
+        if self.refuses_secrets_until.is_some_and(|until| self.now() < until) {
+            *self.writes.entry("refused".to_owned()).or_default() += 1;
+            return Err(Failure::Unavailable);
+        }
         if let Ok(applied) = self.write::<K, _>("apply", |server| Ok(server.apply(object)))? {
             hub.put(applied);
         }

@@ -5,11 +5,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod acts;
+mod answers;
+mod apply;
 mod authority;
 mod cluster;
 mod faults;
+mod issuers;
+mod local;
+mod pace;
 mod process;
 mod server;
+mod upkeep;
 mod world;
 
 use std::collections::BTreeMap;

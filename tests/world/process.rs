@@ -27,6 +27,7 @@ use super::{acts, server::kind_of, world::World};
 
 /// As in the controller.
 const MOST_ROUNDS: u32 = 20;
+const MOST_PUT_RIGHT: usize = 8;
 
 pub struct Process {
     pub hub: Arc<Hub>,
@@ -39,6 +40,8 @@ pub struct Memory {
     pub uid: String,
     pub trouble: Option<Trouble>,
     pub write_failures: u32,
+    /// When the target Secret was put right, the latest last.
+    pub put_right: Vec<Timestamp>,
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
@@ -83,6 +86,14 @@ impl Memory {
         }
         self
     }
+
+    /// Notes that the target Secret was put right.
+    pub fn note_put_right(&mut self, now: Timestamp) {
+        if self.put_right.len() >= MOST_PUT_RIGHT {
+            self.put_right.remove(0);
+        }
+        self.put_right.push(now);
+    }
 }
 
 impl Process {
@@ -113,6 +124,8 @@ impl Process {
         let name = ObjectName::of(&object);
         let is_foreign = kind_of::<K>() == "Secret" && !object.labels().contains_key(label::FAO);
         if is_foreign {
+            // A Secret without the label has left the watch of those that have it.
+            K::store(&self.hub).remove(&name, object.meta().uid.as_deref().unwrap_or_default());
             self.hub.wake_for_secret(&name);
         } else if is_gone {
             self.hub.bury::<K>(&name, object.meta().uid.as_deref().unwrap_or_default());

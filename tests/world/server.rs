@@ -8,6 +8,8 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::apply;
+
 /// Why a call did not do what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -23,18 +25,38 @@ pub struct Change {
     pub is_gone: bool,
 }
 
+/// An object whose owner is gone.
+pub struct Doomed {
+    pub due: Timestamp,
+    kind: String,
+    name: ObjectName,
+    uid: Value,
+}
+
 pub struct Server {
     objects: BTreeMap<(String, ObjectName), Value>,
     version: u64,
     pub now: Timestamp,
     /// How far the watch is behind, in seconds.
     pub lag: i64,
+    /// How long what an object owned outlives it, in seconds.
+    pub collection_lag: i64,
+    /// What the garbage collector has yet to take away.
+    pub doomed: VecDeque<Doomed>,
     pub changes: VecDeque<Change>,
 }
 
 impl Server {
     pub fn new(now: Timestamp) -> Self {
-        Self { objects: BTreeMap::new(), version: 0, now, lag: 0, changes: VecDeque::new() }
+        Self {
+            objects: BTreeMap::new(),
+            version: 0,
+            now,
+            lag: 0,
+            collection_lag: 0,
+            doomed: VecDeque::new(),
+            changes: VecDeque::new(),
+        }
     }
 
     pub fn get<K: Watched>(&self, name: &ObjectName) -> Option<K> {
@@ -99,20 +121,30 @@ impl Server {
         Ok(self.get(&name))
     }
 
-    /// Server-side apply by the only one who applies: what is not named goes.
+    /// Server-side apply by our manager: what it has applied before and does not name any more goes, what others have
+    /// put there stays.
     pub fn apply<K: Watched + Serialize>(&mut self, object: &K) -> K {
-        let name = ObjectName::of(object);
-        let Some(held) = self.objects.get(&(kind_of::<K>(), name.clone())) else {
-            return self.create(object).expect("there is none of this name");
-        };
-        let mut value = json!(object);
-        for field in ["uid", "generation", "creationTimestamp", "resourceVersion"] {
-            value["metadata"][field] = held["metadata"][field].clone();
-        }
-        if value != *held {
-            self.store(&kind_of::<K>(), &name, value);
+        let (kind, name, wanted) = (kind_of::<K>(), ObjectName::of(object), json!(object));
+        let held = self.objects.get(&(kind.clone(), name.clone())).cloned();
+        let mut value = held.clone().unwrap_or_else(|| self.blank(&wanted));
+        assert_eq!(value["type"], wanted["type"], "the type of {name} cannot be changed");
+        apply::take_back(&mut value, &wanted);
+        apply::put(&mut value, &wanted);
+        if held.as_ref() != Some(&value) {
+            self.store(&kind, &name, value);
         }
         self.get(&name).expect("just written")
+    }
+
+    /// An object that is about to be created, with nothing in it.
+    fn blank(&self, wanted: &Value) -> Value {
+        json!({
+            "apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "type": wanted["type"],
+            "metadata": {
+                "name": wanted["metadata"]["name"], "namespace": wanted["metadata"]["namespace"],
+                "uid": format!("uid-{}", self.version + 1), "generation": 1, "creationTimestamp": self.second(),
+            },
+        })
     }
 
     /// Deletes the object that was seen. What is left is an object with finalizers.
@@ -136,6 +168,7 @@ impl Server {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or_default();
             value["metadata"]["generation"] = json!(generation + 1);
         }
+        apply::lose(&before, &mut value);
         self.store(&kind_of::<K>(), name, value);
     }
 
@@ -173,7 +206,21 @@ impl Server {
         let owned: Vec<_> =
             self.objects.iter().filter(|(_, value)| is_owned(value)).map(|(key, _)| key.clone()).collect();
         for (kind, name) in owned {
-            self.delete_named(&kind, &name);
+            let uid = self.objects[&(kind.clone(), name.clone())]["metadata"]["uid"].clone();
+            let due = self.now + jiff::SignedDuration::from_secs(self.collection_lag);
+            self.doomed.push_back(Doomed { due, kind, name, uid });
+        }
+        self.collect();
+    }
+
+    /// The garbage collector takes away what is due.
+    pub fn collect(&mut self) {
+        while self.doomed.front().is_some_and(|doomed| doomed.due <= self.now) {
+            let Some(Doomed { kind, name, uid, .. }) = self.doomed.pop_front() else { return };
+            let held = self.objects.get(&(kind.clone(), name.clone()));
+            if held.is_some_and(|held| held["metadata"]["uid"] == uid) {
+                self.delete_named(&kind, &name);
+            }
         }
     }
 

@@ -42,6 +42,14 @@ pub struct World {
     /// How often a pass found no rest.
     pub storms: u32,
     pub crashes: u32,
+    /// Whether requests that nobody has approved or denied are approved.
+    pub approves: bool,
+    /// Until then the API server takes no target Secret.
+    pub refuses_secrets_until: Option<Timestamp>,
+    /// How long an effect takes.
+    pub latency: SignedDuration,
+    /// How long all effects took.
+    delay: SignedDuration,
     agenda: Vec<(Timestamp, Deed)>,
     process: Option<Process>,
     began: Instant,
@@ -67,6 +75,10 @@ impl World {
             events: Vec::new(),
             storms: 0,
             crashes: 0,
+            approves: true,
+            refuses_secrets_until: None,
+            latency: SignedDuration::ZERO,
+            delay: SignedDuration::ZERO,
             agenda: Vec::new(),
             process: None,
             began: Instant::now(),
@@ -74,7 +86,7 @@ impl World {
     }
 
     pub fn now(&self) -> Timestamp {
-        start() + SignedDuration::try_from(self.began.elapsed()).expect("a short time")
+        start() + SignedDuration::try_from(self.began.elapsed()).expect("a short time") + self.delay
     }
 
     /// Has something happen so many seconds after the start of the world.
@@ -171,6 +183,7 @@ impl World {
             deed(self);
         }
         self.start_pods();
+        self.server.collect();
         while self.server.changes.front().is_some_and(|change| change.due <= now) {
             let change = self.server.changes.pop_front().expect("there is one");
             if let Some(process) = process {
@@ -201,6 +214,7 @@ impl World {
         deeds
             .chain(self.waiting_pods().map(|pod| self.starts_at(&pod)))
             .chain(self.server.changes.front().map(|change| change.due))
+            .chain(self.server.doomed.front().map(|doomed| doomed.due))
             .min()
     }
 
@@ -210,6 +224,8 @@ impl World {
 
     /// One effect of the process, which may go wrong.
     pub fn effect<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> Result<T, EffectLost> {
+        self.delay += self.latency;
+        self.tick();
         match self.faults.next() {
             Fate::Done => Ok(act(self)),
             Fate::Lost => Err(EffectLost::Failed),

@@ -63,8 +63,12 @@ fn adapt(item: &mut Value, values: &Values) {
         item["metadata"]["namespace"] = json!(values.namespace);
     }
     match (kind.as_str(), &values.name_server) {
-        ("Issuer" | "ClusterIssuer", _) => adapt_issuer(&mut item["spec"]["acme"], values),
-        ("Secret", Some(server)) => item["stringData"]["secret"] = json!(server.secret),
+        ("Issuer" | "ClusterIssuer", _) if item["spec"]["acme"].is_object() => {
+            adapt_issuer(&mut item["spec"]["acme"], values);
+        }
+        ("Secret", Some(server)) if item["stringData"]["secret"].is_string() => {
+            item["stringData"]["secret"] = json!(server.secret);
+        }
         _ => {}
     }
 }
@@ -90,6 +94,20 @@ fn adapt_issuer(acme: &mut Value, values: &Values) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_example_without_acme_stays_without() {
+        let values = Values {
+            namespace: "demo".into(),
+            server: "https://ca.test/dir".into(),
+            ca_bundle: None,
+            domain: "zone.test".into(),
+            ingress_class: None,
+            name_server: None,
+        };
+        let filled = fill_in(include_str!("../../../examples/own-ca.yaml"), &values).unwrap();
+        assert!(!filled.contains("acme") && filled.contains("internal.zone.test"), "{filled}");
+    }
 
     #[test]
     fn nothing_of_the_readers_values_is_left() {

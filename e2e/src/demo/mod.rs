@@ -22,6 +22,7 @@ const ISSUED: Duration = Duration::from_mins(3);
 
 const HTTP01: &str = "examples/http01.yaml";
 const DNS01: &str = "examples/dns01-rfc2136.yaml";
+const OWN_CA: &str = "examples/own-ca.yaml";
 
 /// Says which step comes.
 pub fn step(text: &str) {
@@ -33,7 +34,7 @@ async fn issue(place: &Place) -> Result<()> {
     place.kubectl.create_once(&["create", "namespace", NAMESPACE])?;
     let client = place.kubectl.client().await?;
     for (file, possible) in
-        [(HTTP01, place.values.ingress_class.is_some()), (DNS01, place.values.name_server.is_some())]
+        [(HTTP01, place.values.ingress_class.is_some()), (DNS01, place.values.name_server.is_some()), (OWN_CA, true)]
     {
         if possible {
             step(&format!("Applying {file}, with the values of this place filled in"));

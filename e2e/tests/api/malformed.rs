@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::{scene, writes_during};
 
 /// Stores an object as the API server does, but unseen by it.
-async fn store<K: Resource<DynamicType = ()>>(scene: &Scene, name: &str, mut object: Value) {
+pub async fn store<K: Resource<DynamicType = ()>>(scene: &Scene, name: &str, mut object: Value) {
     object["apiVersion"] = json!(K::api_version(&()));
     object["kind"] = json!(K::kind(&()));
     let metadata = object.as_object_mut().unwrap().entry("metadata").or_insert_with(|| json!({}));

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{CertificateStep, SeenCertificate, annotation_problems, is_issuing, next_revision, revision_of};
+use super::{CertificateStep, SeenCertificate, ignored_wishes, is_issuing, next_revision, revision_of};
 use crate::{
     api::{
         CertificateRequest, CertificateStatus, Condition, find_condition,
@@ -171,8 +171,13 @@ impl<'a> Plan<'a> {
         self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
         self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));
         let renewal = leaf.map(|leaf| {
-            let seed = format!("{}/{}", certificate.uid().unwrap_or_default(), leaf.not_after);
-            renewal::jittered_renewal_time(&certificate.spec, leaf.not_before, leaf.not_after, &seed)
+            let (spec, not_before, not_after) = (&certificate.spec, leaf.not_before, leaf.not_after);
+            if self.seen.settings.renewal_jitter {
+                let seed = format!("{}/{not_after}", certificate.uid().unwrap_or_default());
+                renewal::jittered_renewal_time(spec, not_before, not_after, &seed)
+            } else {
+                renewal::renewal_time(spec, not_before, not_after)
+            }
         });
         self.status.renewal_time = renewal.as_ref().and_then(|renewal| renewal.at).map(Time);
         self.renewal_problem = renewal.and_then(|renewal| renewal.problem);
@@ -210,9 +215,13 @@ impl<'a> Plan<'a> {
     /// Whether the issuance can be over before anybody could watch it. Then nothing is written about its being under
     /// way: the key of the issuance has a fixed name and an owner, so that a crash loses nothing.
     fn may_be_prompt(&self) -> bool {
-        let began = self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).map(|time| time.0).min();
         // The API server notes whole seconds.
-        self.seen.issuer_is_prompt && began.is_none_or(|began| self.now < later(began, PROMPT))
+        self.seen.issuer_is_prompt && self.key_time().is_none_or(|began| self.now < later(began.0, PROMPT))
+    }
+
+    /// When the key of the issuance under way was made.
+    fn key_time(&self) -> Option<Time> {
+        self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).min_by_key(|time| time.0)
     }
 
     fn issue_promptly(mut self, violation: &Violation) -> Decision<CertificateStep> {
@@ -267,9 +276,10 @@ impl<'a> Plan<'a> {
         let Some(end) = refusal_of(request).or_else(|| issue_of(request)) else { return false };
         let failed_at = request.status.as_ref().and_then(|status| status.failure_time.as_ref());
         let ended_at = failed_at.or(end.last_transition_time.as_ref());
-        let began = find_condition(&self.status.conditions, condition::ISSUING)
+        let announced = find_condition(&self.status.conditions, condition::ISSUING)
             .filter(|issuing| issuing.is_true())
-            .and_then(|issuing| issuing.last_transition_time.as_ref());
+            .and_then(|issuing| issuing.last_transition_time.clone());
+        let began = announced.or_else(|| self.key_time());
         matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began.0)
     }
 
@@ -395,7 +405,7 @@ impl<'a> Plan<'a> {
             self.warn_once(event::WINDOW_ERROR, &text);
             return self.set(condition::READY, "False", reason::WINDOW_ERROR, &text);
         }
-        let remarks = self.remark.take().into_iter().chain(annotation_problems(self.seen.certificate));
+        let remarks = self.remark.take().into_iter().chain(ignored_wishes(self.seen.certificate));
         let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
         self.set(condition::READY, "True", reason::READY, &text);
     }

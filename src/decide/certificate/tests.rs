@@ -19,7 +19,11 @@ use crate::{
 const ISSUING: &str = "Issuing certificate as Secret does not exist";
 const READY: &str = "Ready=True Ready: Certificate is up to date and has not expired";
 
+mod pace;
+mod upkeep;
+
 /// What surrounds one Certificate. Steps change it as the API server would.
+#[derive(Clone)]
 struct Scene {
     certificate: Certificate,
     secret: Option<Secret>,
@@ -63,7 +67,7 @@ impl Scene {
             account_key_of: None,
             issuer_is_prompt: false,
             put_right: Vec::new(),
-            settings: Settings::default(),
+            settings: Settings { renewal_jitter: false, ..Settings::default() },
             trouble: None,
             now: now(),
         }
@@ -217,6 +221,10 @@ impl Scene {
         &mut self.secret.as_mut().unwrap().data.as_mut().unwrap().get_mut(entry).unwrap().0
     }
 
+    fn wish(&mut self, annotation: &str, value: &str) {
+        self.certificate.annotations_mut().insert(annotation.to_owned(), value.to_owned());
+    }
+
     fn annotate(&mut self, key: &str, value: &str) {
         let annotations = self.secret.as_mut().unwrap().metadata.annotations.get_or_insert_default();
         annotations.insert(key.to_owned(), value.to_owned());
@@ -292,7 +300,7 @@ fn what_the_secret_is_made_of() {
     let data: Vec<_> = secret.data.iter().flatten().map(|(name, value)| (name.as_str(), value.0.clone())).collect();
     let key = pem(key(0)).into_bytes();
     assert_eq!(data, [("ca.crt", b"ca".to_vec()), ("tls.crt", chain.0), ("tls.key", key)]);
-    assert_eq!(secret.metadata.owner_references, None);
+    assert!(secret.owner_references().is_empty());
     let labels = [("controller.cert-manager.io/fao", "true"), ("team", "a")];
     assert_eq!(secret.labels().iter().map(|(key, value)| (&**key, &**value)).collect::<Vec<_>>(), labels);
     let annotations: Vec<_> = secret.annotations().iter().map(|(key, value)| (&**key, &**value)).collect();
@@ -510,7 +518,7 @@ fn changes_that_need_no_new_certificate() {
     let mut scene = Scene::issued();
     scene.spec(|spec| {
         spec.renew_before = Some("240h".into());
-        spec.secret_template = Some(object(json!({"labels": {"a": "b"}})));
+        spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into());
         spec.dns_names = vec!["WWW.example.com".into()];
         spec.issuer_ref.kind = Some("Issuer".into());
         spec.issuer_ref.group = Some("cert-manager.io".into());

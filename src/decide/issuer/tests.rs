@@ -1,11 +1,17 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;
-use crate::decide::{
-    Wake,
-    testing::{acme, at, kinds, lines, now, object, seconds_until, trouble},
+use crate::{
+    decide::{
+        Wake,
+        authority::Authority,
+        testing::{HOUR, acme, at, key, kinds, lines, now, object, pem, seconds_until, trouble},
+    },
+    pki::{CertificateRequestTemplate, Issuance, ParsedCertificate, ParsedRequest, Usages},
 };
 
 /// What surrounds one issuer.
@@ -128,8 +134,8 @@ fn issuers_that_nothing_can_be_done_with() {
     let spec = |value| object::<IssuerSpec>(value);
     let acme = |server: &str| json!({"acme": {"server": server, "privateKeySecretRef": {"name": "a"}}});
     for (spec, reason, text) in [
-        (spec(json!({"ca": {"secretName": "x"}})), "Unsupported", "signs with ACME issuers only"),
-        (spec(json!({"selfSigned": {}})), "Unsupported", "signs with ACME issuers only"),
+        (spec(json!({"ca": {"secretName": "x"}})), "ErrGetKeyPair", "The Secret \"x\" with the CA's key pair does not"),
+        (spec(json!({"ca": {}})), "ErrGetKeyPair", "spec.ca.secretName is empty"),
         (spec(json!({"vault": {}})), "Unsupported", "does not serve Vault and Venafi issuers"),
         (spec(json!({})), "Unsupported", "spec names no issuer type"),
         (spec(acme("https://acme-v01.api.letsencrypt.org/directory")), "InvalidConfig", "use https://acme-v02.api"),
@@ -214,4 +220,64 @@ fn addresses_and_entries_as_they_are_used() {
     assert_eq!(account_key_entry(scene.acme()), "tls.key");
     scene.acme().private_key_secret_ref.key = Some("x".into());
     assert_eq!(account_key_entry(scene.acme()), "x");
+}
+
+/// A CA in force from an hour ago until in an hour.
+fn authority() -> Authority {
+    let key = key(0);
+    let template = CertificateRequestTemplate { common_name: Some("Own CA".into()), is_ca: true, ..Default::default() };
+    let request = ParsedRequest::from_der(&template.build(key).unwrap()).unwrap();
+    let usages = Usages::from_spec(&template.usages, true).unwrap();
+    let issuance = Issuance {
+        request: &request,
+        usages: &usages,
+        is_ca: true,
+        not_before: at(-HOUR),
+        not_after: at(HOUR),
+        crl_distribution_points: &[],
+        ocsp_servers: &[],
+        issuing_certificate_urls: &[],
+    };
+    let own = ParsedCertificate::from_der(&issuance.self_sign(key).unwrap()).unwrap();
+    let data = json!({"tls.crt": own.to_pem(), "tls.key": pem(key)});
+    let data = data
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, text)| (name.clone(), k8s_openapi::ByteString(text.as_str().unwrap().as_bytes().to_vec())));
+    let secret = k8s_openapi::api::core::v1::Secret { data: Some(data.collect()), ..Default::default() };
+    Authority::from_secret(&secret).unwrap()
+}
+
+#[test]
+fn a_ca_is_ready_as_long_as_it_is_in_force() {
+    let spec = object(json!({"ca": {"secretName": "own-ca"}}));
+    let mut scene = Scene { spec, authority: Some(SeenAuthority::Usable(Arc::new(authority()))), ..Scene::new() };
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.told(), "Ready=True KeyPairVerified: Signing CA verified");
+    assert_eq!(scene.decide(), Decision::rest_until(at(HOUR)));
+    scene.now = at(HOUR);
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert!(
+        scene.told().starts_with("Ready=False ErrInvalidKeyPair: The Secret \"own-ca\" holds no usable CA: the CA's")
+    );
+    assert_eq!(scene.decide(), Decision::rest());
+    scene.now = at(-2 * HOUR);
+    scene.step();
+    assert!(scene.told().contains("is not in force before"), "{}", scene.told());
+    assert_eq!(scene.decide(), Decision::rest_until(at(-HOUR)));
+    scene.authority = Some(SeenAuthority::Unusable("it has no tls.key".into()));
+    scene.step();
+    assert_eq!(
+        scene.told(),
+        "Ready=False ErrInvalidKeyPair: The Secret \"own-ca\" holds no usable CA: it has no tls.key"
+    );
+}
+
+#[test]
+fn a_self_signed_issuer_is_always_ready() {
+    let mut scene = Scene { spec: object(json!({"selfSigned": {}})), ..Scene::new() };
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told(), "Ready=True IsReady: -");
+    assert_eq!(scene.decide(), Decision::rest());
 }

@@ -1,23 +1,22 @@
 //! As `controller::certificate`.
 
-use std::sync::Arc;
-
 use certwright::{
-    api::Certificate,
-    cluster::{Key, ObjectName, owner_entry, secret_entry},
+    api::{Certificate, issuer::AcmeIssuer},
+    cluster::{Hub, Key, ObjectName, owner_entry, secret_entry},
+    controller::secret,
     decide::{
         Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, Settings, decide, next_request_name},
         children,
+        keystore::{PasswordSecrets, password_secret_names},
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
     },
     pki::{Encoding, PrivateKey},
 };
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::publish;
+use super::{HeldIssuer, publish, read_secret};
 use crate::{
     process::{Failure, Memory, Process, Round},
     world::{World, is_final, transient},
@@ -33,8 +32,10 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     memory.of(&uid);
     let namespace = &key.object.namespace;
     let secret_name = ObjectName::new(namespace, &certificate.spec.secret_name);
-    // Secrets of others are read each time.
-    let secret = hub.secrets.get(&secret_name).map(|held| (*held).clone()).or_else(|| world.server.get(&secret_name));
+    let secret = match certificate.spec.secret_name.as_str() {
+        "" => None,
+        _ => read_secret(process, world, &secret_name),
+    };
     let owned = owner_entry(&uid);
     let mut next_keys = hub.secrets.indexed(&owned);
     next_keys.retain(|secret| children::is_next_key_secret(secret));
@@ -45,15 +46,26 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
             && other.spec.secret_name == certificate.spec.secret_name
             && other.metadata.deletion_timestamp.is_none()
     });
+    let mut passwords = PasswordSecrets::new();
+    for name in password_secret_names(&certificate.spec) {
+        let found = read_secret(process, world, &ObjectName::new(namespace, name));
+        passwords.extend(found.map(|found| (name.to_owned(), found)));
+    }
+    let issuer = HeldIssuer::look_up(&hub, namespace, &certificate.spec.issuer_ref);
+    let (put_right, trouble) = (memory.put_right.clone(), memory.trouble.clone());
     let seen = SeenCertificate {
         certificate: &certificate,
-        secret: secret.as_ref(),
+        secret: secret.as_deref(),
         next_keys: &next_keys,
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
+        passwords: &passwords,
+        account_key_of: account_key_of(&hub, &certificate),
+        issuer_is_prompt: issuer.is_prompt() && world.approves,
+        put_right: &put_right,
         settings: &Settings::default(),
-        trouble: memory.trouble.as_ref(),
+        trouble: trouble.as_ref(),
     };
     let decision = decide(&seen, world.now());
     let mut round = Round::Rest(decision.wake);
@@ -61,9 +73,18 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         if !matches!(step, CertificateStep::Publish(_)) {
             round = Round::Again;
         }
-        let is_answer_to_trouble =
-            matches!(step, CertificateStep::CreateNextKey { .. } | CertificateStep::CreateRequest { .. });
-        act(process, world, &certificate, step)?;
+        let is_answer_to_trouble = matches!(
+            step,
+            CertificateStep::ApplySecret(_)
+                | CertificateStep::ApplyTemporary { .. }
+                | CertificateStep::CreateNextKey { .. }
+                | CertificateStep::CreateRequest { .. }
+                | CertificateStep::PutSecretRight(_)
+        );
+        if matches!(step, CertificateStep::PutSecretRight(_)) {
+            memory.note_put_right(world.now());
+        }
+        act(process, world, &seen, step)?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -71,15 +92,28 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     Ok(round)
 }
 
-fn act(
-    process: &Process,
-    world: &mut World,
-    certificate: &Arc<Certificate>,
-    step: CertificateStep,
-) -> Result<(), Failure> {
-    let hub = &process.hub;
+/// The issuer that keeps its ACME account key in the target Secret, if there is one.
+fn account_key_of(hub: &Hub, certificate: &Certificate) -> Option<String> {
+    let name = &certificate.spec.secret_name;
+    let issuers = hub.issuers.indexed(&secret_entry(&certificate.namespace().unwrap_or_default(), name));
+    let keeps = |acme: &AcmeIssuer| acme.private_key_secret_ref.name == *name;
+    let issuer = issuers.iter().find(|issuer| issuer.spec.acme.as_ref().is_some_and(keeps))?;
+    Some(format!("the Issuer {:?}", issuer.name_any()))
+}
+
+fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: CertificateStep) -> Result<(), Failure> {
+    let (hub, certificate) = (&process.hub, seen.certificate);
     match step {
-        CertificateStep::ApplySecret(secret) => world.api_apply::<Secret>(hub, &secret),
+        CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
+            let secret = secret::with_keystores(*wanted, world.now()).map_err(transient)?;
+            world.api_apply(hub, &secret)
+        }
+        CertificateStep::ApplyTemporary { key_secret } => {
+            let held = hub.secrets.get(&ObjectName::new(certificate.namespace().unwrap_or_default(), key_secret));
+            let key = held.as_deref().and_then(|held| entry(held, TLS_KEY)).unwrap_or_default();
+            let secret = secret::temporary(certificate, seen.secret, key, world.now()).map_err(transient)?;
+            world.api_apply(hub, &secret)
+        }
         CertificateStep::CreateNextKey { name, key } => {
             let pem = match key {
                 NextKey::Reuse(pem) => pem,
@@ -89,7 +123,7 @@ fn act(
             };
             world.api_create(hub, &children::next_key_secret(certificate, &name, pem))
         }
-        CertificateStep::CreateRequest { name, revision, key_secret } => {
+        CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
             let namespace = certificate.namespace().unwrap_or_default();
             let secret = hub.secrets.get(&ObjectName::new(namespace, &key_secret));
             let pem = secret.as_deref().and_then(|secret| entry(secret, TLS_KEY));
@@ -97,13 +131,14 @@ fn act(
                 return Err(transient("the next private key is gone".to_owned()));
             };
             let copied = CopiedAnnotations::default();
-            let request = children::certificate_request(certificate, name, revision, (key_secret, &key), &copied);
+            let key = (key_secret, &key);
+            let request = children::certificate_request(certificate, name, revision, key, &recent, &copied);
             world.api_create(hub, &request.map_err(is_final)?)
         }
         CertificateStep::DeleteNextKey(secret) => world.api_delete(hub, &*secret),
         CertificateStep::DeleteRequest(request) => world.api_delete(hub, &*request),
         CertificateStep::WriteStatus(status) => {
-            world.api_status(hub, &**certificate, &certificate.status.clone().unwrap_or_default(), &*status)
+            world.api_status(hub, certificate, &certificate.status.clone().unwrap_or_default(), &*status)
         }
         CertificateStep::Publish(note) => {
             publish(world, &certificate.name_any(), &note);

@@ -41,7 +41,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         memory.checked_solver = solver;
         memory.check = None;
     }
-    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &challenge.spec.issuer_ref.name);
+    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &challenge.spec.issuer_ref);
     let owners = challenge.metadata.owner_references.iter().flatten();
     let siblings = owners.flat_map(|owner| hub.challenges.indexed(&owner_entry(&owner.uid)));
     let mut others = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid);

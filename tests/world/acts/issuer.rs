@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::publish;
+use super::{publish, read_authority};
 use crate::{
     process::{Failure, Memory, Process, Round},
     world::{World, object_of},
@@ -31,6 +31,12 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         Some(_) => AccountKey::Usable { hash: "hash".to_owned() },
         None => AccountKey::Missing,
     };
+    let authority = match &issuer.spec.ca {
+        Some(ca) if issuer.spec.acme.is_none() && !ca.secret_name.is_empty() => {
+            Some(read_authority(process, world, &ObjectName::new(&key.object.namespace, &ca.secret_name)))
+        }
+        _ => None,
+    };
     let fingerprint = format!("{:?} {account_key:?}", issuer.metadata.generation);
     if memory.issuer_fingerprint != fingerprint {
         memory.issuer_fingerprint = fingerprint;
@@ -42,6 +48,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         spec: &issuer.spec,
         status: issuer.status.as_ref(),
         account_key: &account_key,
+        authority: authority.as_ref(),
         registration: memory.registration.as_ref(),
         trouble: memory.trouble.as_ref(),
     };

@@ -6,15 +6,21 @@ pub mod issuer;
 pub mod order;
 pub mod request;
 
-use certwright::{
-    api::{Condition, Issuer, find_condition, names::condition},
-    cluster::{Hub, ObjectName},
-    decide::{Note, issuer_of::SeenIssuerOf},
-};
-use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-use super::world::World;
+use certwright::{
+    api::{Condition, Issuer, IssuerReference, IssuerSpec, find_condition, names::condition},
+    cluster::{Hub, ObjectName},
+    decide::{
+        Note,
+        authority::{Authority, SeenAuthority, SeenKey},
+        issuer_of::SeenIssuerOf,
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+
+use super::{process::Process, world::World};
 
 /// As in the controller.
 const LOOKS: [i64; 6] = [50, 150, 500, 1000, 2000, 5000];
@@ -28,19 +34,74 @@ fn publish(world: &mut World, about: &str, note: &Note) {
     world.events.push(format!("{about}: {} {}", note.reason, note.text));
 }
 
-/// The issuer `name`, as the decisions see it.
-struct HeldIssuer(Option<Arc<Issuer>>);
+/// The issuer that an object refers to. As `controller::held_issuer`.
+enum HeldIssuer {
+    Foreign,
+    Issuer(Arc<Issuer>),
+    Missing,
+}
+
+/// What an issuer signs with if it needs no ACME.
+enum Signer {
+    Ca(SeenAuthority),
+    None,
+    SelfSigned(SeenKey),
+}
 
 impl HeldIssuer {
-    fn look_up(hub: &Hub, namespace: &str, name: &str) -> Self {
-        Self(hub.issuers.get(&ObjectName::new(namespace, name)))
+    fn look_up(hub: &Hub, namespace: &str, reference: &IssuerReference) -> Self {
+        if !reference.is_ours() {
+            return Self::Foreign;
+        }
+        hub.issuers.get(&ObjectName::new(namespace, &reference.name)).map_or(Self::Missing, Self::Issuer)
     }
 
     fn seen(&self) -> SeenIssuerOf<'_> {
-        let Some(issuer) = &self.0 else { return SeenIssuerOf::Missing };
-        let Some(acme) = &issuer.spec.acme else { return SeenIssuerOf::Unserved("no ACME issuer") };
-        let ready: Option<&Condition> =
-            issuer.status.as_ref().and_then(|status| find_condition(&status.conditions, condition::READY));
-        SeenIssuerOf::Acme { ready, acme }
+        self.seen_with(&Signer::None)
+    }
+
+    fn seen_with<'a>(&'a self, signer: &'a Signer) -> SeenIssuerOf<'a> {
+        let issuer = match self {
+            Self::Foreign => return SeenIssuerOf::Foreign,
+            Self::Missing => return SeenIssuerOf::Missing,
+            Self::Issuer(issuer) => issuer,
+        };
+        let ready = ready_of(issuer);
+        match (&issuer.spec, signer) {
+            (IssuerSpec { acme: Some(acme), .. }, _) => SeenIssuerOf::Acme { ready, acme },
+            (IssuerSpec { ca: Some(ca), .. }, Signer::Ca(authority)) => SeenIssuerOf::Ca { ready, ca, authority },
+            (IssuerSpec { self_signed: Some(self_signed), .. }, Signer::SelfSigned(key)) => {
+                SeenIssuerOf::SelfSigned { ready, self_signed, key }
+            }
+            _ => SeenIssuerOf::Unserved("no ACME issuer"),
+        }
+    }
+
+    /// Whether it signs without asking anybody, and so at once.
+    fn is_prompt(&self) -> bool {
+        let Self::Issuer(issuer) = self else { return false };
+        issuer.spec.acme.is_none()
+            && (issuer.spec.ca.is_some() || issuer.spec.self_signed.is_some())
+            && ready_of(issuer).is_some_and(Condition::is_true)
+    }
+}
+
+fn ready_of(issuer: &Issuer) -> Option<&Condition> {
+    find_condition(&issuer.status.as_ref()?.conditions, condition::READY)
+}
+
+/// As the controller reads Secrets: ours from the store, those of others each time.
+fn read_secret(process: &Process, world: &World, name: &ObjectName) -> Option<Arc<Secret>> {
+    process.hub.secrets.get(name).or_else(|| world.server.get(name).map(Arc::new))
+}
+
+/// The CA's key pair in this Secret as it is now.
+fn read_authority(process: &Process, world: &World, name: &ObjectName) -> SeenAuthority {
+    let Some(secret) = read_secret(process, world, name) else {
+        return SeenAuthority::Missing(format!("The Secret {name}"));
+    };
+    match Authority::from_secret(&secret) {
+        Ok(authority) => SeenAuthority::Usable(Arc::new(authority)),
+        Err(why) => SeenAuthority::Unusable(why),
     }
 }

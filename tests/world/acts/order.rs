@@ -31,7 +31,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     };
     let uid = order.uid().unwrap_or_default();
     memory.of(&uid);
-    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &order.spec.issuer_ref.name);
+    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &order.spec.issuer_ref);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
     let seen = SeenOrder {
         order: &order,

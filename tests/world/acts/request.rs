@@ -1,19 +1,25 @@
 //! As `controller::request`.
 
 use certwright::{
+    api::{CertificateRequest, CertificateRequestStatus, names::annotation},
     cluster::{Key, ObjectName},
+    controller::signer,
     decide::{
-        Wake, fixed_name,
-        request::{RequestStep, SeenRequest, decide},
+        Wake,
+        authority::SeenKey,
+        fixed_name,
+        request::{self, RequestStep, SeenRequest, decide},
+        secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
     },
+    pki::PrivateKey,
 };
 use kube::ResourceExt;
 
-use super::{HeldIssuer, publish};
+use super::{HeldIssuer, Signer, publish, read_authority, read_secret};
 use crate::{
     process::{Failure, Memory, Process, Round},
-    world::World,
+    world::{NAMESPACE, World, is_final},
 };
 
 pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
@@ -24,10 +30,18 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     };
     let uid = request.uid().unwrap_or_default();
     memory.of(&uid);
-    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &request.spec.issuer_ref.name);
+    let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &request.spec.issuer_ref);
     let order = hub.orders.get(&ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid)));
     let copied_annotations = &CopiedAnnotations::default();
-    let seen = SeenRequest { request: &request, issuer: issuer.seen(), order: order.as_deref(), copied_annotations };
+    let signer = signer_of(process, world, &issuer, &request);
+    let seen = SeenRequest {
+        request: &request,
+        issuer: issuer.seen_with(&signer),
+        order: order.as_deref(),
+        copied_annotations,
+        approves: world.approves,
+        trouble: memory.trouble.as_ref(),
+    };
     let decision = decide(&seen, world.now());
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
@@ -44,6 +58,12 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 }
                 created?;
             }
+            RequestStep::Sign { not_before, not_after, status } => {
+                let signed = signer::sign(&request, seen.issuer, (not_before, not_after)).map_err(is_final)?;
+                let status =
+                    CertificateRequestStatus { certificate: Some(signed.certificate), ca: signed.ca, ..*status };
+                world.api_status(&hub, &*request, &request.status.clone().unwrap_or_default(), &status)?;
+            }
             RequestStep::WriteStatus(status) => {
                 world.api_status(&hub, &*request, &request.status.clone().unwrap_or_default(), &*status)?;
             }
@@ -51,4 +71,30 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         }
     }
     Ok(round)
+}
+
+/// What the issuer signs with, if the request is still to be signed without ACME.
+fn signer_of(process: &Process, world: &World, issuer: &HeldIssuer, request: &CertificateRequest) -> Signer {
+    let HeldIssuer::Issuer(held) = issuer else { return Signer::None };
+    let has_ended = request.status.as_ref().is_some_and(request::is_final);
+    if held.spec.acme.is_some() || has_ended {
+        return Signer::None;
+    }
+    if let Some(ca) = &held.spec.ca {
+        return Signer::Ca(read_authority(process, world, &ObjectName::new(NAMESPACE, &ca.secret_name)));
+    }
+    if held.spec.self_signed.is_some() {
+        return Signer::SelfSigned(own_key(process, world, request));
+    }
+    Signer::None
+}
+
+fn own_key(process: &Process, world: &World, request: &CertificateRequest) -> SeenKey {
+    let Some(named) = request.annotations().get(annotation::PRIVATE_KEY_SECRET_NAME) else { return SeenKey::Unnamed };
+    let name = ObjectName::new(NAMESPACE, named);
+    let Some(secret) = read_secret(process, world, &name) else {
+        return SeenKey::Missing(format!("The Secret {name}"));
+    };
+    let key = entry(&secret, TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok());
+    key.map_or_else(|| SeenKey::Unusable(format!("The Secret {name} has no usable private key")), SeenKey::Usable)
 }

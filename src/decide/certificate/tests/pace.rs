@@ -1,0 +1,136 @@
+//! How soon one issuance may follow another, and issuances that are over at once.
+
+use super::*;
+use crate::api::names::annotation;
+
+/// Has the certificate issued once more, because somebody has deleted the Secret.
+fn lose_and_issue(scene: &mut Scene) {
+    scene.secret = None;
+    scene.run();
+    scene.answer();
+    scene.run();
+}
+
+#[test]
+fn a_loop_of_issuances_is_broken() {
+    let mut scene = Scene::issued();
+    for minute in 1..5 {
+        scene.now = at(60 * minute);
+        lose_and_issue(&mut scene);
+        assert_eq!(scene.conditions(), [READY]);
+    }
+    scene.now = at(300);
+    scene.secret = None;
+    assert_eq!(scene.run(), (strings(&["WriteStatus"]), Some(HOUR)));
+    let told = "5 certificates were issued within an hour although the spec did not change; look for something else that \
+                changes the Secret \"web-tls\"";
+    assert!(
+        scene.conditions().iter().any(|line| line.contains("Issuing=False TooManyIssuances") && line.contains(told))
+    );
+    assert!(scene.conditions().iter().any(|line| line.starts_with("Ready=False DoesNotExist") && line.contains(told)));
+    assert_eq!(scene.run().0, [""; 0], "told once");
+    let mut edited = scene.clone();
+    edited.spec(|spec| spec.dns_names.push("more.example.com".into()));
+    assert!(edited.run().0.contains(&"CreateRequest".to_owned()), "a new spec is no loop");
+    scene.now = at(HOUR);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+}
+
+#[test]
+fn a_restraint_that_is_not_needed_any_more_is_taken_back() {
+    let mut scene = Scene::issued();
+    let good = scene.secret.clone();
+    for minute in 1..5 {
+        scene.now = at(60 * minute);
+        lose_and_issue(&mut scene);
+    }
+    let newest = scene.secret.take();
+    scene.run();
+    assert_eq!(scene.conditions().len(), 2);
+    scene.secret = newest.or(good);
+    scene.run();
+    assert_eq!(scene.conditions(), [READY]);
+}
+
+#[test]
+fn the_number_of_issuances_within_a_day_can_be_limited() {
+    let mut scene = Scene::issued();
+    scene.wish(annotation::MAX_ISSUANCES_PER_DAY, "2");
+    scene.now = at(HOUR);
+    lose_and_issue(&mut scene);
+    scene.now = at(2 * HOUR);
+    scene.secret = None;
+    assert_eq!(scene.run().1, Some(DAY));
+    assert!(scene.conditions()[1].contains("allows 2 within 24 hours"), "{:?}", scene.conditions());
+    scene.now = at(DAY);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+}
+
+#[test]
+fn a_renewal_can_be_asked_for() {
+    let mut scene = Scene::issued();
+    scene.wish(annotation::RENEW_AT, &at(DAY).to_string());
+    assert_eq!(scene.run(), (vec![], Some(DAY)));
+    scene.now = at(DAY);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.status().revision, scene.conditions()), (Some(2), strings(&[READY])));
+    assert_eq!(scene.run().0, [""; 0], "once");
+}
+
+#[test]
+fn annotations_that_say_nothing_sensible_are_told_of() {
+    let mut scene = Scene::issued();
+    scene.wish(annotation::RENEW_AT, "tomorrow");
+    scene.wish(annotation::SECRET_POLICY, "delete");
+    assert_eq!(scene.run().0, ["WriteStatus"]);
+    assert_eq!(
+        scene.conditions(),
+        [format!(
+            "{READY}; the annotation certwright.dev/secret-policy is ignored, because \"delete\" is not Delete or Orphan; \
+             the annotation certwright.dev/renew-at is ignored, because \"tomorrow\" is not a time such as \
+             2027-01-31T12:00:00Z"
+        )]
+    );
+}
+
+#[test]
+fn an_issuance_that_is_over_at_once_is_told_of_when_it_is_over() {
+    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+    assert_eq!(scene.run().0, ["CreateNextKey", "Publish", "CreateRequest", "Publish"]);
+    assert_eq!(scene.conditions(), [""; 0]);
+    scene.answer();
+    assert_eq!(scene.run().0, ["ApplySecret", "WriteStatus", "DeleteNextKey", "Publish"]);
+    assert_eq!(scene.conditions(), [READY]);
+    scene.now = at(60 * DAY);
+    assert_eq!(scene.run().0, ["CreateNextKey", "Publish", "CreateRequest", "Publish"]);
+    scene.answer();
+    let done = scene.run().0;
+    assert_eq!(done, ["ApplySecret", "WriteStatus", "DeleteNextKey", "Publish", "DeleteRequest"]);
+}
+
+#[test]
+fn an_issuance_that_should_have_been_over_is_told_of() {
+    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+    assert_eq!(scene.run().1, Some(10));
+    scene.now = at(10);
+    scene.run();
+    assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
+    scene.answer();
+    scene.run();
+    assert_eq!(scene.conditions(), [READY]);
+}
+
+#[test]
+fn a_prompt_issuer_that_refuses_is_waited_for() {
+    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+    scene.run();
+    scene.fail("it cannot be signed");
+    let (done, wake) = scene.run();
+    assert_eq!((done, wake), (strings(&["WriteStatus", "DeleteNextKey", "Publish"]), Some(HOUR)));
+    assert!(scene.conditions()[0].starts_with("Issuing=False Failed: "), "{:?}", scene.conditions());
+    scene.now = at(HOUR);
+    let done = scene.run().0;
+    assert!(done.contains(&"DeleteRequest".to_owned()) && done.contains(&"CreateRequest".to_owned()), "{done:?}");
+}

@@ -1,0 +1,248 @@
+//! What makes no sense in a Certificate's spec, whether or not the API server was asked: rules of the
+//! CustomResourceDefinition are not applied to objects that were stored before them.
+
+use jiff::SignedDuration;
+
+use crate::{
+    api::{CertificateSpec, GoDuration, certificate::X509Subject},
+    decide::template::{self, SpecError},
+    pki::KeyAlgorithm,
+};
+
+/// The limit of X.509 for a common name (RFC 5280 appendix A.1, ub-common-name), in bytes as with cert-manager.
+const LONGEST_COMMON_NAME: usize = 64;
+
+const LEAST_DURATION: SignedDuration = SignedDuration::from_hours(1);
+const LEAST_RENEW_BEFORE: SignedDuration = SignedDuration::from_mins(5);
+const DEFAULT_DURATION: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// The first thing because of which nothing is requested, with its place.
+pub(super) fn problem(spec: &CertificateSpec) -> Result<(), SpecError> {
+    if spec.secret_name.is_empty() {
+        return Err(SpecError::new("spec.secretName", "is empty; name the Secret that shall hold the certificate"));
+    }
+    if !is_subdomain(&spec.secret_name) {
+        return Err(SpecError::new(
+            "spec.secretName",
+            "is no name for a Secret: lower case letters, digits, '-' and '.' (RFC 1123 subdomain)",
+        ));
+    }
+    if spec.issuer_ref.name.is_empty() {
+        return Err(SpecError::new("spec.issuerRef.name", "is empty; name the issuer that shall sign"));
+    }
+    subject(spec)?;
+    key(spec)?;
+    times(spec)?;
+    secret_template(spec)?;
+    name_constraints(spec)?;
+    keystores(spec)?;
+    let template = template::request_template(spec)?;
+    template.check().map_err(|error| SpecError::new("spec", error))
+}
+
+fn subject(spec: &CertificateSpec) -> Result<(), SpecError> {
+    let common_name = spec.common_name.as_deref().unwrap_or_default();
+    if common_name.len() > LONGEST_COMMON_NAME {
+        return Err(SpecError::new("spec.commonName", "must be 64 bytes of UTF-8 or less; put the name into dnsNames"));
+    }
+    if spec.literal_subject.as_deref().is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    let together = "must not be set together with literalSubject";
+    if !common_name.is_empty() {
+        return Err(SpecError::new("spec.commonName", together));
+    }
+    match &spec.subject {
+        // Writers in Go store empty ones too.
+        Some(subject) if *subject != X509Subject::default() => Err(SpecError::new("spec.subject", together)),
+        _ => Ok(()),
+    }
+}
+
+fn key(spec: &CertificateSpec) -> Result<(), SpecError> {
+    let key = template::key_algorithm(spec)?;
+    let Some(signature) = spec.signature_algorithm.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
+    let (fits, allowed) = match key {
+        KeyAlgorithm::Rsa(_) => (signature.ends_with("WithRSA"), "SHA256WithRSA, SHA384WithRSA or SHA512WithRSA"),
+        KeyAlgorithm::Ecdsa(_) => {
+            (signature.starts_with("ECDSAWith"), "ECDSAWithSHA256, ECDSAWithSHA384 or ECDSAWithSHA512")
+        }
+        KeyAlgorithm::Ed25519 => (signature == "PureEd25519", "PureEd25519"),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(SpecError::new("spec.signatureAlgorithm", format!("must be {allowed} for {} keys", key.name())))
+}
+
+fn times(spec: &CertificateSpec) -> Result<(), SpecError> {
+    let parsed = |path: &str, text: &Option<GoDuration>| match text {
+        None => Ok(None),
+        Some(text) => text.to_duration().map(Some).map_err(|error| SpecError::new(path, error)),
+    };
+    let duration = parsed("spec.duration", &spec.duration)?.unwrap_or(DEFAULT_DURATION);
+    if duration < LEAST_DURATION {
+        return Err(SpecError::new("spec.duration", "must be 1h or more"));
+    }
+    let Some(renew_before) = parsed("spec.renewBefore", &spec.renew_before)? else { return Ok(()) };
+    if spec.renew_before_percentage.is_some() {
+        return Err(SpecError::new("spec.renewBefore", "must not be set together with renewBeforePercentage"));
+    }
+    if renew_before < LEAST_RENEW_BEFORE {
+        return Err(SpecError::new("spec.renewBefore", "must be 5m or more"));
+    }
+    if renew_before >= duration {
+        return Err(SpecError::new("spec.renewBefore", "must be less than duration, which is 2160h unless set"));
+    }
+    Ok(())
+}
+
+/// What a Secret would be refused with.
+fn secret_template(spec: &CertificateSpec) -> Result<(), SpecError> {
+    let Some(template) = &spec.secret_template else { return Ok(()) };
+    let wrong = |field: &str, key: &str, problem: &str| {
+        Err(SpecError::new(format!("spec.secretTemplate.{field}"), format!("{key:?} {problem}")))
+    };
+    for (key, value) in &template.labels {
+        if !is_qualified_name(key) {
+            return wrong("labels", key, "is no key for a label");
+        }
+        if !value.is_empty() && !is_name(value) {
+            return wrong("labels", value, "is no value for a label");
+        }
+    }
+    for key in template.annotations.keys() {
+        if !is_qualified_name(&key.to_ascii_lowercase()) {
+            return wrong("annotations", key, "is no key for an annotation");
+        }
+    }
+    Ok(())
+}
+
+fn name_constraints(spec: &CertificateSpec) -> Result<(), SpecError> {
+    match &spec.name_constraints {
+        Some(_) if !spec.is_ca => Err(SpecError::new("spec.nameConstraints", "is allowed only where isCA is true")),
+        Some(constraints) if constraints.permitted.is_none() && constraints.excluded.is_none() => {
+            Err(SpecError::new("spec.nameConstraints", "permitted or excluded must be set"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn keystores(spec: &CertificateSpec) -> Result<(), SpecError> {
+    let Some(keystores) = &spec.keystores else { return Ok(()) };
+    let check = |field: &str, literal: bool, selected: bool| match (literal, selected) {
+        (true, true) => Err(SpecError::new(
+            format!("spec.keystores.{field}"),
+            "password and passwordSecretRef must not be set together",
+        )),
+        (false, false) => {
+            Err(SpecError::new(format!("spec.keystores.{field}"), "has no password; set password or passwordSecretRef"))
+        }
+        _ => Ok(()),
+    };
+    if let Some(jks) = keystores.jks.as_ref().filter(|jks| jks.create) {
+        let selected = jks.password_secret_ref.as_ref().is_some_and(|selector| !selector.is_unset());
+        check("jks", jks.password.as_ref().is_some_and(|password| !password.is_empty()), selected)?;
+    }
+    if let Some(pkcs12) = keystores.pkcs12.as_ref().filter(|pkcs12| pkcs12.create) {
+        let selected = pkcs12.password_secret_ref.as_ref().is_some_and(|selector| !selector.is_unset());
+        check("pkcs12", pkcs12.password.as_ref().is_some_and(|password| !password.is_empty()), selected)?;
+    }
+    Ok(())
+}
+
+/// RFC 1123, as Kubernetes checks it.
+fn is_subdomain(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let inner = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// `prefix/name` or `name`, as keys of labels are.
+fn is_qualified_name(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
+        None => is_name(key),
+    }
+}
+
+/// The name part of a label's key, or a label's value.
+fn is_name(name: &str) -> bool {
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    name.len() <= 63
+        && is_edge(bytes.first())
+        && is_edge(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::testing::object;
+
+    fn checked(more: &serde_json::Value) -> Result<(), String> {
+        let mut spec = json!({"secretName": "web-tls", "dnsNames": ["www.example.com"], "issuerRef": {"name": "le"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        problem(&object(spec)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let long = "x".repeat(65);
+        for (more, text) in [
+            (json!({"secretName": "Web"}), "spec.secretName: is no name for a Secret"),
+            (json!({"commonName": long}), "spec.commonName: must be 64 bytes"),
+            (json!({"literalSubject": "CN=a", "commonName": "a"}), "spec.commonName: must not be set together"),
+            (json!({"literalSubject": "CN=a", "subject": {"countries": ["DE"]}}), "spec.subject: must not be set"),
+            (json!({"signatureAlgorithm": "ECDSAWithSHA256"}), "spec.signatureAlgorithm: must be SHA256WithRSA"),
+            (
+                json!({"privateKey": {"algorithm": "Ed25519"}, "signatureAlgorithm": "SHA256WithRSA"}),
+                "spec.signatureAlgorithm: must be PureEd25519 for Ed25519 keys",
+            ),
+            (json!({"duration": "59m"}), "spec.duration: must be 1h or more"),
+            (json!({"duration": "soon"}), "spec.duration: "),
+            (json!({"renewBefore": "4m"}), "spec.renewBefore: must be 5m or more"),
+            (json!({"renewBefore": "2160h"}), "spec.renewBefore: must be less than duration"),
+            (json!({"duration": "2h", "renewBefore": "2h"}), "spec.renewBefore: must be less than duration"),
+            (json!({"renewBefore": "1h", "renewBeforePercentage": 10}), "spec.renewBefore: must not be set together"),
+            (json!({"secretTemplate": {"labels": {"a b": "c"}}}), "spec.secretTemplate.labels: \"a b\" is no key"),
+            (json!({"secretTemplate": {"labels": {"a": "-"}}}), "spec.secretTemplate.labels: \"-\" is no value"),
+            (
+                json!({"secretTemplate": {"annotations": {"/x": ""}}}),
+                "spec.secretTemplate.annotations: \"/x\" is no key",
+            ),
+            (json!({"nameConstraints": {"permitted": {}}}), "spec.nameConstraints: is allowed only where isCA"),
+            (json!({"nameConstraints": {}, "isCA": true}), "spec.nameConstraints: permitted or excluded"),
+            (json!({"keystores": {"jks": {"create": true}}}), "spec.keystores.jks: has no password"),
+            (
+                json!({"keystores": {"pkcs12": {"create": true, "password": "x", "passwordSecretRef": {"name": "y"}}}}),
+                "spec.keystores.pkcs12: password and passwordSecretRef must not be set together",
+            ),
+        ] {
+            let problem = checked(&more).unwrap_err();
+            assert!(problem.starts_with(text), "{more}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_but_right_is_taken() {
+        for more in [
+            json!({"duration": "1h", "renewBefore": "5m"}),
+            json!({"renewBeforePercentage": 100}),
+            json!({"literalSubject": "CN=a", "subject": {}, "commonName": ""}),
+            json!({"keystores": {"jks": {"create": false}, "pkcs12": {"create": true, "password": "x",
+                "passwordSecretRef": {"name": ""}}}}),
+            json!({"secretTemplate": {"labels": {"a.b/C_d": "", "e": "F.g"}, "annotations": {"A/b": "anything at all"}}}),
+            json!({"isCA": true, "nameConstraints": {"permitted": {"dnsDomains": ["example.com"]}}}),
+        ] {
+            assert_eq!(checked(&more), Ok(()), "{more}");
+        }
+    }
+}
