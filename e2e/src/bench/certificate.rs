@@ -9,6 +9,7 @@ use certwright::api::names::KIND_ISSUER;
 use certwright::api::{Certificate, Issuer};
 use certwright::pki::{Curve, KeyAlgorithm};
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use super::bar::{
 use super::burst::{self, Burst, Progress, burst};
 use super::dns01::small;
 use super::resources::{ProcessorTime, resident_mebibytes};
-use super::{foreign, single};
+use super::{foreign, single, steps};
 use crate::controller::Controller;
 use crate::kubernetes::CERTWRIGHT_USER;
 use crate::scene::{PATIENCE, Scene, certificate_spec, is_ready};
@@ -150,12 +151,13 @@ async fn idle(testbed: &Testbed, controller: &mut Controller) -> Result<Vec<Meas
     println!("\n==> Memory (VmRSS) and cold start with {} Certificates and their Secrets", 2 * BURST);
     let busy = resident_mebibytes(controller.id())?;
     println!("after all these issuances, without foreign Secrets: {busy:.1} MiB");
+    cold_starts(testbed, controller, "for information, without foreign Secrets", 3).await?;
     let without = rested(controller, "started anew, without foreign Secrets").await?;
     foreign::create(testbed, FOREIGN_SECRETS).await?;
     tokio::time::sleep(REST).await;
     let watched = resident_mebibytes(controller.id())?;
     println!("after having watched {FOREIGN_SECRETS} foreign Secrets come: {watched:.1} MiB");
-    let cold = cold_starts(testbed, controller).await?;
+    let cold = cold_starts(testbed, controller, "until a waiting Certificate is ready", COLD_STARTS).await?;
     let with = rested(controller, &format!("started anew, with {FOREIGN_SECRETS} foreign Secrets")).await?;
     Ok(vec![
         Measured::new(FULL_IDLE_MEMORY, busy.max(watched).max(with)),
@@ -176,15 +178,25 @@ async fn rested(controller: &mut Controller, what: &str) -> Result<f64> {
 }
 
 /// From starting the program to Ready of a Certificate that was created while it did not run.
-async fn cold_starts(testbed: &Testbed, controller: &mut Controller) -> Result<f64> {
+async fn cold_starts(testbed: &Testbed, controller: &mut Controller, what: &str, count: usize) -> Result<f64> {
     let scene = scene(testbed, controller.log()).await?;
-    let mut seconds = Vec::new();
-    for number in 1..=COLD_STARTS {
+    let (mut seconds, mut filled) = (Vec::new(), Vec::new());
+    for number in 1..=count {
         controller.kill()?;
+        let start = Timestamp::now();
         seconds.push(timed(&scene, &format!("waiting-{number}"), Some(controller)).await?);
+        filled.push(steps::seconds(start, last_filled(controller.log())?));
         controller.ready().await?;
     }
-    summarize("Cold start until a waiting Certificate is ready", &seconds)
+    summarize("Cold start, up to when all first lists are there", &filled)?;
+    summarize(&format!("Cold start, {what}"), &seconds)
+}
+
+/// When the controller last said that its watches are filled.
+fn last_filled(log: &Path) -> Result<Timestamp> {
+    let log = std::fs::read_to_string(log)?;
+    let line = log.lines().rfind(|line| line.contains("watching Certificates")).context("it never watched")?;
+    Ok(line.split_whitespace().next().context("an empty line")?.parse()?)
 }
 
 /// Seconds from creating a Certificate with a P-256 key to Ready on a watch that stood before; from starting the

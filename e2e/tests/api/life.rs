@@ -96,7 +96,9 @@ async fn ask_for_renewal(scene: &Scene, name: &str) {
     let certificates = scene.api::<Certificate>();
     let certificate = certificates.get(name).await.unwrap();
     let mut conditions = serde_json::to_value(certificate.conditions()).unwrap();
-    conditions.as_array_mut().unwrap().push(json!({
+    let conditions_but_issuing = conditions.as_array_mut().unwrap();
+    conditions_but_issuing.retain(|other| other["type"] != condition::ISSUING);
+    conditions_but_issuing.push(json!({
         "type": condition::ISSUING,
         "status": "True",
         "reason": "ManuallyTriggered",

@@ -59,7 +59,7 @@ async fn a_self_signed_root_signs_for_others() {
 #[ignore = "runs inside a testbed"]
 async fn an_intermediate_ca() {
     let scene = ca_scene("middle").await;
-    issue(&scene, "middle", json!({ "isCA": true, "commonName": "middle CA" })).await;
+    issue(&scene, "middle", json!({ "isCA": true, "commonName": "CA in the middle" })).await;
     scene.create::<Issuer>("middle", json!({ "ca": { "secretName": "middle-tls" } })).await.unwrap();
     let issued = issue(&scene, "web", json!({ "issuerRef": { "name": "middle" } })).await;
     assert_eq!(issued.chain.len(), 2, "leaf and intermediate");

@@ -58,7 +58,7 @@ fn holds_jks(secret: &Secret, password: &str, alias: &str) {
     witness.keytool(&[&convert[..], &passwords].concat()).unwrap().unwrap();
     let printed = witness.openssl(&["pkcs12", "-in", "out", "-nodes", "-passin", "pass:converted"]);
     assert_eq!(blocks(&printed, "PRIVATE KEY"), [own_key(secret)]);
-    assert_eq!(blocks(&printed, "CERTIFICATE").first(), Some(&text(secret, "tls.crt")));
+    assert!(blocks(&printed, "CERTIFICATE").contains(&text(secret, "tls.crt")), "{printed}");
 }
 
 fn both(password: &Value) -> Value {

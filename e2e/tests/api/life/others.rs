@@ -21,7 +21,7 @@ use crate::support::{condition_of, failed, settles, writes_during};
 /// A CSR of this key for one DNS name, in PEM form.
 fn csr(key: &PrivateKey, name: &str) -> String {
     let names = SubjectAltNames { dns_names: vec![name.to_owned()], ..SubjectAltNames::default() };
-    let template = CertificateRequestTemplate { names, ..CertificateRequestTemplate::default() };
+    let template = CertificateRequestTemplate { names, encode_usages: false, ..CertificateRequestTemplate::default() };
     template.build_pem(key).unwrap()
 }
 
