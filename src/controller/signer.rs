@@ -172,6 +172,7 @@ pub fn sign(
 
 fn sign_with_ca(issuance: &Issuance<'_>, authority: &Authority) -> Result<Signed, String> {
     let own = authority.certificate().ok_or("the CA has no certificate")?;
+    own.may_issue(issuance.is_ca).map_err(|error| error.to_string())?;
     let der = issuance.sign_with_ca(own, &authority.key).map_err(|error| error.to_string())?;
     let all = std::iter::once(parse(&der)?).chain(authority.chain.iter().cloned()).collect();
     let bundle =

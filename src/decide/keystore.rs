@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::hmac;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::ResourceExt;
 
-use super::secret::entry;
+use super::secret::{Content, entry};
 use crate::{
-    api::{CertificateSpec, SecretKeySelector, Sensitive},
+    api::{CertificateSpec, SecretKeySelector, Sensitive, names::annotation},
     pki::keystore::Pkcs12Profile,
 };
 
@@ -104,16 +105,43 @@ fn password(
         .map_err(|_| format!("{kind} keystore password in Secret {name:?} under {key:?} is not UTF-8 text"))
 }
 
+/// Puts the keystores that the Secret holds into `wanted`, if they still are what is wished for; says whether they are.
+pub fn adopt(wanted: &mut Secret, secret: Option<&Secret>, content: &Content, wishes: &[Wish]) -> bool {
+    if wishes.is_empty() {
+        return true;
+    }
+    let fingerprint = fingerprint(wishes, content);
+    let held = secret.map(|secret| (secret, secret.annotations().get(annotation::KEYSTORES)));
+    let noted = held.and_then(|(_, noted)| noted).cloned();
+    let entries = wishes.iter().flat_map(|wish| {
+        let (store, trust) = wish.entries();
+        std::iter::once(store).chain(content.ca.is_some().then_some(trust))
+    });
+    let held: Option<Vec<_>> =
+        entries.map(|name| Some((name.to_owned(), ByteString(entry(held?.0, name)?.to_vec())))).collect();
+    // Keystores without a note were written by cert-manager, which looks no further than that they are there.
+    let fits = noted.as_ref().is_none_or(|noted| *noted == fingerprint);
+    let (Some(held), true) = (held, fits) else {
+        wanted.annotations_mut().insert(annotation::KEYSTORES.to_owned(), fingerprint);
+        return false;
+    };
+    if let Some(noted) = noted {
+        wanted.annotations_mut().insert(annotation::KEYSTORES.to_owned(), noted);
+    }
+    wanted.data.get_or_insert_default().extend(held);
+    true
+}
+
 /// Changes whenever the files would have to be written anew: with key, certificates, passwords and forms. It says
 /// nothing to whoever does not have the private key.
-pub fn fingerprint(wishes: &[Wish], key: &[u8], chain: &[u8], ca: Option<&[u8]>) -> String {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+fn fingerprint(wishes: &[Wish], content: &Content) -> String {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &content.key));
     let mut add = |part: &[u8]| {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part);
     };
-    add(chain);
-    add(ca.unwrap_or_default());
+    add(&content.chain.0);
+    add(content.ca.as_ref().map_or(&[], |ca| &ca.0));
     for wish in wishes {
         add(format!("{:?}", wish.form).as_bytes());
         add(wish.password.expose().as_bytes());

@@ -24,7 +24,7 @@ use crate::{
         names::{annotation, condition, event, reason},
         set_condition,
     },
-    pki::{ParsedRequest, validate_dns_name},
+    pki::{ParsedRequest, Usages, validate_dns_name},
 };
 
 /// Everything that the decision rests on.
@@ -195,8 +195,13 @@ fn sign_by_itself(
         }
         SeenKey::Unusable(why) => writer.pending(event::ERROR_PARSING_KEY, why),
         SeenKey::Usable(key) => {
-            let fits = ParsedRequest::from_pem(&seen.request.spec.request.0).map(|parsed| parsed.matches_key(key));
-            if let Ok(true) | Err(_) = fits {
+            let parsed = ParsedRequest::from_pem(&seen.request.spec.request.0);
+            if parsed.as_ref().is_ok_and(|parsed| parsed.subject_text.is_empty()) && seen.trouble.is_none() {
+                let text =
+                    "The certificate will have no issuer name, because the CSR has no subject; RFC 5280 wants one";
+                writer.notes.push(Note::warning(event::BAD_CONFIG, text));
+            }
+            if parsed.is_err() || parsed.is_ok_and(|parsed| parsed.matches_key(key)) {
                 return sign(seen, Timestamp::MAX, writer);
             }
             let text = "The private key in the Secret that the request names is not the one that its CSR is for";
@@ -289,6 +294,12 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
         event: event::REQUEST_PARSING_ERROR,
         message: format!("Failed to decode CSR in spec.request: {error}"),
     })?;
+    Usages::from_spec(&request.spec.usages, request.spec.is_ca)
+        .and_then(|usages| parsed.check_agrees(&usages, request.spec.is_ca))
+        .map_err(|error| Refusal::ForGood {
+            event: event::REQUEST_PARSING_ERROR,
+            message: format!("spec.usages and spec.isCA do not fit the CSR in spec.request: {error}"),
+        })?;
     let spec = order_spec(request, &parsed, acme)?;
     let labels = request.labels().clone();
     let covered: Vec<String> = spec.dns_names.iter().chain(&spec.ip_addresses).cloned().collect();

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
-use super::{
-    keystore::{self, Wish},
-    owned_fields::OwnedFields,
-};
+use super::owned_fields::OwnedFields;
 use crate::{
     api::{
         Certificate, CertificateRequest, IssuerReference,
@@ -77,7 +74,7 @@ impl Content {
 }
 
 /// The target Secret as it is to be, but for keystores, whose bytes differ each time they are written: see
-/// [`adopt_keystores`].
+/// [`super::keystore::adopt`].
 ///
 /// `type_` is that of the Secret which is there already, because a Secret's type cannot be changed.
 pub fn wanted(
@@ -156,34 +153,6 @@ fn data(certificate: &Certificate, content: &Content) -> BTreeMap<String, ByteSt
         }
     }
     data
-}
-
-/// Puts the keystores that the Secret holds into `wanted`, if they still are what is wished for; says whether they are.
-pub fn adopt_keystores(wanted: &mut Secret, secret: Option<&Secret>, content: &Content, wishes: &[Wish]) -> bool {
-    if wishes.is_empty() {
-        return true;
-    }
-    let fingerprint =
-        keystore::fingerprint(wishes, &content.key, &content.chain.0, content.ca.as_ref().map(|ca| &ca.0[..]));
-    let held = secret.map(|secret| (secret, secret.annotations().get(annotation::KEYSTORES)));
-    let noted = held.and_then(|(_, noted)| noted).cloned();
-    let entries = wishes.iter().flat_map(|wish| {
-        let (store, trust) = wish.entries();
-        std::iter::once(store).chain(content.ca.is_some().then_some(trust))
-    });
-    let held: Option<Vec<_>> =
-        entries.map(|name| Some((name.to_owned(), ByteString(entry(held?.0, name)?.to_vec())))).collect();
-    // Keystores without a note were written by cert-manager, which looks no further than that they are there.
-    let fits = noted.as_ref().is_none_or(|noted| *noted == fingerprint);
-    let (Some(held), true) = (held, fits) else {
-        wanted.annotations_mut().insert(annotation::KEYSTORES.to_owned(), fingerprint);
-        return false;
-    };
-    if let Some(noted) = noted {
-        wanted.annotations_mut().insert(annotation::KEYSTORES.to_owned(), noted);
-    }
-    wanted.data.get_or_insert_default().extend(held);
-    true
 }
 
 /// The first thing in which the Secret differs from what is wanted, as far as it is ours: a reason of cert-manager's.

@@ -1,11 +1,17 @@
 //! How a process writes, and what that does to its stores; as `cluster::Cluster` does it.
 
-use certwright::cluster::{Hub, ObjectName, Watched};
+use std::any::Any;
+
+use certwright::{
+    api::CertificateRequest,
+    cluster::{Hub, ObjectName, Watched},
+};
+use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 
 use super::{
     process::Failure,
-    server::{Refusal, Server, difference, kind_of},
+    server::{Refusal, difference, kind_of},
     world::{EffectLost, World},
 };
 
@@ -14,17 +20,24 @@ impl World {
     fn write<K: Watched, T>(
         &mut self,
         verb: &str,
-        call: impl FnOnce(&mut Server) -> Result<T, Refusal>,
+        call: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<Result<T, Refusal>, Failure> {
         *self.writes.entry(format!("{verb} {}", kind_of::<K>())).or_default() += 1;
-        self.effect(|world| call(&mut world.server)).map_err(|lost| match lost {
+        self.effect(call).map_err(|lost| match lost {
             EffectLost::Failed => Failure::Unavailable,
             EffectLost::Crashed => Failure::Crash,
         })
     }
 
     pub fn api_create<K: Watched + Serialize>(&mut self, hub: &Hub, object: &K) -> Result<(), Failure> {
-        match self.write::<K, _>("create", |server| server.create(object))? {
+        let create = |world: &mut Self| {
+            let created = world.server.create(object)?;
+            if let Some(request) = (&created as &dyn Any).downcast_ref::<CertificateRequest>() {
+                world.note_request(request);
+            }
+            Ok(created)
+        };
+        match self.write::<K, _>("create", create)? {
             Ok(created) => {
                 hub.put(created);
                 Ok(())
@@ -41,7 +54,7 @@ impl World {
         status: &S,
     ) -> Result<(), Failure> {
         let Some(difference) = difference(former, status) else { return Ok(()) };
-        match self.write::<K, _>("status", |server| server.patch_status(seen, &difference))? {
+        match self.write::<K, _>("status", |world| world.server.patch_status(seen, &difference))? {
             Ok(written) => {
                 hub.put(written);
                 Ok(())
@@ -51,7 +64,7 @@ impl World {
     }
 
     pub fn api_finalizers<K: Watched>(&mut self, hub: &Hub, seen: &K, finalizers: &[String]) -> Result<(), Failure> {
-        match self.write::<K, _>("finalizers", |server| server.set_finalizers(seen, finalizers))? {
+        match self.write::<K, _>("finalizers", |world| world.server.set_finalizers(seen, finalizers))? {
             Ok(Some(written)) => hub.put(written),
             Ok(None) => hub.bury::<K>(&ObjectName::of(seen), seen.meta().uid.as_deref().unwrap_or_default()),
             Err(refusal) => return Err(self.overtaken(hub, seen, refusal)),
@@ -59,19 +72,34 @@ impl World {
         Ok(())
     }
 
-    pub fn api_apply<K: Watched + Serialize>(&mut self, hub: &Hub, object: &K) -> Result<(), Failure> {
+    pub fn api_apply(&mut self, hub: &Hub, object: &Secret) -> Result<(), Failure> {
         if self.refuses_secrets_until.is_some_and(|until| self.now() < until) {
             *self.writes.entry("refused".to_owned()).or_default() += 1;
             return Err(Failure::Unavailable);
         }
-        if let Ok(applied) = self.write::<K, _>("apply", |server| Ok(server.apply(object)))? {
+        let apply = |world: &mut Self| {
+            let before: Option<Secret> = world.server.get(&ObjectName::of(object));
+            let applied = world.server.apply(object);
+            world.note_secret(before.as_ref(), Some(&applied));
+            Ok(applied)
+        };
+        if let Ok(applied) = self.write::<Secret, _>("apply", apply)? {
             hub.put(applied);
         }
         Ok(())
     }
 
     pub fn api_delete<K: Watched>(&mut self, hub: &Hub, seen: &K) -> Result<(), Failure> {
-        match self.write::<K, _>("delete", |server| server.delete(seen))? {
+        let delete = |world: &mut Self| {
+            if let Some(request) = (seen as &dyn Any).downcast_ref::<CertificateRequest>() {
+                world.note_deleted_request(request);
+            }
+            if let Some(secret) = (seen as &dyn Any).downcast_ref::<Secret>() {
+                world.note_secret(Some(secret), None);
+            }
+            world.server.delete(seen)
+        };
+        match self.write::<K, _>("delete", delete)? {
             Ok(Some(left)) => hub.put(left),
             _ => hub.bury::<K>(&ObjectName::of(seen), seen.meta().uid.as_deref().unwrap_or_default()),
         }

@@ -34,6 +34,11 @@ impl Faults {
         Self { dice: Some(seed), budget, ..Self::default() }
     }
 
+    /// From now on nothing goes wrong.
+    pub fn end(&mut self) {
+        self.budget = 0;
+    }
+
     pub fn next(&mut self) -> Fate {
         self.effects += 1;
         if let Some((_, fate)) = self.planned.filter(|(number, _)| *number == self.effects) {

@@ -83,8 +83,21 @@ impl Server {
         value["metadata"]["uid"] = json!(format!("uid-{}", self.version + 1));
         value["metadata"]["generation"] = json!(1);
         value["metadata"]["creationTimestamp"] = json!(self.second());
+        let owners = value["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        let is_there = |owner: &Value| self.objects.values().any(|held| held["metadata"]["uid"] == owner["uid"]);
+        let is_orphan = owners.iter().any(|owner| !is_there(owner));
         self.store(&kind_of::<K>(), &name, value);
+        if is_orphan {
+            self.doom(kind_of::<K>(), name.clone());
+        }
         Ok(self.get(&name).expect("just created"))
+    }
+
+    /// The garbage collector has noticed that the owner is gone.
+    fn doom(&mut self, kind: String, name: ObjectName) {
+        let uid = self.objects[&(kind.clone(), name.clone())]["metadata"]["uid"].clone();
+        let due = self.now + jiff::SignedDuration::from_secs(self.collection_lag);
+        self.doomed.push_back(Doomed { due, kind, name, uid });
     }
 
     /// Applies a merge patch to the status, if `seen` is the newest version.
@@ -206,9 +219,7 @@ impl Server {
         let owned: Vec<_> =
             self.objects.iter().filter(|(_, value)| is_owned(value)).map(|(key, _)| key.clone()).collect();
         for (kind, name) in owned {
-            let uid = self.objects[&(kind.clone(), name.clone())]["metadata"]["uid"].clone();
-            let due = self.now + jiff::SignedDuration::from_secs(self.collection_lag);
-            self.doomed.push_back(Doomed { due, kind, name, uid });
+            self.doom(kind, name);
         }
         self.collect();
     }

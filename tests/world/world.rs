@@ -15,6 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     authority::{Authority, CaAuthorization, CaError},
+    chronicle::Chronicle,
     faults::{Fate, Faults},
     process::{Failure, Process},
     server::{Server, kind_of},
@@ -44,6 +45,7 @@ pub struct World {
     pub crashes: u32,
     /// Whether requests that nobody has approved or denied are approved.
     pub approves: bool,
+    pub chronicle: Chronicle,
     /// Until then the API server takes no target Secret.
     pub refuses_secrets_until: Option<Timestamp>,
     /// How long an effect takes.
@@ -76,6 +78,7 @@ impl World {
             storms: 0,
             crashes: 0,
             approves: true,
+            chronicle: Chronicle::default(),
             refuses_secrets_until: None,
             latency: SignedDuration::ZERO,
             delay: SignedDuration::ZERO,

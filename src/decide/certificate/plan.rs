@@ -3,6 +3,7 @@
 mod answer;
 mod next_key;
 mod pace;
+mod tell;
 mod upkeep;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,10 +27,7 @@ use crate::{
     pki::{ParsedCertificate, PrivateKey},
 };
 use answer::{issue_of, obstacle, refusal_of, verified_leaf};
-
-/// Stands in the message of the Issuing condition between why a certificate is being issued and what keeps it from
-/// going on.
-const HELD_UP: &str = "; held up: ";
+use tell::HeldUp;
 
 /// Nothing tells us when somebody else's object makes room, so we look again after this time.
 const STRANGERS_STAY: SignedDuration = SignedDuration::from_mins(1);
@@ -52,13 +50,6 @@ pub(super) struct Plan<'a> {
     remark: Option<String>,
     /// Why the renewal time is not what the spec asks for.
     renewal_problem: Option<String>,
-}
-
-/// What keeps the issuance under way from going on.
-struct HeldUp {
-    text: String,
-    /// The event that tells of it, if it is not told of elsewhere.
-    event: Option<&'static str>,
 }
 
 impl<'a> Plan<'a> {
@@ -293,7 +284,7 @@ impl<'a> Plan<'a> {
             return self.finish();
         }
         if issue_of(request).is_some() {
-            return match verified_leaf(&status.certificate.unwrap_or_default().0, key, self.now) {
+            return match verified_leaf(&status.certificate.unwrap_or_default().0, key, request, self.now) {
                 Ok(leaf) => self.complete(request, &leaf, key, revision),
                 Err(why) => {
                     self.fail(reason::INVALID_CERTIFICATE, &why);
@@ -367,79 +358,6 @@ impl<'a> Plan<'a> {
         self.steps.extend(old.map(|(_, request)| CertificateStep::DeleteRequest(request.clone())));
     }
 
-    fn hold_up(&mut self, event: Option<&'static str>, text: String) {
-        self.held_up = Some(HeldUp { text, event });
-    }
-
-    /// Whether the Secret is in order, and what keeps a new certificate from coming.
-    fn tell(&mut self) {
-        let held_up = self.held_up.take();
-        // A prompt issuance that does not go on is one to be watched.
-        if let (true, Some(violation), false) = (self.is_prompt, self.issuance_reason(), is_issuing(&self.status))
-            && held_up.is_some()
-        {
-            self.announce(&violation);
-        }
-        if is_issuing(&self.status) {
-            self.tell_whether_held_up(held_up.as_ref());
-        }
-        let text = match &held_up {
-            Some(held_up) => Some(held_up.text.clone()),
-            None => find_condition(&self.status.conditions, condition::ISSUING)
-                .filter(|issuing| issuing.is_false() && self.status.last_failure_time.is_some())
-                .and_then(|failed| failed.message.clone()),
-        };
-        match (policy::unreadiness(&self.inputs(), self.now), text) {
-            (None, _) => self.tell_sound(),
-            (Some(Violation { reason, message }), None) => self.set(condition::READY, "False", reason, &message),
-            (Some(Violation { reason, message }), Some(text)) => {
-                self.set(condition::READY, "False", reason, &format!("{message}: {text}"));
-            }
-        }
-    }
-
-    /// What there is to say of a certificate that can be used.
-    fn tell_sound(&mut self) {
-        if let Some(problem) = self.renewal_problem.take() {
-            let text = format!("Could not calculate renewal time: {problem}");
-            self.warn_once(event::WINDOW_ERROR, &text);
-            return self.set(condition::READY, "False", reason::WINDOW_ERROR, &text);
-        }
-        let remarks = self.remark.take().into_iter().chain(ignored_wishes(self.seen.certificate));
-        let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
-        self.set(condition::READY, "True", reason::READY, &text);
-    }
-
-    /// A warning that stands in the Ready condition as well, so that it is told only when it is news.
-    fn warn_once(&mut self, event: &str, text: &str) {
-        let former = self.seen.certificate.status.as_ref();
-        let known = former.and_then(|status| find_condition(&status.conditions, condition::READY)?.message.as_deref());
-        if known.is_none_or(|known| !known.contains(text)) {
-            self.notes.push(Note::warning(event, text));
-        }
-    }
-
-    /// The message of the Issuing condition may come from whoever asked for the issuance; that part stays.
-    fn tell_whether_held_up(&mut self, held_up: Option<&HeldUp>) {
-        let Some(issuing) = self.status.conditions.iter_mut().find(|found| found.type_ == condition::ISSUING) else {
-            return;
-        };
-        let known = issuing.message.clone().unwrap_or_default();
-        let why = known.split(HELD_UP).next().filter(|why| !why.is_empty()).unwrap_or("Issuing certificate");
-        let text = match held_up {
-            Some(held_up) => format!("{why}{HELD_UP}{}", held_up.text),
-            None if known.contains(HELD_UP) => why.to_owned(),
-            None => return,
-        };
-        if text == known {
-            return;
-        }
-        issuing.message = Some(text);
-        if let Some(HeldUp { text, event: Some(event) }) = held_up {
-            self.notes.push(Note::warning(event, text));
-        }
-    }
-
     fn set(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
         let new = Condition {
             type_: type_.to_owned(),
@@ -485,8 +403,6 @@ impl<'a> Plan<'a> {
         Decision { steps: self.steps, wake: self.wake }
     }
 }
-
-const READY_TEXT: &str = "Certificate is up to date and has not expired";
 
 fn is_dying<K: Resource>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some()

@@ -856,6 +856,37 @@ fn an_answer_that_was_no_good_is_not_taken_again() {
 }
 
 #[test]
+fn an_answer_without_a_requested_name_is_refused() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.answer_with(chain(key(0), &["other.example.com"], 0, 90 * DAY).as_bytes());
+    scene.run();
+    let told = scene.conditions().concat();
+    assert!(
+        told.contains("Issuing=False InvalidCertificate") && told.contains("without the name www.example.com"),
+        "{told}"
+    );
+    assert_eq!(scene.secret, None);
+}
+
+#[test]
+fn attempts_come_closer_before_the_certificate_runs_out() {
+    let mut scene = Scene::issued();
+    scene.now = at(60 * DAY);
+    let mut waits = Vec::new();
+    while scene.now < at(89 * DAY) {
+        scene.run();
+        scene.fail("no");
+        let until = scene.run().1.unwrap();
+        waits.push((until - scene.now.duration_since(now()).as_secs()) / HOUR);
+        scene.now = at(until);
+    }
+    assert_eq!(waits[..6], [1, 2, 4, 8, 16, 32]);
+    assert_eq!(waits.iter().max(), Some(&32));
+    assert!(waits.last() < Some(&8), "{waits:?}");
+}
+
+#[test]
 fn keys_do_not_show() {
     assert_eq!(format!("{:?}", NextKey::Reuse("secret".into())), "Reuse(…)");
 }

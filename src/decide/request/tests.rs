@@ -1,16 +1,28 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use k8s_openapi::ByteString;
 use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{OrderStatus, names::annotation},
-    decide::{
-        Wake, children,
-        template::CopiedAnnotations,
-        testing::{DAY, acme, answer, at, chain, condition as told, dying, key, kinds, lines, now, object, ready},
+    api::{
+        OrderStatus,
+        issuer::{CaIssuer, SelfSignedIssuer},
+        names::annotation,
     },
+    decide::{
+        TroubleClass, Wake,
+        authority::Authority,
+        children,
+        template::CopiedAnnotations,
+        testing::{
+            DAY, HOUR, acme, answer, at, chain, condition as told, dying, key, kinds, lines, now, object, ready,
+            trouble,
+        },
+    },
+    pki::ParsedCertificate,
 };
 
 const APPROVED: &str = "Approved=True cert-manager.io: Certificate request has been approved by cert-manager.io";
@@ -328,4 +340,109 @@ fn an_order_on_its_way_out_is_waited_for() {
     scene.order = Some(dying(scene.order.as_ref().unwrap()));
     assert_eq!(scene.step(), [""; 0]);
     assert_eq!(at(0), now());
+}
+
+fn ca() -> (CaIssuer, SeenAuthority) {
+    let chain = ParsedCertificate::from_pem_chain(chain(key(1), &["ca"], 0, HOUR).as_bytes()).unwrap();
+    let authority = SeenAuthority::Usable(Arc::new(Authority { chain, key: key(1).clone() }));
+    (CaIssuer { secret_name: "ca".into(), ..CaIssuer::default() }, authority)
+}
+
+#[test]
+fn a_ca_signs_in_the_write_that_approves() {
+    let (mut scene, (ca, authority), ready) = (Scene::new(), ca(), ready("True", ""));
+    let issuer = SeenIssuerOf::Ca { ready: Some(&ready), ca: &ca, authority: &authority };
+    let RequestStep::Sign { not_before, not_after, .. } = &scene.decide_with(issuer).steps[0] else { panic!() };
+    assert_eq!((*not_before, *not_after), (now(), at(HOUR)), "as long as the CA's own certificate, not 90 days");
+    assert_eq!(scene.step_with(issuer), ["Sign", "Publish"]);
+    let issued = "Ready=True Issued: Certificate fetched from issuer successfully";
+    assert_eq!(scene.conditions(), [APPROVED, issued]);
+}
+
+#[test]
+fn a_ca_that_cannot_sign_is_waited_for() {
+    let (ca, good) = ca();
+    let (is_ready, is_not) = (ready("True", ""), ready("False", "no key"));
+    let cases = [
+        (&is_not, good, "Waiting for Issuer \"le\": no key"),
+        (
+            &is_ready,
+            SeenAuthority::Missing("The Secret shop/ca".into()),
+            "The Secret shop/ca with the CA's key pair does",
+        ),
+        (
+            &is_ready,
+            SeenAuthority::Unusable("it has no tls.key".into()),
+            "The issuer's Secret holds no usable CA: it has",
+        ),
+    ];
+    for (ready, authority, text) in cases {
+        let mut scene = Scene::new();
+        let issuer = SeenIssuerOf::Ca { ready: Some(ready), ca: &ca, authority: &authority };
+        assert_eq!(scene.step_with(issuer), ["WriteStatus", "Publish"]);
+        assert!(scene.ready().starts_with(&format!("Ready=False Pending: {text}")), "{}", scene.ready());
+    }
+}
+
+#[test]
+fn what_cannot_be_signed_fails() {
+    let (mut scene, (ca, authority), ready) = (Scene::new(), ca(), ready("True", ""));
+    scene.trouble = Some(trouble(TroubleClass::Final, 1));
+    let issuer = SeenIssuerOf::Ca { ready: Some(&ready), ca: &ca, authority: &authority };
+    assert_eq!(scene.step_with(issuer), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.ready(), "Ready=False Failed: Failed to try: the other side was out");
+}
+
+#[test]
+fn a_self_signed_certificate_is_signed_with_its_own_key() {
+    let (self_signed, ready) = (SelfSignedIssuer::default(), ready("True", ""));
+    for (seen, text) in [
+        (SeenKey::Usable(key(0).clone()), "Ready=True Issued"),
+        (
+            SeenKey::Usable(key(1).clone()),
+            "Ready=False Failed: The private key in the Secret that the request names is not",
+        ),
+        (
+            SeenKey::Unnamed,
+            "Ready=False Failed: A self-signed certificate is signed with its own key, but the annotation",
+        ),
+        (
+            SeenKey::Missing("The Secret shop/k".into()),
+            "Ready=False Pending: The Secret shop/k with the private key does",
+        ),
+        (SeenKey::Unusable("garbage".into()), "Ready=False Pending: garbage"),
+    ] {
+        let mut scene = Scene::new();
+        scene.step_with(SeenIssuerOf::SelfSigned { ready: Some(&ready), self_signed: &self_signed, key: &seen });
+        assert!(scene.ready().starts_with(text), "{}", scene.ready());
+    }
+}
+
+#[test]
+fn a_certificate_without_issuer_name_is_warned_of() {
+    let (self_signed, ready, own) = (SelfSignedIssuer::default(), ready("True", ""), SeenKey::Usable(key(0).clone()));
+    let issuer = SeenIssuerOf::SelfSigned { ready: Some(&ready), self_signed: &self_signed, key: &own };
+    let warned = |scene: &Scene| format!("{:?}", scene.decide_with(issuer)).contains("BadConfig");
+    assert!(warned(&Scene::new()));
+    assert!(!warned(&Scene::of(json!({"commonName": "a", "dnsNames": ["a"]}))));
+}
+
+#[test]
+fn without_the_built_in_approver_somebody_else_approves() {
+    let mut scene = Scene { approves: false, ..Scene::new() };
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.conditions(), ["Ready=False Pending: Not signing CertificateRequest until it is Approved"]);
+    let approved = told("Approved", "True", "by-hand", "fine");
+    set_condition(&mut scene.request.status.as_mut().unwrap().conditions, approved, now());
+    assert_eq!(scene.step(), ["CreateOrder", "WriteStatus"]);
+    let mut foreign = Scene { approves: false, ..Scene::new() };
+    assert_eq!(foreign.step_with(SeenIssuerOf::Foreign), [""; 0], "an external issuer's conditions are its own");
+}
+
+#[test]
+fn a_csr_that_contradicts_its_request_is_not_ordered() {
+    let mut scene = Scene::new();
+    scene.request.spec.usages = vec!["client auth".into()];
+    assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+    assert!(scene.ready().starts_with("Ready=False Failed: spec.usages and spec.isCA do not fit"), "{}", scene.ready());
 }

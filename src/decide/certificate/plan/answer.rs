@@ -7,7 +7,7 @@ use crate::{
         CertificateRequest, Condition, find_condition,
         names::{condition, reason},
     },
-    pki::{self, ParsedCertificate, PrivateKey},
+    pki::{self, ParsedCertificate, ParsedRequest, PrivateKey},
 };
 
 /// Why the issuer, or who approves, will never answer the request with a certificate.
@@ -32,8 +32,13 @@ pub(super) fn obstacle(ready: &Condition) -> Option<String> {
     (!is_usual).then_some(text)
 }
 
-/// The first certificate of the chain, if it is for this key and in force.
-pub(super) fn verified_leaf(chain: &[u8], key: &PrivateKey, now: Timestamp) -> Result<ParsedCertificate, String> {
+/// The first certificate of the chain, if it is for this key, has every name that was requested and is in force.
+pub(super) fn verified_leaf(
+    chain: &[u8],
+    key: &PrivateKey,
+    request: &CertificateRequest,
+    now: Timestamp,
+) -> Result<ParsedCertificate, String> {
     let chain = ParsedCertificate::from_pem_chain(chain)
         .map_err(|error| format!("The issuer returned something that is no certificate chain: {error}"))?;
     pki::verify_chain_links(&chain).map_err(|error| format!("The issuer returned a broken chain: {error}"))?;
@@ -41,8 +46,25 @@ pub(super) fn verified_leaf(chain: &[u8], key: &PrivateKey, now: Timestamp) -> R
     if !leaf.matches_key(key) {
         return Err("The issuer returned a certificate for another key than the one requested".to_owned());
     }
+    if let Some(name) = missing_name(&leaf, request) {
+        return Err(format!("The issuer returned a certificate without the name {name}, which was requested"));
+    }
     if leaf.not_after <= now {
         return Err(format!("The issuer returned a certificate that expired at {}", leaf.not_after));
     }
     Ok(leaf)
+}
+
+/// The first requested name that the certificate does not have. More than was requested is the issuer's affair.
+fn missing_name(leaf: &ParsedCertificate, request: &CertificateRequest) -> Option<String> {
+    let requested = ParsedRequest::from_pem(&request.spec.request.0).ok()?.names.normalized();
+    let held = leaf.names.clone().normalized();
+    let missing = |requested: &[String], held: &[String]| requested.iter().find(|name| !held.contains(name)).cloned();
+    missing(&requested.dns_names, &held.dns_names)
+        .or_else(|| missing(&requested.uris, &held.uris))
+        .or_else(|| missing(&requested.email_addresses, &held.email_addresses))
+        .or_else(|| {
+            let address = requested.ip_addresses.iter().find(|address| !held.ip_addresses.contains(address))?;
+            Some(address.to_string())
+        })
 }

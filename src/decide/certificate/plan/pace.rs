@@ -26,6 +26,9 @@ const MOST_PER_HOUR: usize = 5;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
+/// A failed renewal is repeated at least so many times before the certificate runs out, if there is time.
+const ATTEMPTS_LEFT: i32 = 6;
+
 /// More of them are not remembered.
 const MOST_REMEMBERED: usize = 100;
 
@@ -112,9 +115,15 @@ impl Plan<'_> {
             || !policy::outdated_fields(spec, request, &parsed).is_empty()
     }
 
+    /// Growing, but never so long that a certificate which is still in force runs out before a few more attempts.
     pub(super) fn wait_after_failure(&self) -> SignedDuration {
         let Settings { least_wait, most_wait, .. } = *self.seen.settings;
-        backoff::after_failed_issuances(self.status.failed_issuance_attempts.unwrap_or_default(), least_wait, most_wait)
+        let attempts = self.status.failed_issuance_attempts.unwrap_or_default();
+        let wait = backoff::after_failed_issuances(attempts, least_wait, most_wait);
+        let dates = (self.status.last_failure_time.as_ref(), self.status.not_after.as_ref());
+        let (Some(failed_at), Some(not_after)) = dates else { return wait };
+        let left = not_after.0.duration_since(failed_at.0);
+        if left <= SignedDuration::ZERO { wait } else { wait.min((left / ATTEMPTS_LEFT).max(least_wait)) }
     }
 
     /// When the requests of the last day were made that led to a certificate, the earliest first.

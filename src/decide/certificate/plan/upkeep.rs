@@ -29,7 +29,7 @@ impl Plan<'_> {
         let wishes = keystore::wishes(&certificate.spec, self.seen.passwords)?;
         let type_ = held.and_then(|held| held.type_.as_deref());
         let mut secret = secret::wanted(certificate, content, leaf, type_, self.seen.settings.owner_reference);
-        let are_current = secret::adopt_keystores(&mut secret, held, content, &wishes);
+        let are_current = keystore::adopt(&mut secret, held, content, &wishes);
         Ok(WantedSecret { secret, keystores: if are_current { Vec::new() } else { wishes } })
     }
 

@@ -1,0 +1,154 @@
+//! What must never happen, looked at with the API server's eyes at every write: a certificate that nobody needs, and a
+//! good Secret that is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use certwright::{
+    api::{Certificate, CertificateRequest, names::annotation},
+    cluster::ObjectName,
+    decide::{
+        children,
+        policy::{self, Held},
+        renewal,
+        secret::{TLS_KEY, entry},
+    },
+    pki::{ParsedRequest, PrivateKey},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::world::World;
+
+#[derive(Default)]
+pub struct Chronicle {
+    /// How many CertificateRequests were made, by what each was needed for.
+    pub reasons: BTreeMap<&'static str, u32>,
+    /// What must never happen.
+    pub offences: Vec<String>,
+    /// Certificates that were signed, fitting, and thrown away.
+    pub wasted: Vec<String>,
+    /// Certificates, by uid, that somebody has asked to be issued anew.
+    wishes: BTreeSet<String>,
+    /// When the last request for a Certificate was made, by uid.
+    asked: BTreeMap<String, Timestamp>,
+}
+
+impl Chronicle {
+    /// Somebody asks for a new certificate.
+    pub fn wish(&mut self, certificate: &Certificate) {
+        self.wishes.insert(certificate.uid().unwrap_or_default());
+    }
+}
+
+impl World {
+    /// The process has made a request.
+    pub fn note_request(&mut self, request: &CertificateRequest) {
+        let Some(certificate) = self.owner_of(request) else { return };
+        let uid = certificate.uid().unwrap_or_default();
+        let reason = self.reason_for(&certificate);
+        if let Some(reason) = reason {
+            *self.chronicle.reasons.entry(reason).or_default() += 1;
+        } else {
+            let text = format!("{}: {} is needless: {certificate:?}", self.now(), request.name_any());
+            self.chronicle.offences.push(text);
+        }
+        let now = self.now();
+        self.chronicle.asked.insert(uid, now);
+    }
+
+    /// The process is about to delete a request.
+    pub fn note_deleted_request(&mut self, request: &CertificateRequest) {
+        let Some(certificate) = self.owner_of(request) else { return };
+        let (status, revision) = (certificate.status.clone().unwrap_or_default(), revision_of(request));
+        let chain = request.status.as_ref().and_then(|status| status.certificate.as_ref());
+        if chain.is_none() || revision <= status.revision.unwrap_or_default() {
+            return;
+        }
+        let parsed = ParsedRequest::from_pem(&request.spec.request.0).unwrap();
+        let fits = sorted(&parsed.names.dns_names) == sorted(&certificate.spec.dns_names)
+            && request.spec.issuer_ref.name == certificate.spec.issuer_ref.name;
+        let mut keys = self.server.list::<Secret>().into_iter().filter(children::is_next_key_secret);
+        let has_key = keys.any(|held| {
+            let key = entry(&held, TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok());
+            key.is_some_and(|key| parsed.matches_key(&key))
+        });
+        let is_refused = request
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .any(|held| held.reason.as_deref() == Some("Failed"));
+        if fits && has_key && !is_refused {
+            let text = format!("{}: {} by {}", self.now(), request.name_any(), request.spec.issuer_ref.name);
+            self.chronicle.wasted.push(text);
+        }
+    }
+
+    /// The process has written a Secret, which was `before`.
+    pub fn note_secret(&mut self, before: Option<&Secret>, after: Option<&Secret>) {
+        let (had, has) = (before.and_then(good_pair), after.and_then(good_pair));
+        if had.is_some() && has.is_none() {
+            let text = format!("{}: the good Secret {:?} is lost", self.now(), before.map(ResourceExt::name_any));
+            self.chronicle.offences.push(text);
+        }
+        let is_other = |had: &Held, has: &Held| had.leaf.serial_hex() != has.leaf.serial_hex();
+        let is_new = has.as_ref().is_some_and(|has| had.as_ref().is_none_or(|had| is_other(had, has)));
+        let noted = after.and_then(|after| after.annotations().get(annotation::CERTIFICATE_NAME).cloned());
+        if let (true, Some(certificate)) = (is_new, noted.and_then(|name| self.find::<Certificate>(&name))) {
+            self.chronicle.wishes.remove(&certificate.uid().unwrap_or_default());
+        }
+    }
+
+    fn owner_of(&self, request: &CertificateRequest) -> Option<Certificate> {
+        let owner = request.owner_references().first()?;
+        self.find::<Certificate>(&owner.name).filter(|held| held.uid().as_deref() == Some(&owner.uid))
+    }
+
+    /// What a new certificate is good for.
+    fn reason_for(&self, certificate: &Certificate) -> Option<&'static str> {
+        let (uid, now) = (certificate.uid().unwrap_or_default(), self.now());
+        let name = ObjectName::new(certificate.namespace().unwrap_or_default(), &certificate.spec.secret_name);
+        let revision = certificate.status.as_ref().and_then(|status| status.revision);
+        let Some(secret) = self.server.get::<Secret>(&name) else {
+            return Some(if revision.is_none() { "first" } else { "lost" });
+        };
+        let Some(pair) = good_pair(&secret) else { return Some(if revision.is_none() { "first" } else { "damaged" }) };
+        let noted = secret.annotations().get(annotation::ISSUER_NAME);
+        if sorted(&pair.leaf.names.dns_names) != sorted(&certificate.spec.dns_names)
+            || noted.is_some_and(|noted| *noted != certificate.spec.issuer_ref.name)
+        {
+            return Some("spec");
+        }
+        let (from, until) = (pair.leaf.not_before, pair.leaf.not_after);
+        let seed = format!("{uid}/{until}");
+        let renewal = renewal::jittered_renewal_time(&certificate.spec, from, until, &seed).at;
+        if renewal.is_some_and(|at| at <= now) {
+            return Some("renewal");
+        }
+        if self.chronicle.wishes.contains(&uid) {
+            return Some("by hand");
+        }
+        let at: Timestamp = certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
+        if at <= from || at > now {
+            return None;
+        }
+        // Without the request that it led to, a renewal at the wished-for time is not remembered if the CA dates back.
+        let is_second = self.chronicle.asked.get(&uid).is_some_and(|asked| at <= *asked);
+        Some(if is_second { "renew-at, forgotten" } else { "renew-at" })
+    }
+}
+
+fn good_pair(secret: &Secret) -> Option<Held> {
+    policy::sound_pair(secret).filter(|pair| !policy::is_temporary(&pair.leaf))
+}
+
+fn revision_of(request: &CertificateRequest) -> i64 {
+    let noted = request.annotations().get(annotation::CERTIFICATE_REVISION);
+    noted.and_then(|noted| noted.parse().ok()).unwrap_or_default()
+}
+
+pub fn sorted(names: &[String]) -> Vec<&String> {
+    let mut names: Vec<_> = names.iter().collect();
+    names.sort();
+    names
+}
