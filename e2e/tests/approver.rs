@@ -76,7 +76,7 @@ async fn rests(scene: &Scene) {
     let mark = scene.testbed.mark().unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let mut writes = scene.testbed.writes_since(mark).await.unwrap();
-    writes.retain(|write| write.user == CERTWRIGHT_USER);
+    writes.retain(|write| write.user == CERTWRIGHT_USER && write.namespace == scene.namespace);
     assert_eq!(writes, []);
     for request in scene.list::<CertificateRequest>().await.unwrap() {
         let conditions = request.conditions();
