@@ -10,6 +10,8 @@ mod approval;
 mod issue;
 #[path = "api/issuers.rs"]
 mod issuers;
+#[path = "api/life.rs"]
+mod life;
 #[path = "api/malformed.rs"]
 mod malformed;
 #[path = "api/refusals.rs"]

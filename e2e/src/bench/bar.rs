@@ -10,15 +10,41 @@ pub struct Bar {
     /// `GROUP.WHAT`.
     pub name: &'static str,
     pub unit: &'static str,
-    /// The value that must not be exceeded.
     pub limit: f64,
-    /// Whether the limit itself is still within the bar.
-    pub inclusive: bool,
+    /// On which side of the limit the value has to be.
+    pub side: Side,
     pub tier: Tier,
 }
 
-const fn bar(name: &'static str, unit: &'static str, limit: f64, inclusive: bool, tier: Tier) -> Bar {
-    Bar { name, unit, limit, inclusive, tier }
+/// Which values a limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Above,
+    AtLeast,
+    AtMost,
+    Below,
+}
+
+impl Side {
+    fn allows(self, value: f64, limit: f64) -> bool {
+        match self {
+            Self::Above => value > limit,
+            Self::AtLeast => value >= limit,
+            Self::AtMost => value <= limit,
+            Self::Below => value < limit,
+        }
+    }
+}
+
+impl Bar {
+    /// What comes before the dot of the name.
+    pub fn group(&self) -> &'static str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+}
+
+const fn bar(name: &'static str, unit: &'static str, side: Side, limit: f64, tier: Tier) -> Bar {
+    Bar { name, unit, limit, side, tier }
 }
 
 pub const DNS01_SECONDS: &str = "first-light.dns01-issuance-seconds";
@@ -28,14 +54,33 @@ pub const HTTP01_SECONDS: &str = "first-light.http01-issuance-seconds";
 pub const HTTP01_WAITING: &str = "first-light.http01-own-waiting-seconds";
 pub const HTTP01_WRITES: &str = "first-light.http01-api-writes";
 
+/// The group of the bars about Certificates as such; the issuer is a CA whose key lies in the cluster.
+pub const CERTIFICATE: &str = "certificate";
+pub const CA_ECDSA_PER_SECOND: &str = "certificate.ca-ecdsa-per-second";
+pub const CA_RSA_PER_SECOND: &str = "certificate.ca-rsa-per-second";
+pub const FIRST_WRITES: &str = "certificate.first-writes";
+pub const RENEWAL_WRITES: &str = "certificate.renewal-writes";
+pub const QUIET_WRITES: &str = "certificate.quiet-writes";
+pub const FULL_IDLE_MEMORY: &str = "certificate.idle-memory-mib";
+pub const IDLE_MEMORY_DIFFERENCE: &str = "certificate.idle-memory-difference-mib";
+pub const COLD_START: &str = "certificate.cold-start-seconds";
+
 /// Every bar.
-pub const BARS: [Bar; 6] = [
-    bar(DNS01_SECONDS, "s", 0.6, false, Tier::Api),
-    bar(DNS01_WRITES, "writes", 24.0, true, Tier::Api),
-    bar(IDLE_MEMORY, "MiB", 30.0, false, Tier::Api),
-    bar(HTTP01_SECONDS, "s", 4.0, false, Tier::Cluster),
-    bar(HTTP01_WAITING, "s", 0.3, false, Tier::Cluster),
-    bar(HTTP01_WRITES, "writes", 30.0, true, Tier::Cluster),
+pub const BARS: [Bar; 14] = [
+    bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
+    bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
+    bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
+    bar(CA_ECDSA_PER_SECOND, "per-second", Side::AtLeast, 45.0, Tier::Api),
+    bar(CA_RSA_PER_SECOND, "per-second", Side::Above, 13.0, Tier::Api),
+    bar(FIRST_WRITES, "writes", Side::AtMost, 12.0, Tier::Api),
+    bar(RENEWAL_WRITES, "writes", Side::AtMost, 11.0, Tier::Api),
+    bar(QUIET_WRITES, "writes", Side::AtMost, 0.0, Tier::Api),
+    bar(FULL_IDLE_MEMORY, "MiB", Side::Below, 40.0, Tier::Api),
+    bar(IDLE_MEMORY_DIFFERENCE, "MiB", Side::AtMost, 2.0, Tier::Api),
+    bar(COLD_START, "s", Side::Below, 1.0, Tier::Api),
+    bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
+    bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
+    bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),
 ];
 
 /// The bars of that name or group; all for an empty word.
@@ -70,13 +115,13 @@ impl Measured {
     /// Whether the value is within the bar.
     pub fn is_held(&self) -> Result<bool> {
         let bar = self.bar()?;
-        Ok(self.value < bar.limit || (bar.inclusive && self.value <= bar.limit))
+        Ok(bar.side.allows(self.value, bar.limit))
     }
 
     /// `bar NAME VALUE UNIT limit LIMIT held|missed`
     pub fn line(&self) -> Result<String> {
         let bar = self.bar()?;
-        let digits = if bar.inclusive { 0 } else { 3 };
+        let digits = if bar.unit == "writes" { 0 } else { 3 };
         let word = if self.is_held()? { "held" } else { "missed" };
         Ok(format!("bar {} {:.digits$} {} limit {} {word}", bar.name, self.value, bar.unit, bar.limit))
     }
@@ -113,7 +158,8 @@ mod tests {
     #[test]
     fn only_takes_a_name_or_a_group() {
         assert_eq!(chosen("").unwrap().len(), BARS.len());
-        assert_eq!(chosen("first-light").unwrap().len(), BARS.len());
+        assert_eq!(chosen("first-light").unwrap().len(), 6);
+        assert!(chosen(CERTIFICATE).unwrap().iter().all(|bar| bar.group() == CERTIFICATE));
         assert_eq!(chosen(DNS01_WRITES).unwrap().len(), 1);
         assert!(chosen("first").is_err());
     }
@@ -126,5 +172,9 @@ mod tests {
         let line = |value| Measured::new(DNS01_SECONDS, value).line().unwrap();
         assert_eq!(line(0.6), "bar first-light.dns01-issuance-seconds 0.600 s limit 0.6 missed");
         assert_eq!(line(0.5), "bar first-light.dns01-issuance-seconds 0.500 s limit 0.6 held");
+        let line = |value| Measured::new(CA_ECDSA_PER_SECOND, value).line().unwrap();
+        assert_eq!(line(45.0), "bar certificate.ca-ecdsa-per-second 45.000 per-second limit 45 held");
+        assert_eq!(line(44.9), "bar certificate.ca-ecdsa-per-second 44.900 per-second limit 45 missed");
+        assert!(!Measured::new(CA_RSA_PER_SECOND, 13.0).is_held().unwrap());
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use certwright::api::Issuer;
 use serde_json::json;
 
 use super::bar::{Bar, DNS01_SECONDS, DNS01_WRITES, IDLE_MEMORY, Measured, summarize};
 use super::issuance::{print_writes, repeated, settle, timed};
+use super::resources::resident_mebibytes;
 use super::say_conditions;
 use crate::controller::Controller;
 use crate::kubernetes::CERTWRIGHT_USER;
@@ -73,14 +74,6 @@ async fn with_usual_retry_after(scene: &Scene) -> Result<()> {
         seconds.push(elapsed);
     }
     summarize("DNS-01 with Retry-After", &seconds).map(drop)
-}
-
-/// Resident memory of a process.
-fn resident_mebibytes(process: u32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).context("the controller is gone")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kibibytes / 1024.0)
 }
 
 /// A count as the number of a bar.

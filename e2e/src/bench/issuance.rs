@@ -98,6 +98,24 @@ pub fn print_writes(repeated: &Repeated) {
     }
 }
 
-fn total(writes: &Writes) -> usize {
+/// Prints the median and the most of several counts, and the latter by resource and verb; gives the most.
+pub fn most_writes(what: &str, all: &[Writes]) -> Result<usize> {
+    let mut totals: Vec<usize> = all.iter().map(total).collect();
+    totals.sort_unstable();
+    let most = all.iter().max_by_key(|writes| total(writes)).context("nothing was counted")?;
+    println!(
+        "{what}: API writes, events and rejected ones included: median {}, most {} of {}; of one with the most:",
+        totals[totals.len() / 2],
+        total(most),
+        totals.len()
+    );
+    for ((resource, verb), count) in most {
+        println!("{count:6}  {verb:8} {resource}");
+    }
+    Ok(total(most))
+}
+
+/// How many writes those are.
+pub fn total(writes: &Writes) -> usize {
     writes.values().sum()
 }

@@ -1,9 +1,14 @@
 //! `make bench`: the bars that certwright is held to, measured against real components.
 
 mod bar;
+mod burst;
+mod certificate;
 mod dns01;
+mod foreign;
 mod http01;
 mod issuance;
+mod resources;
+mod single;
 mod steps;
 
 use std::fs;
@@ -69,12 +74,26 @@ pub async fn inside(only: &str) -> Result<()> {
     let testbed = Testbed::from_env()?.context("run this inside `testbed run`")?;
     let bars = chosen(only)?;
     let measured = match testbed.state.tier {
-        Tier::Api => dns01::measure(&testbed, &bars).await?,
+        Tier::Api => tier_api(&testbed, &bars).await?,
         Tier::Cluster => http01::measure(&testbed).await?,
     };
     let measured: Vec<Measured> =
         measured.into_iter().filter(|measured| bars.iter().any(|bar| bar.name == measured.name)).collect();
     Ok(fs::write(results(&testbed.state.folder), serde_json::to_vec(&measured)?)?)
+}
+
+async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
+    let here = |bar: &&&Bar| bar.tier == Tier::Api;
+    let (certificate, others): (Vec<&Bar>, Vec<&Bar>) =
+        bars.iter().filter(here).partition(|bar| bar.group() == bar::CERTIFICATE);
+    let mut measured = Vec::new();
+    if !others.is_empty() {
+        measured.extend(dns01::measure(testbed, &others).await?);
+    }
+    if !certificate.is_empty() {
+        measured.extend(certificate::measure(testbed, &certificate).await?);
+    }
+    Ok(measured)
 }
 
 fn results(folder: &Path) -> PathBuf {
