@@ -249,9 +249,9 @@ async fn serve_probes(args: &ControllerArgs, filled: watch::Receiver<usize>) -> 
 
 /// Says every few seconds how far it is, in a cluster so large or slow that somebody may wonder.
 async fn wait_until_filled(filled: &mut watch::Receiver<usize>) {
-    while *filled.borrow_and_update() < Hub::WATCHES {
+    while *filled.borrow_and_update() < Hub::STORES {
         if tokio::time::timeout(Duration::from_secs(5), filled.changed()).await.is_err() {
-            tracing::info!(filled = *filled.borrow(), of = Hub::WATCHES, "waiting for the first lists of all kinds");
+            tracing::info!(filled = *filled.borrow(), of = Hub::STORES, "waiting for the first lists of all kinds");
         }
     }
 }

@@ -8,15 +8,15 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::cluster::Hub;
 
 /// Serves until the process ends. `/livez` answers as long as the process runs; `/readyz` and `/healthz` once every
-/// watch has been filled.
+/// store has been filled.
 pub async fn serve(listener: TcpListener, filled: watch::Receiver<usize>) {
     let ready = move || {
         let filled = *filled.borrow();
         async move {
-            if filled >= Hub::WATCHES {
+            if filled >= Hub::STORES {
                 (StatusCode::OK, "ok".to_owned())
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("{filled} of {} watches filled", Hub::WATCHES))
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{filled} of {} stores filled", Hub::STORES))
             }
         }
     };

@@ -7,8 +7,8 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use crate::api::{
-    Certificate, CertificateRequest, CertificateSpec, Challenge, ClusterIssuer, Issuer, IssuerReference, IssuerSpec,
-    Order, find_condition,
+    Certificate, CertificateRequest, CertificateSpec, Challenge, ClusterIssuer, Condition, Issuer, IssuerReference,
+    IssuerSpec, Order, find_condition,
     names::{KIND_CLUSTER_ISSUER, annotation, condition, reason},
 };
 
@@ -109,6 +109,12 @@ fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {
     }
 }
 
+fn is_ready(conditions: Option<&[Condition]>) -> bool {
+    let conditions = conditions.unwrap_or_default();
+    find_condition(conditions, condition::READY).is_some_and(Condition::is_true)
+        && find_condition(conditions, condition::ISSUING).is_none_or(Condition::is_false)
+}
+
 /// By the Secrets with the passwords of its keystores.
 fn by_passwords(spec: &CertificateSpec, namespace: &str) -> Vec<String> {
     let Some(keystores) = &spec.keystores else { return Vec::new() };
@@ -182,6 +188,10 @@ impl Watched for Certificate {
         keys.push(key_of(Kind::Certificate, self));
         keys
     }
+
+    fn is_at_rest(&self) -> bool {
+        is_ready(self.status.as_ref().map(|status| &status.conditions[..]))
+    }
 }
 
 impl Watched for CertificateRequest {
@@ -200,6 +210,10 @@ impl Watched for CertificateRequest {
         }
         keys
     }
+
+    fn is_at_rest(&self) -> bool {
+        has_ended(self)
+    }
 }
 
 impl Watched for Order {
@@ -209,6 +223,10 @@ impl Watched for Order {
 
     fn dependents(&self, _: &Hub) -> Vec<Key> {
         own_and_owner(Kind::Order, self, Kind::CertificateRequest)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.certificate.is_some())
     }
 }
 
@@ -220,6 +238,10 @@ impl Watched for Challenge {
     fn dependents(&self, _: &Hub) -> Vec<Key> {
         own_and_owner(Kind::Challenge, self, Kind::Order)
     }
+
+    fn is_at_rest(&self) -> bool {
+        false
+    }
 }
 
 impl Watched for Issuer {
@@ -230,6 +252,10 @@ impl Watched for Issuer {
     fn dependents(&self, hub: &Hub) -> Vec<Key> {
         issuer_dependents(hub, key_of(Kind::Issuer, self))
     }
+
+    fn is_at_rest(&self) -> bool {
+        is_ready(self.status.as_ref().map(|status| &status.conditions[..]))
+    }
 }
 
 impl Watched for ClusterIssuer {
@@ -239,6 +265,10 @@ impl Watched for ClusterIssuer {
 
     fn dependents(&self, hub: &Hub) -> Vec<Key> {
         issuer_dependents(hub, key_of(Kind::ClusterIssuer, self))
+    }
+
+    fn is_at_rest(&self) -> bool {
+        is_ready(self.status.as_ref().map(|status| &status.conditions[..]))
     }
 }
 
@@ -266,6 +296,10 @@ impl Watched for Secret {
         keys.extend(owner_key(Kind::Certificate, self.meta()));
         keys
     }
+
+    fn is_at_rest(&self) -> bool {
+        true
+    }
 }
 
 impl Watched for Pod {
@@ -275,6 +309,10 @@ impl Watched for Pod {
 
     fn dependents(&self, _: &Hub) -> Vec<Key> {
         owner_key(Kind::Challenge, self.meta()).into_iter().collect()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        false
     }
 }
 
@@ -286,6 +324,10 @@ impl Watched for Service {
     fn dependents(&self, _: &Hub) -> Vec<Key> {
         owner_key(Kind::Challenge, self.meta()).into_iter().collect()
     }
+
+    fn is_at_rest(&self) -> bool {
+        false
+    }
 }
 
 impl Watched for Ingress {
@@ -295,5 +337,9 @@ impl Watched for Ingress {
 
     fn dependents(&self, _: &Hub) -> Vec<Key> {
         owner_key(Kind::Challenge, self.meta()).into_iter().collect()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        false
     }
 }

@@ -36,6 +36,9 @@ pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
 
     /// Which objects may have something to do when this one appears, changes or goes.
     fn dependents(&self, hub: &Hub) -> Vec<Key>;
+
+    /// Whether nothing waits for a look at it after a start: then those for which something does go first.
+    fn is_at_rest(&self) -> bool;
 }
 
 /// How the objects of each kind are found besides by name; see [`Store::indexed`].
@@ -52,6 +55,10 @@ pub struct Indexes {
     pub solver_pod: fn(&Pod) -> Vec<String>,
     pub solver_service: fn(&Service) -> Vec<String>,
 }
+
+/// So many objects are asked for at once when a store is filled; more would need much memory for a moment, and the
+/// allocator gives little of it back.
+const PAGE: u32 = 100;
 
 /// See the module's description.
 pub struct Hub {
@@ -94,6 +101,19 @@ impl Hub {
         }
     }
 
+    /// The same for what the first list holds.
+    fn put_first<K: Watched>(&self, mut object: K) {
+        if !object.is_at_rest() {
+            return self.put(object);
+        }
+        keep_own_note(object.managed_fields_mut());
+        if let Put::Stored { now, .. } = K::store(self).put(object) {
+            for key in now.dependents(self) {
+                self.queue.wake_calmly(&key);
+            }
+        }
+    }
+
     /// Takes out an object that the API server said is gone, before the watch tells of it.
     pub fn bury<K: Watched>(&self, name: &ObjectName, uid: &str) {
         if let Some(gone) = K::store(self).bury(name, uid) {
@@ -101,16 +121,17 @@ impl Hub {
         }
     }
 
-    /// Watches every kind until the process ends. The receiver turns true once all stores are filled.
+    /// Watches every kind until the process ends. The receiver counts the stores that are filled, up to
+    /// [`Hub::STORES`]. That other people's Secrets are watched does not count: those that are needed are read.
     ///
     /// The tasks end only if something is badly wrong; the caller ends the process then.
     pub fn watch(self: &Arc<Self>, client: &Client, recorder: &Recorder) -> (JoinSet<()>, watch::Receiver<usize>) {
         let mut tasks = JoinSet::new();
         let (filled, receiver) = watch::channel(0);
-        let all = watcher::Config::default();
-        let ours = watcher::Config::default().labels(&format!("{}=true", names::label::FAO));
+        let all = watcher::Config::default().page_size(PAGE);
+        let ours = all.clone().labels(&format!("{}=true", names::label::FAO));
         let foreign = watcher::Config::default().labels(&format!("{}!=true", names::label::FAO));
-        let solver = watcher::Config::default().labels(&format!("{}=true", names::label::HTTP01_SOLVER));
+        let solver = all.clone().labels(&format!("{}=true", names::label::HTTP01_SOLVER));
         macro_rules! watch {
             ($kind:ty, $config:expr) => {
                 let task = watch_kind::<$kind>(
@@ -133,12 +154,12 @@ impl Hub {
         watch!(Pod, solver);
         watch!(Service, solver);
         watch!(Ingress, solver);
-        tasks.spawn(watch_foreign_secrets(self.clone(), Api::all(client.clone()), foreign, filled));
+        tasks.spawn(watch_foreign_secrets(self.clone(), Api::all(client.clone()), foreign));
         (tasks, receiver)
     }
 
-    /// How many watches [`Hub::watch`] starts, and so what its receiver counts up to.
-    pub const WATCHES: usize = 11;
+    /// How many stores there are.
+    pub const STORES: usize = 10;
 
     fn wake_dependents<K: Watched>(&self, former: Option<&K>, now: Option<&K>) {
         let keys: HashSet<Key> = former.into_iter().chain(now).flat_map(|object| object.dependents(self)).collect();
@@ -190,7 +211,7 @@ async fn watch_kind<K: Watched>(
                 if let Some((_, listed)) = &mut listing {
                     listed.insert(ObjectName::of(&object));
                 }
-                take_in(&hub, object, &recorder);
+                take_in(&hub, object, &recorder, first);
             }
             Ok(WatchEvent::InitDone) => {
                 if let Some((before, listed)) = listing.take() {
@@ -200,7 +221,7 @@ async fn watch_kind<K: Watched>(
                     filled.send_modify(|count| *count += 1);
                 }
             }
-            Ok(WatchEvent::Apply(object)) => take_in(&hub, object, &recorder),
+            Ok(WatchEvent::Apply(object)) => take_in(&hub, object, &recorder, false),
             Ok(WatchEvent::Delete(object)) => {
                 if let Ok(object) = object.0 {
                     hub.remove(&object);
@@ -212,8 +233,9 @@ async fn watch_kind<K: Watched>(
 }
 
 /// An object that cannot be read is left out, with a word to its owner; the others go on.
-fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Recorder) {
+fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Recorder, first: bool) {
     match object.0 {
+        Ok(object) if first => hub.put_first(object),
         Ok(object) => hub.put(object),
         Err(invalid) => {
             let name = invalid.metadata.name.clone().unwrap_or_default();
@@ -226,25 +248,13 @@ fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Record
 }
 
 /// Other people's Secrets are only heard of: that one changed wakes who refers to it; nothing of it is kept.
-async fn watch_foreign_secrets(
-    hub: Arc<Hub>,
-    api: Api<PartialObjectMeta<Secret>>,
-    config: watcher::Config,
-    filled: watch::Sender<usize>,
-) {
+async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>>, config: watcher::Config) {
     let mut stream = watcher::watcher(api, config).default_backoff().boxed();
-    let mut first = true;
     while let Some(event) = stream.next().await {
         match event {
-            Ok(WatchEvent::Apply(secret) | WatchEvent::Delete(secret)) => {
+            // What is listed may have changed since somebody read it.
+            Ok(WatchEvent::Apply(secret) | WatchEvent::InitApply(secret) | WatchEvent::Delete(secret)) => {
                 hub.wake_for_secret(&ObjectName::of(&secret));
-            }
-            // What is listed first is read by the first pass of each object anyway.
-            Ok(WatchEvent::InitApply(secret)) if !first => hub.wake_for_secret(&ObjectName::of(&secret)),
-            Ok(WatchEvent::InitDone) => {
-                if std::mem::take(&mut first) {
-                    filled.send_modify(|count| *count += 1);
-                }
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(kind = "Secret (names)", %error, "watch interrupted; it is taken up again"),

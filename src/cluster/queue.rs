@@ -2,6 +2,8 @@
 //!
 //! An object is never worked on twice at once. Wakes that arrive while it is being worked on collapse into one further
 //! pass. The time that a pass returns is kept beside any earlier wish, so an event never cancels a timer.
+//!
+//! There are two lanes: what is woken waits in the first, what is only to be looked over after a start in the second.
 
 use std::{
     cmp::Reverse,
@@ -31,6 +33,8 @@ pub struct Queue {
 struct State {
     entries: HashMap<Key, Entry>,
     ready: VecDeque<Key>,
+    /// What can wait until nothing is ready; may hold keys that have become ready since.
+    calm: VecDeque<Key>,
     timers: BinaryHeap<Reverse<(Instant, Key)>>,
 }
 
@@ -38,13 +42,22 @@ struct State {
 struct Entry {
     running: bool,
     ready: bool,
+    calm: bool,
     due: Option<Instant>,
+    /// Until then nothing wakes it.
+    held: Option<Instant>,
 }
 
 impl Queue {
     /// Asks for a look at `key` as soon as possible.
     pub fn wake(&self, key: &Key) {
         self.lock().make_ready(key);
+        self.changed.notify_one();
+    }
+
+    /// Asks for a look at `key` once nothing else is ready.
+    pub fn wake_calmly(&self, key: &Key) {
+        self.lock().make_calm(key);
         self.changed.notify_one();
     }
 
@@ -61,7 +74,7 @@ impl Queue {
             let until = {
                 let mut state = self.lock();
                 if let Some(key) = state.pop(Instant::now()) {
-                    if !state.ready.is_empty() {
+                    if !state.ready.is_empty() || !state.calm.is_empty() {
                         self.changed.notify_one();
                     }
                     return key;
@@ -94,6 +107,17 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Ends the work on `key`, which would go on and on: whatever wakes it, it is not looked at before `at`.
+    pub fn hold(&self, key: &Key, at: Timestamp, now: Timestamp) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(key) else { return };
+        let until = Instant::now() + delay_until(at, now);
+        *entry = Entry { held: Some(until), ..Entry::default() };
+        state.set_timer(key, until);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// How many objects are waiting to be worked on now.
     pub fn ready_count(&self) -> usize {
         self.lock().ready.len()
@@ -107,7 +131,7 @@ impl Queue {
 impl State {
     fn make_ready(&mut self, key: &Key) {
         let entry = self.entries.entry(key.clone()).or_default();
-        if entry.ready {
+        if entry.ready || entry.held.is_some() {
             return;
         }
         entry.ready = true;
@@ -116,8 +140,31 @@ impl State {
         }
     }
 
+    fn make_calm(&mut self, key: &Key) {
+        let entry = self.entries.entry(key.clone()).or_default();
+        if entry.running {
+            return self.make_ready(key);
+        }
+        if !entry.ready && !entry.calm && entry.held.is_none() {
+            entry.calm = true;
+            self.calm.push_back(key.clone());
+        }
+    }
+
+    /// The next of the second lane that has not been worked on since it was put there.
+    fn pop_calm(&mut self) -> Option<Key> {
+        while let Some(key) = self.calm.pop_front() {
+            let is_due = |entry: &Entry| entry.calm && !entry.running && !entry.ready;
+            if self.entries.get(&key).is_some_and(is_due) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
     fn set_timer(&mut self, key: &Key, due: Instant) {
         let entry = self.entries.entry(key.clone()).or_default();
+        let due = entry.held.map_or(due, |held| held.max(due));
         if entry.due.is_some_and(|earlier| earlier <= due) {
             return;
         }
@@ -135,12 +182,14 @@ impl State {
                 && entry.due == Some(due)
             {
                 entry.due = None;
+                entry.held = None;
                 self.make_ready(&key);
             }
         }
-        let key = self.ready.pop_front()?;
+        let key = self.ready.pop_front().or_else(|| self.pop_calm())?;
         let entry = self.entries.entry(key.clone()).or_default();
         entry.ready = false;
+        entry.calm = false;
         entry.running = true;
         // The pass that starts now decides anew when the object is due.
         entry.due = None;
@@ -148,7 +197,8 @@ impl State {
     }
 
     fn forget_if_idle(&mut self, key: &Key) {
-        if self.entries.get(key).is_some_and(|entry| !entry.running && !entry.ready && entry.due.is_none()) {
+        let is_idle = |entry: &Entry| !entry.running && !entry.ready && !entry.calm && entry.due.is_none();
+        if self.entries.get(key).is_some_and(is_idle) {
             self.entries.remove(key);
         }
     }
@@ -221,5 +271,37 @@ mod tests {
         queue.wake_at(&key("a"), now() + 5.seconds(), now());
         queue.done(&key("a"), Some(now() + 50.seconds()), now());
         assert_eq!(next_within(&queue, Duration::from_secs(6)).await, Some(key("a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_wait_comes_last_and_once() {
+        let queue = Queue::default();
+        queue.wake_calmly(&key("calm"));
+        queue.wake_calmly(&key("both"));
+        queue.wake(&key("urgent"));
+        queue.wake(&key("both"));
+        for name in ["urgent", "both", "calm"] {
+            assert_eq!(queue.next().await, key(name));
+            queue.done(&key(name), None, now());
+        }
+        assert_eq!(next_within(&queue, Duration::from_secs(5)).await, None);
+        assert!(queue.lock().entries.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_wakes_what_is_held() {
+        let queue = Queue::default();
+        queue.wake(&key("a"));
+        queue.next().await;
+        queue.wake(&key("a"));
+        queue.hold(&key("a"), now() + 30.seconds(), now());
+        queue.wake(&key("a"));
+        queue.wake_calmly(&key("a"));
+        queue.wake_at(&key("a"), now() + 5.seconds(), now());
+        assert_eq!(next_within(&queue, Duration::from_secs(29)).await, None);
+        assert_eq!(next_within(&queue, Duration::from_secs(2)).await, Some(key("a")));
+        queue.done(&key("a"), None, now());
+        queue.wake(&key("a"));
+        assert_eq!(queue.next().await, key("a"));
     }
 }

@@ -30,6 +30,8 @@ pub struct Memory {
     pub trouble_credentials: Option<String>,
     /// Failures in a row to write to the API server.
     pub write_failures: u32,
+    /// Passes in a row that did not come to rest.
+    pub restless: u32,
     /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
     pub put_right: Vec<Timestamp>,
     pub order: Option<CaOrder>,

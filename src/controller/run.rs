@@ -51,8 +51,13 @@ pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()>) {
 async fn work(context: Arc<Context>, key: Key) {
     let pass = tokio::spawn(pass(context.clone(), key.clone()));
     let abort = pass.abort_handle();
+    let queue = &context.cluster.hub.queue;
     let wake = match tokio::time::timeout(LONGEST_PASS, pass).await {
-        Ok(Ok(wake)) => wake,
+        Ok(Ok(Outcome::Rest(wake))) => wake,
+        Ok(Ok(Outcome::Restless(wait))) => {
+            let now = Timestamp::now();
+            return queue.hold(&key, now + wait, now);
+        }
         Ok(Err(error)) => {
             tracing::error!(%key, %error, "a pass ended by a defect of certwright; the object is looked at again in 5 min");
             Wake::At(Timestamp::now() + SignedDuration::from_mins(5))
@@ -63,26 +68,34 @@ async fn work(context: Arc<Context>, key: Key) {
             Wake::At(Timestamp::now() + SignedDuration::from_secs(30))
         }
     };
-    context.cluster.hub.queue.done(&key, wake.time(), Timestamp::now());
+    queue.done(&key, wake.time(), Timestamp::now());
 }
 
-async fn pass(context: Arc<Context>, key: Key) -> Wake {
+/// How a pass ended.
+enum Outcome {
+    Rest(Wake),
+    /// There was something to do again and again. Its own writes would wake it at once, so that only waiting helps.
+    Restless(SignedDuration),
+}
+
+async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let mut memory = context.memories.take(&key);
-    let wake = rounds(&context, &key, &mut memory).await;
+    let outcome = rounds(&context, &key, &mut memory).await;
     context.memories.put(&key, memory);
-    wake
+    outcome
 }
 
-async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
+async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
     for _ in 0..MOST_ROUNDS {
         match round(context, key, memory).await {
             // Somebody else wrote: the store has it now, so look again.
             Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Ok(Round::Rest(wake)) => {
                 memory.write_failures = 0;
-                return wake;
+                memory.restless = 0;
+                return Outcome::Rest(wake);
             }
-            Err(StepError::Awaiting) => return Wake::OnChange,
+            Err(StepError::Awaiting) => return Outcome::Rest(Wake::OnChange),
             Err(StepError::Trouble { class, message, retry_after }) => {
                 tracing::info!(%key, message, "step failed");
                 memory.failed(class, message, retry_after, Timestamp::now());
@@ -90,14 +103,15 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Wake {
             Err(StepError::Write(error)) => {
                 memory.write_failures = memory.write_failures.saturating_add(1);
                 tracing::warn!(%key, %error, failures = memory.write_failures, "write failed");
-                return Wake::At(Timestamp::now() + backoff::after_failures(memory.write_failures));
+                let wait = backoff::after_failures(memory.write_failures);
+                return Outcome::Rest(Wake::At(Timestamp::now() + wait));
             }
         }
     }
-    memory.write_failures = memory.write_failures.saturating_add(1);
-    let wait = backoff::after_failures(memory.write_failures);
+    memory.restless = memory.restless.saturating_add(1);
+    let wait = backoff::after_failures(memory.restless);
     tracing::warn!(%key, "no rest after {MOST_ROUNDS} rounds; the object is looked at again in {}", backoff::in_words(wait));
-    Wake::At(Timestamp::now() + wait)
+    Outcome::Restless(wait)
 }
 
 fn round<'a>(

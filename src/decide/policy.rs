@@ -13,7 +13,7 @@ use crate::{
         Certificate, CertificateRequest, CertificateSpec, IssuerReference,
         names::{annotation, reason},
     },
-    pki::{KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey, SubjectAltNames, usage::Usages},
+    pki::{self, KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey, SubjectAltNames, usage::Usages},
 };
 
 /// The first thing that is not as it should be: the reason for programs and the message for people.
@@ -208,7 +208,10 @@ pub fn outdated_fields(
     check(names.uris == held.uris, "spec.uris");
     check(names.email_addresses == held.email_addresses, "spec.emailAddresses");
     check(names.other_names.is_empty() || names.other_names == held.other_names, "spec.otherNames");
-    check(wanted.literal_subject.is_some() || wanted.subject == parsed.subject, "spec.subject");
+    match &wanted.literal_subject {
+        Some(literal) => check(pki::subject::is_literal(literal, &parsed.subject_der), "spec.literalSubject"),
+        None => check(wanted.subject.normalized() == parsed.subject.clone().normalized(), "spec.subject"),
+    }
     check(spec.is_ca == request.spec.is_ca, "spec.isCA");
     check(same_usages(spec, request), "spec.usages");
     check(same_duration(spec, request), "spec.duration");

@@ -66,6 +66,25 @@ impl Subject {
         }
     }
 
+    /// The same with the values of each attribute in order and without repetitions: an RDN is a set.
+    #[must_use]
+    pub fn normalized(mut self) -> Self {
+        for values in [
+            &mut self.countries,
+            &mut self.localities,
+            &mut self.organizational_units,
+            &mut self.organizations,
+            &mut self.postal_codes,
+            &mut self.provinces,
+            &mut self.street_addresses,
+        ] {
+            values.sort_unstable();
+            values.dedup();
+        }
+        self.serial_number = self.serial_number.filter(|number| !number.is_empty());
+        self
+    }
+
     /// The distinguished name with these attributes and a common name. Several values of one attribute form one
     /// multi-valued RDN, in the order that X.509 libraries commonly use.
     pub(super) fn to_name(&self, common_name: Option<&str>) -> Result<Name, Error> {
@@ -99,6 +118,13 @@ impl Subject {
 /// The common name of a distinguished name: the last one, if there are several.
 pub(super) fn common_name(name: &Name) -> Option<String> {
     values(name, COMMON_NAME).pop()
+}
+
+/// Whether a distinguished name in DER is what `spec.literalSubject` says. Values of one RDN may stand in any order.
+pub fn is_literal(text: &str, subject_der: &[u8]) -> bool {
+    let der = |name: Name| name.to_der().ok();
+    let wanted = parse_literal(text).ok().and_then(der);
+    wanted.is_some() && wanted == Name::from_der(subject_der).ok().and_then(der)
 }
 
 /// Reads a distinguished name as in `spec.literalSubject` (RFC 4514): `CN=example.com,OU=a+OU=b,O=Example\, Inc.`. Spaces

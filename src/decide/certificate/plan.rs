@@ -170,7 +170,9 @@ impl<'a> Plan<'a> {
                 renewal::renewal_time(spec, not_before, not_after)
             }
         });
-        self.status.renewal_time = renewal.as_ref().and_then(|renewal| renewal.at).map(Time);
+        let regular = renewal.as_ref().and_then(|renewal| renewal.at);
+        let demanded = leaf.and_then(|_| self.demanded_renewal());
+        self.status.renewal_time = regular.into_iter().chain(demanded).min().map(Time);
         self.renewal_problem = renewal.and_then(|renewal| renewal.problem);
     }
 

@@ -856,6 +856,43 @@ fn an_answer_that_was_no_good_is_not_taken_again() {
 }
 
 #[test]
+fn the_values_of_an_attribute_are_a_set() {
+    let mut scene = Scene::new();
+    let subject =
+        json!({"organizations": ["Second", "Example, Inc.", "Second"], "organizationalUnits": ["Web", "Mail"]});
+    scene.spec(|spec| spec.subject = Some(object(subject)));
+    scene.run();
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.run().0), (strings(&[READY]), vec![]));
+    scene.spec(|spec| spec.subject.as_mut().unwrap().organizations.clear());
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+}
+
+#[test]
+fn a_literal_subject_is_compared() {
+    let mut scene = Scene::new();
+    scene.spec(|spec| spec.literal_subject = Some("CN=www.example.com,OU=b+OU=a,O=Example".into()));
+    scene.run();
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.run().0), (strings(&[READY]), vec![]));
+    scene.spec(|spec| spec.literal_subject = Some("CN=www.example.com,O=Other".into()));
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+    assert!(scene.conditions().concat().contains("not up to date: [spec.literalSubject]"));
+}
+
+#[test]
+fn an_issuance_that_is_announced_late_keeps_its_answer() {
+    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+    scene.run();
+    scene.answer();
+    scene.now = at(30);
+    let done = scene.run().0;
+    assert!(done.contains(&"ApplySecret".to_owned()) && !done.contains(&"DeleteRequest".to_owned()), "{done:?}");
+}
+
+#[test]
 fn an_answer_without_a_requested_name_is_refused() {
     let mut scene = Scene::new();
     scene.run();

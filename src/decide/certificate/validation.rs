@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use crate::{
     api::{CertificateSpec, GoDuration, certificate::X509Subject},
     decide::template::{self, SpecError},
-    pki::KeyAlgorithm,
+    pki::{Curve, KeyAlgorithm},
 };
 
 /// The limit of X.509 for a common name (RFC 5280 appendix A.1, ub-common-name), in bytes as with cert-manager.
@@ -62,17 +62,19 @@ fn subject(spec: &CertificateSpec) -> Result<(), SpecError> {
 fn key(spec: &CertificateSpec) -> Result<(), SpecError> {
     let key = template::key_algorithm(spec)?;
     let Some(signature) = spec.signature_algorithm.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-    let (fits, allowed) = match key {
-        KeyAlgorithm::Rsa(_) => (signature.ends_with("WithRSA"), "SHA256WithRSA, SHA384WithRSA or SHA512WithRSA"),
-        KeyAlgorithm::Ecdsa(_) => {
-            (signature.starts_with("ECDSAWith"), "ECDSAWithSHA256, ECDSAWithSHA384 or ECDSAWithSHA512")
-        }
-        KeyAlgorithm::Ed25519 => (signature == "PureEd25519", "PureEd25519"),
+    let allowed: &[&str] = match key {
+        KeyAlgorithm::Rsa(_) => &["SHA256WithRSA", "SHA384WithRSA", "SHA512WithRSA"],
+        // The cryptographic library signs with a hash as long as the key, or a shorter one where the key is very long.
+        KeyAlgorithm::Ecdsa(Curve::P256) => &["ECDSAWithSHA256"],
+        KeyAlgorithm::Ecdsa(Curve::P384) => &["ECDSAWithSHA384"],
+        KeyAlgorithm::Ecdsa(Curve::P521) => &["ECDSAWithSHA256", "ECDSAWithSHA384", "ECDSAWithSHA512"],
+        KeyAlgorithm::Ed25519 => &["PureEd25519"],
     };
-    if fits {
+    if allowed.contains(&signature) {
         return Ok(());
     }
-    Err(SpecError::new("spec.signatureAlgorithm", format!("must be {allowed} for {} keys", key.name())))
+    let problem = format!("{signature:?} cannot be used with a key of type {key}; use {}", allowed.join(" or "));
+    Err(SpecError::new("spec.signatureAlgorithm", problem))
 }
 
 fn times(spec: &CertificateSpec) -> Result<(), SpecError> {
@@ -201,10 +203,17 @@ mod tests {
             (json!({"commonName": long}), "spec.commonName: must be 64 bytes"),
             (json!({"literalSubject": "CN=a", "commonName": "a"}), "spec.commonName: must not be set together"),
             (json!({"literalSubject": "CN=a", "subject": {"countries": ["DE"]}}), "spec.subject: must not be set"),
-            (json!({"signatureAlgorithm": "ECDSAWithSHA256"}), "spec.signatureAlgorithm: must be SHA256WithRSA"),
+            (
+                json!({"signatureAlgorithm": "ECDSAWithSHA256"}),
+                "spec.signatureAlgorithm: \"ECDSAWithSHA256\" cannot be used",
+            ),
+            (
+                json!({"privateKey": {"algorithm": "ECDSA"}, "signatureAlgorithm": "ECDSAWithSHA512"}),
+                "spec.signatureAlgorithm: \"ECDSAWithSHA512\" cannot be used with a key of type ECDSA 256; use ECDSAWithSHA256",
+            ),
             (
                 json!({"privateKey": {"algorithm": "Ed25519"}, "signatureAlgorithm": "SHA256WithRSA"}),
-                "spec.signatureAlgorithm: must be PureEd25519 for Ed25519 keys",
+                "spec.signatureAlgorithm: \"SHA256WithRSA\" cannot be used with a key of type Ed25519; use PureEd25519",
             ),
             (json!({"duration": "59m"}), "spec.duration: must be 1h or more"),
             (json!({"duration": "soon"}), "spec.duration: "),

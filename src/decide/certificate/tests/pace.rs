@@ -70,7 +70,7 @@ fn the_number_of_issuances_within_a_day_can_be_limited() {
 fn a_renewal_can_be_asked_for() {
     let mut scene = Scene::issued();
     scene.wish(annotation::RENEW_AT, &at(DAY).to_string());
-    assert_eq!(scene.run(), (vec![], Some(DAY)));
+    assert_eq!(scene.run(), (strings(&["WriteStatus"]), Some(DAY)), "the renewal time shows it");
     scene.now = at(DAY);
     assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
     scene.answer();
