@@ -39,6 +39,7 @@ pub struct Doomed {
 pub struct Server {
     objects: BTreeMap<(String, ObjectName), Value>,
     version: u64,
+    last: String,
     pub now: Timestamp,
     /// How far the watch is behind, in seconds.
     pub lag: i64,
@@ -54,12 +55,18 @@ impl Server {
         Self {
             objects: BTreeMap::new(),
             version: 0,
+            last: String::new(),
             now,
             lag: 0,
             collection_lag: 0,
             doomed: VecDeque::new(),
             changes: VecDeque::new(),
         }
+    }
+
+    /// The object that was written last, and its version.
+    pub fn newest(&self) -> String {
+        format!("{} {}", self.last, self.version)
     }
 
     pub fn get<K: Watched>(&self, name: &ObjectName) -> Option<K> {
@@ -241,6 +248,7 @@ impl Server {
 
     fn store(&mut self, kind: &str, name: &ObjectName, mut value: Value) {
         self.version += 1;
+        self.last = format!("{kind} {}", name.name);
         value["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert((kind.to_owned(), name.clone()), value.clone());
         self.tell(kind, value, false);
