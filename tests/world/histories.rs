@@ -163,7 +163,7 @@ async fn live(seed: u64, sum: &mut Sum) {
     sum.most_writes = sum.most_writes.max(writes);
     sum.requests += world.chronicle.reasons.values().sum::<u32>();
     sum.crashes += world.crashes;
-    if seed % PEACEFUL == 0 {
+    if seed.is_multiple_of(PEACEFUL) {
         live_in_peace(&mut world, seed, is_short_lived, sum).await;
         check(&world, seed);
     }
@@ -272,7 +272,7 @@ fn deed(world: &mut World, is_short_lived: bool) {
             held.labels_mut().insert("theirs".into(), choice.to_string());
         }),
         9 | 10 => world.edit::<Certificate>(name, |held| {
-            held.spec.issuer_ref.name = ISSUERS[usize::try_from(choice).unwrap()].to_owned();
+            held.spec.issuer_ref.name = ISSUERS[usize::try_from(choice).unwrap()].into();
         }),
         11 => trigger(world, name),
         12 => {
