@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use certwright::{
-    api::{Certificate, CertificateRequest, names::annotation},
+    api::{
+        Certificate, CertificateRequest, Condition,
+        names::{annotation, condition, reason},
+    },
     cluster::ObjectName,
     decide::{
         children,
@@ -128,6 +131,15 @@ impl World {
         }
         if self.chronicle.wishes.contains(&uid) {
             return Some("by hand");
+        }
+        // An issuance that was begun goes on, though the spec is what it was before.
+        let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+        let mut issuing = conditions.filter(|held| held.type_ == condition::ISSUING && held.is_true());
+        let is_about_spec = |held: &Condition| {
+            matches!(held.reason.as_deref(), Some(reason::INCORRECT_ISSUER | reason::REQUEST_CHANGED))
+        };
+        if issuing.any(is_about_spec) {
+            return Some("spec, taken back");
         }
         let at: Timestamp = certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
         if at <= from || at > now {
