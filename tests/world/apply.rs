@@ -37,7 +37,7 @@ pub fn put(value: &mut Value, wanted: &Value) {
         for (name, field) in wanted {
             *at(value, fields, name) = field.clone();
         }
-        match fields.rsplit_once("/").expect("a path") {
+        match fields.rsplit_once('/').expect("a path") {
             ("/metadata", last) => note["f:metadata"][format!("f:{last}")] = Value::Object(noted),
             (_, last) => note[format!("f:{last}")] = Value::Object(noted),
         }

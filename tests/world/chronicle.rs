@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use certwright::{
-    api::{Certificate, CertificateRequest, names::annotation},
+    api::{
+        Certificate, CertificateRequest, Condition,
+        names::{annotation, condition, reason},
+    },
     cluster::ObjectName,
     decide::{
         children,
@@ -47,7 +50,8 @@ impl World {
         let Some(certificate) = self.owner_of(request) else { return };
         let uid = certificate.uid().unwrap_or_default();
         let reason = self.reason_for(&certificate);
-        if let Some(reason) = reason {
+        let is_again = self.chronicle.wasted.last().is_some_and(|text| text.contains(&again_of(request)));
+        if let Some(reason) = reason.or(is_again.then_some("thrown away")) {
             *self.chronicle.reasons.entry(reason).or_default() += 1;
         } else {
             let text = format!("{}: {} is needless: {certificate:?}", self.now(), request.name_any());
@@ -79,7 +83,7 @@ impl World {
             .flat_map(|status| &status.conditions)
             .any(|held| held.reason.as_deref() == Some("Failed"));
         if fits && has_key && !is_refused {
-            let text = format!("{}: {} by {}", self.now(), request.name_any(), request.spec.issuer_ref.name);
+            let text = format!("{}: {}, by {}", self.now(), again_of(request), request.spec.issuer_ref.name);
             self.chronicle.wasted.push(text);
         }
     }
@@ -128,6 +132,15 @@ impl World {
         if self.chronicle.wishes.contains(&uid) {
             return Some("by hand");
         }
+        // An issuance that was begun goes on, though the spec is what it was before.
+        let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+        let mut issuing = conditions.filter(|held| held.type_ == condition::ISSUING && held.is_true());
+        let is_about_spec = |held: &Condition| {
+            matches!(held.reason.as_deref(), Some(reason::INCORRECT_ISSUER | reason::REQUEST_CHANGED))
+        };
+        if issuing.any(is_about_spec) {
+            return Some("spec, taken back");
+        }
         let at: Timestamp = certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
         if at <= from || at > now {
             return None;
@@ -136,6 +149,12 @@ impl World {
         let is_second = self.chronicle.asked.get(&uid).is_some_and(|asked| at <= *asked);
         Some(if is_second { "renew-at, forgotten" } else { "renew-at" })
     }
+}
+
+/// Names a request and whom it is for, whichever object it is.
+fn again_of(request: &CertificateRequest) -> String {
+    let owner = request.owner_references().first().map(|owner| owner.uid.clone());
+    format!("{} of {}", request.name_any(), owner.unwrap_or_default())
 }
 
 fn good_pair(secret: &Secret) -> Option<Held> {

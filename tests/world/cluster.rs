@@ -23,7 +23,13 @@ impl World {
         call: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<Result<T, Refusal>, Failure> {
         *self.writes.entry(format!("{verb} {}", kind_of::<K>())).or_default() += 1;
-        self.effect(call).map_err(|lost| match lost {
+        let before = self.server.newest();
+        let done = self.effect(call);
+        if std::env::var_os("TRACE").is_some() {
+            let fate = if done.is_ok() { "" } else { ", lost" };
+            println!("{} {verb} {}{fate}: {before} -> {}", self.now(), kind_of::<K>(), self.server.newest());
+        }
+        done.map_err(|lost| match lost {
             EffectLost::Failed => Failure::Unavailable,
             EffectLost::Crashed => Failure::Crash,
         })

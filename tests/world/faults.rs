@@ -17,6 +17,9 @@ pub enum Fate {
 /// How often the effects of a random history go wrong: once in so many.
 const ONE_IN: u64 = 5;
 
+/// No world needs more.
+const MOST_EFFECTS: usize = 50_000;
+
 #[derive(Default)]
 pub struct Faults {
     /// How many effects there were.
@@ -41,6 +44,7 @@ impl Faults {
 
     pub fn next(&mut self) -> Fate {
         self.effects += 1;
+        assert!(self.effects < MOST_EFFECTS, "this does not end");
         if let Some((_, fate)) = self.planned.filter(|(number, _)| *number == self.effects) {
             return fate;
         }

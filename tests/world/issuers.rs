@@ -28,8 +28,8 @@ const CA_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 pub async fn world_of_issuers() -> World {
     let mut world = World::new();
     world.create(&ca_secret(start() + CA_LIFETIME));
-    world.create::<Issuer>(&issuer("ca", json!({"ca": {"secretName": CA_SECRET}})));
-    world.create::<Issuer>(&issuer("self", json!({"selfSigned": {}})));
+    world.create::<Issuer>(&issuer("ca", &json!({"ca": {"secretName": CA_SECRET}})));
+    world.create::<Issuer>(&issuer("self", &json!({"selfSigned": {}})));
     world.run(60).await;
     world.take_writes();
     world.events.clear();
@@ -48,7 +48,7 @@ pub async fn issued_by(issuer: &str) -> World {
 /// A Certificate for `NAME.example.com`.
 pub fn certificate_of(name: &str, issuer: &str) -> Certificate {
     let mut certificate = certificate(name, &[&format!("{name}.example.com")]);
-    certificate.spec.issuer_ref.name = issuer.to_owned();
+    certificate.spec.issuer_ref.name = issuer.into();
     if issuer == "external" {
         certificate.spec.issuer_ref.group = Some("example.com".to_owned());
     }
@@ -134,7 +134,7 @@ pub fn answer(world: &mut World, request: &str, condition: Value, certificate: O
     });
 }
 
-fn issuer(name: &str, spec: Value) -> Issuer {
+fn issuer(name: &str, spec: &Value) -> Issuer {
     object_of(json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
         "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,

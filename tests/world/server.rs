@@ -25,6 +25,9 @@ pub struct Change {
     pub is_gone: bool,
 }
 
+/// The garbage collector needs so many seconds to find that an object's owner was gone before it came.
+const ORPHANS_STAY: i64 = 2;
+
 /// An object whose owner is gone.
 pub struct Doomed {
     pub due: Timestamp,
@@ -36,6 +39,7 @@ pub struct Doomed {
 pub struct Server {
     objects: BTreeMap<(String, ObjectName), Value>,
     version: u64,
+    last: String,
     pub now: Timestamp,
     /// How far the watch is behind, in seconds.
     pub lag: i64,
@@ -51,12 +55,18 @@ impl Server {
         Self {
             objects: BTreeMap::new(),
             version: 0,
+            last: String::new(),
             now,
             lag: 0,
             collection_lag: 0,
             doomed: VecDeque::new(),
             changes: VecDeque::new(),
         }
+    }
+
+    /// The object that was written last, and its version.
+    pub fn newest(&self) -> String {
+        format!("{} {}", self.last, self.version)
     }
 
     pub fn get<K: Watched>(&self, name: &ObjectName) -> Option<K> {
@@ -88,15 +98,16 @@ impl Server {
         let is_orphan = owners.iter().any(|owner| !is_there(owner));
         self.store(&kind_of::<K>(), &name, value);
         if is_orphan {
-            self.doom(kind_of::<K>(), name.clone());
+            self.doom(kind_of::<K>(), name.clone(), ORPHANS_STAY);
         }
         Ok(self.get(&name).expect("just created"))
     }
 
     /// The garbage collector has noticed that the owner is gone.
-    fn doom(&mut self, kind: String, name: ObjectName) {
+    fn doom(&mut self, kind: String, name: ObjectName, least: i64) {
         let uid = self.objects[&(kind.clone(), name.clone())]["metadata"]["uid"].clone();
-        let due = self.now + jiff::SignedDuration::from_secs(self.collection_lag);
+        let due = self.now + jiff::SignedDuration::from_secs(self.collection_lag.max(least));
+        let due = self.doomed.back().map_or(due, |last| last.due.max(due));
         self.doomed.push_back(Doomed { due, kind, name, uid });
     }
 
@@ -219,7 +230,7 @@ impl Server {
         let owned: Vec<_> =
             self.objects.iter().filter(|(_, value)| is_owned(value)).map(|(key, _)| key.clone()).collect();
         for (kind, name) in owned {
-            self.doom(kind, name);
+            self.doom(kind, name, 0);
         }
         self.collect();
     }
@@ -237,6 +248,7 @@ impl Server {
 
     fn store(&mut self, kind: &str, name: &ObjectName, mut value: Value) {
         self.version += 1;
+        self.last = format!("{kind} {}", name.name);
         value["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert((kind.to_owned(), name.clone()), value.clone());
         self.tell(kind, value, false);

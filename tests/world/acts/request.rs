@@ -59,9 +59,9 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 created?;
             }
             RequestStep::Sign { not_before, not_after, status } => {
-                let signed = signer::sign(&request, seen.issuer, (not_before, not_after)).map_err(is_final)?;
+                let answer = signer::sign(&request, seen.issuer, (not_before, not_after)).map_err(is_final)?;
                 let status =
-                    CertificateRequestStatus { certificate: Some(signed.certificate), ca: signed.ca, ..*status };
+                    CertificateRequestStatus { certificate: Some(answer.certificate), ca: answer.ca, ..*status };
                 world.api_status(&hub, &*request, &request.status.clone().unwrap_or_default(), &status)?;
             }
             RequestStep::WriteStatus(status) => {
