@@ -52,8 +52,9 @@ impl Content {
         }
     }
 
-    /// What the Secret holds already.
-    pub fn of_secret(secret: &Secret, certificate: &Certificate) -> Option<Self> {
+    /// What the Secret holds already. A CA's certificate that somebody took out is still in `request`, the one that the
+    /// Secret came from.
+    pub fn of_secret(secret: &Secret, certificate: &Certificate, request: Option<&CertificateRequest>) -> Option<Self> {
         let noted = |key: &str| secret.annotations().get(key).cloned();
         let issuer = match noted(annotation::ISSUER_NAME) {
             Some(name) => {
@@ -63,13 +64,15 @@ impl Content {
         };
         // Somebody else's ca.crt stays somebody else's.
         let owned = OwnedFields::of(secret).data;
-        let ca = entry(secret, CA_CERT).filter(|_| owned.is_empty() || owned.contains(CA_CERT));
-        Some(Self {
-            key: entry(secret, TLS_KEY)?.to_vec(),
-            chain: ByteString(entry(secret, TLS_CERT)?.to_vec()),
-            ca: ca.map(|ca| ByteString(ca.to_vec())),
-            issuer,
-        })
+        let held = entry(secret, CA_CERT).filter(|_| owned.is_empty() || owned.contains(CA_CERT));
+        let chain = entry(secret, TLS_CERT)?;
+        let answer = request.and_then(|request| request.status.as_ref());
+        let answer = answer.filter(|answer| answer.certificate.as_ref().is_some_and(|issued| issued.0 == chain));
+        let ca = match entry(secret, CA_CERT) {
+            Some(_) => held.map(|ca| ByteString(ca.to_vec())),
+            None => answer.and_then(|answer| answer.ca.clone()).filter(|ca| !ca.0.is_empty()),
+        };
+        Some(Self { key: entry(secret, TLS_KEY)?.to_vec(), chain: ByteString(chain.to_vec()), ca, issuer })
     }
 }
 

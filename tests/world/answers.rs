@@ -205,7 +205,6 @@ async fn a_signing_that_failed_is_repeated_once_its_cause_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the failed request for the kept key is taken for the answer to every later attempt"]
 async fn a_signing_for_a_kept_key_that_failed_is_repeated_once_its_cause_is_gone() {
     signing_that_failed_is_repeated("Never").await;
 }
@@ -230,7 +229,6 @@ async fn a_certificate_that_was_signed_but_not_stored_is_stored_and_not_signed_a
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "after ten seconds a prompt issuance counts as a new one, and what was signed for it as outdated"]
 async fn a_prompt_issuance_that_takes_longer_is_not_signed_again() {
     for (issuer, seconds) in [("ca", 30), ("ca", 100), ("self", 30), ("self", 100)] {
         assert_eq!(requests_while_secrets_are_refused(issuer, seconds).await, 1, "{issuer}, {seconds} s");

@@ -83,7 +83,6 @@ fn random_histories_end_well() {
 }
 
 #[test]
-#[ignore = "after ten seconds a prompt issuance counts as a new one, and what was signed for it as outdated"]
 fn nothing_that_was_signed_is_thrown_away() {
     assert_eq!(live_through(&seeds(HISTORIES)).wasted, [""; 0]);
 }

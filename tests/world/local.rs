@@ -51,6 +51,8 @@ async fn an_issuance_takes_six_writes_and_a_renewal_seven() {
         let mut world = issued_by(issuer).await;
         assert_eq!(world.take_writes(), counted(&FIRST), "{issuer}");
         println!("{issuer}: events of the first issuance: {:#?}", world.events);
+        // A self-signed certificate without a subject is warned of besides.
+        world.events.retain(|event| !event.contains("BadConfig"));
         assert!(world.events.len() <= 4);
         assert_eq!((world.condition("web", "Issuing"), world.storms), (None, 0));
         assert_eq!(world.litter(), [""; 0]);
@@ -63,6 +65,7 @@ async fn an_issuance_takes_six_writes_and_a_renewal_seven() {
         renewal.push(("delete CertificateRequest", 1));
         assert_eq!(world.take_writes(), counted(&renewal), "{issuer}");
         println!("{issuer}: events of the renewal: {:#?}", world.events);
+        world.events.retain(|event| !event.contains("BadConfig"));
         assert!(world.events.len() <= 4);
         assert_eq!((revision(&world, "web"), world.count::<CertificateRequest>()), (2, 1));
         assert_eq!(world.litter(), [""; 0]);

@@ -112,6 +112,9 @@ async fn a_renewal_at_the_time_of_the_annotation() {
         let mut world = issued_by(issuer).await;
         let at = after(5 * DAY);
         annotate(&mut world, annotation::RENEW_AT, &at.to_string());
+        world.run(60).await;
+        let shown = world.get::<Certificate>("web").status.unwrap().renewal_time.unwrap().0;
+        assert_eq!(shown, at, "the renewal time shows it");
         world.take_writes();
         world.run(4 * DAY).await;
         assert_eq!((revision(&world, "web"), world.take_writes()), (1, counted(&[])));

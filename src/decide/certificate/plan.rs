@@ -21,7 +21,7 @@ use crate::{
         Decision, Note, Wake, fixed_name, later,
         policy::{self, Inputs, Violation},
         renewal,
-        secret::Content,
+        secret::{self, Content},
         template,
     },
     pki::{ParsedCertificate, PrivateKey},
@@ -46,8 +46,8 @@ pub(super) struct Plan<'a> {
     held_up: Option<HeldUp>,
     /// Whether the issuance goes on without anything being written about it.
     is_prompt: bool,
-    /// What people should know about a certificate that is ready all the same.
-    remark: Option<String>,
+    /// What people should know about a certificate that is ready all the same, and the reason of the event about it.
+    remark: Option<(&'static str, String)>,
     /// Why the renewal time is not what the spec asks for.
     renewal_problem: Option<String>,
 }
@@ -106,6 +106,7 @@ impl<'a> Plan<'a> {
         self.look_at_dates();
         match self.issuance_reason() {
             None => {
+                self.note_what_was_stored();
                 self.drop_next_keys();
                 self.forget_old_requests();
                 self.end_restraint();
@@ -347,6 +348,21 @@ impl<'a> Plan<'a> {
         self.drop_next_keys();
         self.notes.push(Note::normal(event::ISSUING, "The certificate has been successfully issued"));
         self.close()
+    }
+
+    /// The Secret may have been written without anything being noted of it, if a crash or a lost answer came in between.
+    fn note_what_was_stored(&mut self) {
+        let revision = self.next_revision();
+        let stored = self.seen.secret.and_then(|held| secret::entry(held, secret::TLS_CERT));
+        let is_stored = |request: &&CertificateRequest| {
+            let issued = request.status.as_ref().and_then(|status| status.certificate.as_ref());
+            issue_of(request).is_some() && stored.is_some() && issued.map(|issued| issued.0.as_slice()) == stored
+        };
+        if self.request_of(Some(revision)).filter(is_stored).is_some() {
+            self.status.revision = Some(revision);
+            self.status.last_failure_time = None;
+            self.status.failed_issuance_attempts = None;
+        }
     }
 
     /// Those of the issued revisions; what comes after them belongs to an issuance that failed and is not yet repeated.

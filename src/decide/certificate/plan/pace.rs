@@ -37,6 +37,8 @@ pub(super) struct Restraint {
     pub(super) until: Timestamp,
     /// None after a failure, of which the Issuing condition tells already.
     text: Option<String>,
+    /// Whether a changed spec ends it.
+    yields_to_spec: bool,
 }
 
 impl Plan<'_> {
@@ -77,7 +79,7 @@ impl Plan<'_> {
         if self.request_of(Some(self.next_revision())).is_some_and(|failed| self.asks_for_something_else(failed)) {
             return None;
         }
-        Some(Restraint { until: later(failed_at, self.wait_after_failure()), text: None })
+        Some(Restraint { until: later(failed_at, self.wait_after_failure()), text: None, yields_to_spec: true })
     }
 
     fn after_loop(&self) -> Option<Restraint> {
@@ -94,7 +96,7 @@ impl Plan<'_> {
             recent.len(),
             self.seen.certificate.spec.secret_name
         );
-        Some(Restraint { until, text: Some(text) })
+        Some(Restraint { until, text: Some(text), yields_to_spec: true })
     }
 
     fn after_enough(&self) -> Option<Restraint> {
@@ -105,7 +107,7 @@ impl Plan<'_> {
             Some(oldest) => recent.get(oldest).map_or(Timestamp::MAX, |oldest| later(*oldest, DAY)),
         };
         let text = format!("the annotation {} allows {most} within 24 hours", annotation::MAX_ISSUANCES_PER_DAY);
-        Some(Restraint { until, text: Some(text) })
+        Some(Restraint { until, text: Some(text), yields_to_spec: false })
     }
 
     pub(super) fn asks_for_something_else(&self, request: &CertificateRequest) -> bool {
@@ -147,8 +149,8 @@ impl Plan<'_> {
     pub(super) fn restrain(&mut self, restraint: Restraint) {
         let Some(text) = restraint.text else { return };
         let until = Timestamp::from_second(restraint.until.as_second()).unwrap_or(restraint.until);
-        let message =
-            format!("No certificate is issued now: {text} (next attempt at {until}, or when the spec changes)");
+        let or_earlier = if restraint.yields_to_spec { ", or when the spec changes" } else { "" };
+        let message = format!("No certificate is issued now: {text} (next attempt at {until}{or_earlier})");
         self.set(condition::ISSUING, "False", reason::TOO_MANY_ISSUANCES, &message);
         self.held_up = Some(super::HeldUp { text: message, event: None });
     }

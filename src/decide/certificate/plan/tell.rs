@@ -64,7 +64,11 @@ impl Plan<'_> {
             self.warn_once(event::WINDOW_ERROR, &text);
             return self.set(condition::READY, "False", reason::WINDOW_ERROR, &text);
         }
-        let remarks = self.remark.take().into_iter().chain(ignored_wishes(self.seen.certificate));
+        let remark = self.remark.take();
+        if let Some((event, text)) = &remark {
+            self.warn_once(event, text);
+        }
+        let remarks = remark.map(|(_, text)| text).into_iter().chain(ignored_wishes(self.seen.certificate));
         let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
         self.set(condition::READY, "True", reason::READY, &text);
     }

@@ -5,9 +5,9 @@ use kube::ResourceExt;
 
 use super::{CertificateStep, Plan};
 use crate::{
-    api::names::{annotation, event},
+    api::names::{annotation, event, reason},
     decide::{
-        Note, Wake,
+        Note, Trouble, Wake,
         certificate::{WantedSecret, is_issuing},
         keystore, later, policy,
         secret::{self, Content},
@@ -18,6 +18,14 @@ use crate::{
 /// So often within [`QUARREL`] the Secret is put right before we wait: somebody else has other wishes for it.
 const MOST_PUT_RIGHT: usize = 5;
 const QUARREL: SignedDuration = SignedDuration::from_mins(10);
+
+/// Two who do not agree about the Secret, one of them us.
+struct Quarrel {
+    /// When we put it right once more.
+    next: Timestamp,
+    /// When it is over, unless we have had to put it right again.
+    over: Timestamp,
+}
 
 impl Plan<'_> {
     /// The Secret with this content, and the keystores that have to be written anew for it.
@@ -43,30 +51,45 @@ impl Plan<'_> {
             return;
         };
         let Some(pair) = policy::sound_pair(held).filter(|pair| !policy::is_temporary(&pair.leaf)) else { return };
-        let Some(content) = Content::of_secret(held, certificate) else { return };
+        let current = self.request_of(self.status.revision);
+        let Some(content) = Content::of_secret(held, certificate, current) else { return };
         let wanted = match self.wanted_secret(&content, &pair.leaf) {
             Ok(wanted) => wanted,
             Err(why) => {
-                self.warn_once(event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND, &why);
-                self.remark = Some(why);
+                self.remark = Some((event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND, why));
                 return;
             }
         };
+        let quarrel = self.quarrel();
+        if let Some(quarrel) = &quarrel {
+            self.tell_of_quarrel();
+            self.wake = self.wake.min(Wake::At(quarrel.over));
+        }
         if wanted.keystores.is_empty() && secret::difference(held, &wanted.secret).is_none() {
             return;
         }
-        match self.next_put_right() {
-            Some(at) => self.wake = self.wake.min(Wake::At(at)),
+        let after_trouble = self.seen.trouble.map(Trouble::next_try);
+        let next = after_trouble.max(quarrel.map(|quarrel| quarrel.next)).filter(|at| *at > self.now);
+        match next {
             None => self.steps.push(CertificateStep::PutSecretRight(Box::new(wanted))),
+            Some(at) => self.wake = self.wake.min(Wake::At(at)),
         }
     }
 
-    /// Until when the Secret is left as it is; none if it may be put right now.
-    fn next_put_right(&self) -> Option<Timestamp> {
-        let after_trouble = self.seen.trouble.map(crate::decide::Trouble::next_try);
+    /// Whether somebody else has other wishes for the Secret.
+    fn quarrel(&self) -> Option<Quarrel> {
         let recent = self.seen.put_right;
-        let after_quarrel = recent.len().checked_sub(MOST_PUT_RIGHT).map(|oldest| later(recent[oldest], QUARREL));
-        after_trouble.max(after_quarrel).filter(|at| *at > self.now)
+        let oldest = recent.len().checked_sub(MOST_PUT_RIGHT)?;
+        let quarrel = Quarrel { next: later(recent[oldest], QUARREL), over: later(*recent.last()?, QUARREL) };
+        (quarrel.over > self.now).then_some(quarrel)
+    }
+
+    fn tell_of_quarrel(&mut self) {
+        let text = format!(
+            "something else changes the Secret {:?} again and again; it is put right every few minutes only",
+            self.seen.certificate.spec.secret_name
+        );
+        self.remark = Some((reason::SECRET_TEMPLATE_MISMATCH, text));
     }
 
     /// Something to read for people who wait until the issuance is over.

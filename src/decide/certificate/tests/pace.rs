@@ -134,3 +134,15 @@ fn a_prompt_issuer_that_refuses_is_waited_for() {
     let done = scene.run().0;
     assert!(done.contains(&"DeleteRequest".to_owned()) && done.contains(&"CreateRequest".to_owned()), "{done:?}");
 }
+
+#[test]
+fn a_secret_that_was_stored_before_a_crash_is_noted_afterwards() {
+    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+    scene.run();
+    scene.answer();
+    let stored = scene.decide().steps.remove(0);
+    scene.act(stored);
+    scene.run();
+    assert_eq!((scene.status().revision, scene.conditions()), (Some(1), strings(&[READY])));
+    assert_eq!((scene.requests.len(), scene.next_keys.len()), (1, 0));
+}

@@ -117,12 +117,18 @@ fn a_quarrel_about_the_secret_is_not_fought_without_end() {
     for round in 0..5 {
         scene.now = at(round);
         scene.secret.as_mut().unwrap().labels_mut().clear();
-        assert_eq!(scene.run().0, ["PutSecretRight"]);
+        let done = scene.run().0;
+        assert_eq!(done[0], "PutSecretRight");
+        assert_eq!(done.len() > 1, round == 4, "told of the fifth time");
     }
+    let quarrel = "something else changes the Secret \"web-tls\" again and again; it is put right every few minutes only";
+    assert_eq!(scene.conditions(), [format!("{READY}; {quarrel}")]);
     scene.secret.as_mut().unwrap().labels_mut().clear();
     assert_eq!(scene.run(), (vec![], Some(600)), "ten minutes after the first time");
     scene.now = at(600);
     assert_eq!(scene.run().0, ["PutSecretRight"]);
+    scene.now = at(1200);
+    assert_eq!((scene.run().0, scene.conditions()), (strings(&["WriteStatus"]), strings(&[READY])), "it is over");
 }
 
 #[test]
