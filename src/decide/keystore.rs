@@ -135,10 +135,10 @@ pub fn adopt(wanted: &mut Secret, secret: Option<&Secret>, content: &Content, wi
 /// Changes whenever the files would have to be written anew: with key, certificates, passwords and forms. It says
 /// nothing to whoever does not have the private key.
 fn fingerprint(wishes: &[Wish], content: &Content) -> String {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &content.key));
+    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &content.key));
     let mut add = |part: &[u8]| {
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(part);
+        mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        mac.update(part);
     };
     add(&content.chain.0);
     add(content.ca.as_ref().map_or(&[], |ca| &ca.0));
@@ -146,5 +146,5 @@ fn fingerprint(wishes: &[Wish], content: &Content) -> String {
         add(format!("{:?}", wish.form).as_bytes());
         add(wish.password.expose().as_bytes());
     }
-    context.sign().as_ref()[..16].iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    mac.sign().as_ref()[..16].iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -25,6 +25,7 @@ use crate::controller::Controller;
 use crate::kubernetes::CERTWRIGHT_USER;
 use crate::scene::{PATIENCE, Scene, certificate_spec, is_ready};
 use crate::testbed::Testbed;
+use crate::wait::until;
 
 /// The CA issuer of each scene.
 pub const ISSUER: &str = "ca";
@@ -95,12 +96,24 @@ async fn bursts(testbed: &Testbed, controller: &Controller) -> Result<Vec<Measur
     let ecdsa = checked_burst(testbed, controller, ECDSA, None).await?;
     ecdsa.print("ECDSA P-256")?;
     let other = scene(testbed, controller.log()).await?;
+    until_quiet(testbed).await?;
     let rsa = checked_burst(testbed, controller, KeyAlgorithm::Rsa(2048), Some(&other)).await?;
     rsa.print("RSA-2048")?;
     Ok(vec![
         Measured::new(CA_ECDSA_PER_SECOND, ecdsa.per_second()?),
         Measured::new(CA_RSA_PER_SECOND, rsa.per_second()?),
     ])
+}
+
+/// Waits until the events of what was done before have been sent: they come beside the work, and so after it.
+async fn until_quiet(testbed: &Testbed) -> Result<()> {
+    const LONG_ENOUGH: Duration = Duration::from_secs(3);
+    let look = async || {
+        let mark = testbed.mark()?;
+        tokio::time::sleep(LONG_ENOUGH).await;
+        anyhow::Ok(testbed.count_writes(mark, CERTWRIGHT_USER).await?.is_empty().then_some(()))
+    };
+    until("the events of the first burst to be sent", PATIENCE, look).await
 }
 
 /// With `other`, a Certificate is created there in the middle, and how long it takes is printed.

@@ -354,11 +354,11 @@ impl<'a> Plan<'a> {
     fn note_what_was_stored(&mut self) {
         let revision = self.next_revision();
         let stored = self.seen.secret.and_then(|held| secret::entry(held, secret::TLS_CERT));
-        let is_stored = |request: &&CertificateRequest| {
+        let is_stored = |request: &CertificateRequest| {
             let issued = request.status.as_ref().and_then(|status| status.certificate.as_ref());
             issue_of(request).is_some() && stored.is_some() && issued.map(|issued| issued.0.as_slice()) == stored
         };
-        if self.request_of(Some(revision)).filter(is_stored).is_some() {
+        if self.request_of(Some(revision)).is_some_and(is_stored) {
             self.status.revision = Some(revision);
             self.status.last_failure_time = None;
             self.status.failed_issuance_attempts = None;

@@ -355,8 +355,8 @@ fn a_ca_signs_in_the_write_that_approves() {
     let RequestStep::Sign { not_before, not_after, .. } = &scene.decide_with(issuer).steps[0] else { panic!() };
     assert_eq!((*not_before, *not_after), (now(), at(HOUR)), "as long as the CA's own certificate, not 90 days");
     assert_eq!(scene.step_with(issuer), ["Sign", "Publish"]);
-    let issued = "Ready=True Issued: Certificate fetched from issuer successfully";
-    assert_eq!(scene.conditions(), [APPROVED, issued]);
+    let done = "Ready=True Issued: Certificate fetched from issuer successfully";
+    assert_eq!(scene.conditions(), [APPROVED, done]);
 }
 
 #[test]

@@ -121,7 +121,8 @@ fn a_quarrel_about_the_secret_is_not_fought_without_end() {
         assert_eq!(done[0], "PutSecretRight");
         assert_eq!(done.len() > 1, round == 4, "told of the fifth time");
     }
-    let quarrel = "something else changes the Secret \"web-tls\" again and again; it is put right every few minutes only";
+    let quarrel =
+        "something else changes the Secret \"web-tls\" again and again; it is put right every few minutes only";
     assert_eq!(scene.conditions(), [format!("{READY}; {quarrel}")]);
     scene.secret.as_mut().unwrap().labels_mut().clear();
     assert_eq!(scene.run(), (vec![], Some(600)), "ten minutes after the first time");
