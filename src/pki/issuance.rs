@@ -242,6 +242,9 @@ mod tests {
         (KeyAlgorithm::Ed25519, "ED25519"),
     ];
 
+    /// 2026-01-01T00:00:00Z.
+    const ISSUED_AT: i64 = 1_767_225_600;
+
     fn p256() -> PrivateKey {
         PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap()
     }
@@ -281,7 +284,7 @@ mod tests {
         }
 
         fn issuance(&self) -> Issuance<'_> {
-            let not_before = Timestamp::now() - SignedDuration::from_mins(1);
+            let not_before = Timestamp::from_second(ISSUED_AT).unwrap();
             Issuance {
                 request: &self.request,
                 usages: &self.usages,
@@ -308,7 +311,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("root.pem");
         std::fs::write(&file, root.to_pem()).unwrap();
-        let arguments = ["verify", "-x509_strict", "-CAfile", file.to_str().unwrap()];
+        let at = (ISSUED_AT + 60).to_string();
+        let arguments = ["verify", "-x509_strict", "-attime", &at, "-CAfile", file.to_str().unwrap()];
         let (output, errors) = openssl::attempt(&arguments, pem::encode(pem::CERTIFICATE, der).as_bytes())?;
         if output.is_none() {
             println!("{errors}");
