@@ -19,6 +19,8 @@ use crate::{
 const ISSUING: &str = "Issuing certificate as Secret does not exist";
 const READY: &str = "Ready=True Ready: Certificate is up to date and has not expired";
 
+mod answer;
+mod next_key;
 mod pace;
 mod upkeep;
 
@@ -393,63 +395,6 @@ fn another_kind_of_key_does_not_wait_either() {
 }
 
 #[test]
-fn every_way_in_which_a_request_can_end_without_a_certificate() {
-    let refusals = [
-        (told("Denied", "True", "Policy", "not in my house"), "Policy", "not in my house"),
-        (told("InvalidRequest", "True", "Bad", "too short"), "Bad", "too short"),
-        (told("Ready", "False", "Failed", "no"), "Failed", "no"),
-        (told("Ready", "False", "Denied", "denied"), "Denied", "denied"),
-    ];
-    for (condition, reason, why) in refusals {
-        let mut scene = Scene::new();
-        scene.run();
-        scene.tell(condition);
-        scene.run();
-        let issuing = &scene.status().conditions[0];
-        assert_eq!((issuing.status.as_str(), issuing.reason.as_deref()), ("False", Some(reason)));
-        assert!(issuing.message.as_ref().unwrap().contains(why));
-        // Without a failure time too, the next attempt is made with a new request.
-        scene.now = at(HOUR);
-        assert!(scene.run().0.contains(&"DeleteRequest".to_owned()));
-        assert_eq!(scene.requests[0].status, None);
-    }
-}
-
-#[test]
-fn denied_beats_issued() {
-    let mut scene = Scene::new();
-    scene.run();
-    scene.answer();
-    scene.tell(told("Denied", "True", "Policy", "on second thoughts"));
-    assert!(!scene.run().0.contains(&"ApplySecret".to_owned()));
-    assert_eq!(scene.secret, None);
-}
-
-#[test]
-fn what_comes_back_is_verified() {
-    let other_key = chain(key(1), &["www.example.com"], 0, 90 * DAY);
-    let expired = chain(key(0), &["www.example.com"], -90 * DAY, 0);
-    let broken = format!("{}{}", chain(key(0), &["www.example.com"], 0, DAY), expired);
-    let cases = [
-        (other_key.as_bytes(), "a certificate for another key"),
-        (expired.as_bytes(), "a certificate that expired at 2026-03-01T12:00:00Z"),
-        (broken.as_bytes(), "a broken chain"),
-        (b"garbage", "no certificate chain"),
-        (b"", "no certificate chain"),
-    ];
-    for (chain, what) in cases {
-        let mut scene = Scene::new();
-        scene.run();
-        scene.answer_with(chain);
-        scene.run();
-        let issuing = &scene.conditions()[0];
-        assert!(issuing.starts_with("Issuing=False InvalidCertificate: ") && issuing.contains(what), "{issuing}");
-        assert_eq!(scene.secret, None);
-        assert_eq!(scene.next_keys, []);
-    }
-}
-
-#[test]
 fn a_damaged_secret_is_replaced_and_the_reason_told() {
     type Damage = fn(&mut Scene);
     let cases: [(Damage, &str, &str); 12] = [
@@ -626,89 +571,6 @@ fn one_secret_has_one_owner() {
 }
 
 #[test]
-fn rotation_policy_never_keeps_the_key() {
-    let mut scene = Scene::issued();
-    *scene.data("tls.key") = pem(key(1)).into_bytes();
-    *scene.data("tls.crt") = chain(key(1), &["www.example.com"], 0, 90 * DAY).into_bytes();
-    scene.requests.clear();
-    scene.spec(|spec| {
-        let private_key = spec.private_key.as_mut().unwrap();
-        private_key.rotation_policy = Some("Never".into());
-        spec.dns_names = vec!["new.example.com".into()];
-    });
-    scene.step();
-    let note = "Normal Reused: Reusing private key stored in existing Secret resource \"web-tls\"";
-    assert_eq!(scene.notes(), [note]);
-    scene.run();
-    assert_eq!(scene.next_keys[0].data.as_ref().unwrap()["tls.key"].0, pem(key(1)).into_bytes());
-}
-
-#[test]
-fn rotation_policy_never_does_not_replace_a_key_of_another_kind() {
-    let mut scene = Scene::issued();
-    scene.spec(|spec| {
-        let private_key = spec.private_key.as_mut().unwrap();
-        (private_key.rotation_policy, private_key.size) = (Some("Never".into()), Some(384));
-    });
-    assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish", "WriteStatus", "Publish"]), Some(60 * DAY)));
-    let issuing = &scene.conditions()[1];
-    assert!(issuing.contains("; held up: spec.privateKey.rotationPolicy is Never, but"), "{issuing}");
-    scene.spec(|spec| spec.private_key.as_mut().unwrap().rotation_policy = None);
-    let (done, _) = scene.run();
-    assert_eq!(done, ["WriteStatus", "CreateNextKey", "Publish", "CreateRequest", "Publish"]);
-    assert!(!scene.conditions()[1].contains("held up"), "{:?}", scene.conditions());
-}
-
-#[test]
-fn rotation_policy_never_replaces_what_is_no_key() {
-    let mut scene = Scene::issued();
-    *scene.data("tls.key") = b"garbage".into();
-    scene.spec(|spec| spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into()));
-    scene.step();
-    let notes = scene.notes();
-    assert!(notes[0].starts_with("Warning DecodeFailed: ") && notes[1].starts_with("Normal Generated: "), "{notes:?}");
-}
-
-#[test]
-fn a_next_key_that_does_not_suit_is_replaced() {
-    let mut scene = Scene::new();
-    scene.run();
-    scene.spec(|spec| spec.private_key.as_mut().unwrap().size = Some(384));
-    assert_eq!(scene.step(), ["WriteStatus", "DeleteNextKey", "Publish"], "the status tells of the new generation");
-    assert_eq!(kinds(&scene.decide()), ["CreateNextKey", "Publish"]);
-
-    let mut scene = Scene::new();
-    scene.run();
-    Arc::make_mut(&mut scene.next_keys[0]).data = None;
-    assert_eq!(scene.step(), ["DeleteNextKey", "Publish"]);
-    scene.run();
-    assert_eq!(scene.requests.len(), 1);
-}
-
-#[test]
-fn left_over_keys_go() {
-    let left_over = || Arc::new(children::next_key_secret(&certificate("web"), "web-old", pem(key(1))));
-    let mut idle = Scene::issued();
-    idle.next_keys = vec![left_over()];
-    assert_eq!(idle.run().0, ["DeleteNextKey"]);
-
-    let mut busy = Scene::new();
-    busy.run();
-    busy.next_keys.push(left_over());
-    assert_eq!(busy.run().0, ["DeleteNextKey"]);
-    assert_ne!(busy.next_keys[0].name_any(), "web-old");
-
-    let mut adopted = Scene::new();
-    adopted.certificate.status = Some(object(json!({
-        "nextPrivateKeySecretName": "web-old",
-        "conditions": [{"type": "Issuing", "status": "True", "reason": "DoesNotExist", "message": ISSUING}],
-    })));
-    adopted.next_keys = vec![left_over()];
-    assert!(!adopted.run().0.contains(&"CreateNextKey".to_owned()), "cert-manager's key is as good");
-    assert_eq!(adopted.requests[0].annotations()[annotation::PRIVATE_KEY_SECRET_NAME], "web-old");
-}
-
-#[test]
 fn what_is_on_its_way_out_is_waited_for() {
     let mut scene = Scene::new();
     scene.run();
@@ -881,48 +743,6 @@ fn a_literal_subject_is_compared() {
     scene.spec(|spec| spec.literal_subject = Some("CN=www.example.com,O=Other".into()));
     assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
     assert!(scene.conditions().concat().contains("not up to date: [spec.literalSubject]"));
-}
-
-#[test]
-fn an_issuance_that_is_announced_late_keeps_its_answer() {
-    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
-    scene.run();
-    scene.answer();
-    scene.now = at(30);
-    let done = scene.run().0;
-    assert!(done.contains(&"ApplySecret".to_owned()) && !done.contains(&"DeleteRequest".to_owned()), "{done:?}");
-}
-
-#[test]
-fn an_answer_without_a_requested_name_is_refused() {
-    let mut scene = Scene::new();
-    scene.run();
-    scene.answer_with(chain(key(0), &["other.example.com"], 0, 90 * DAY).as_bytes());
-    scene.run();
-    let told = scene.conditions().concat();
-    assert!(
-        told.contains("Issuing=False InvalidCertificate") && told.contains("without the name www.example.com"),
-        "{told}"
-    );
-    assert_eq!(scene.secret, None);
-}
-
-#[test]
-fn attempts_come_closer_before_the_certificate_runs_out() {
-    let mut scene = Scene::issued();
-    scene.now = at(60 * DAY);
-    let mut waits = Vec::new();
-    while scene.now < at(89 * DAY) {
-        assert!(waits.len() < 100, "{waits:?}");
-        scene.run();
-        scene.fail("no");
-        let until = scene.run().1.unwrap();
-        waits.push((until - scene.now.duration_since(now()).as_secs()) / HOUR);
-        scene.now = at(until);
-    }
-    assert_eq!(waits[..6], [1, 2, 4, 8, 16, 32]);
-    assert_eq!(waits.iter().max(), Some(&32));
-    assert!(waits.last() < Some(&8), "{waits:?}");
 }
 
 #[test]

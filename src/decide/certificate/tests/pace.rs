@@ -146,3 +146,31 @@ fn a_secret_that_was_stored_before_a_crash_is_noted_afterwards() {
     assert_eq!((scene.status().revision, scene.conditions()), (Some(1), strings(&[READY])));
     assert_eq!((scene.requests.len(), scene.next_keys.len()), (1, 0));
 }
+
+#[test]
+fn attempts_come_closer_before_the_certificate_runs_out() {
+    let mut scene = Scene::issued();
+    scene.now = at(60 * DAY);
+    let mut waits = Vec::new();
+    while scene.now < at(89 * DAY) {
+        assert!(waits.len() < 100, "{waits:?}");
+        scene.run();
+        scene.fail("no");
+        let until = scene.run().1.unwrap();
+        waits.push((until - scene.now.duration_since(now()).as_secs()) / HOUR);
+        scene.now = at(until);
+    }
+    assert_eq!(waits[..6], [1, 2, 4, 8, 16, 32]);
+    assert_eq!(waits.iter().max(), Some(&32));
+    assert!(waits.last() < Some(&8), "{waits:?}");
+}
+
+#[test]
+fn an_issuance_that_is_announced_late_keeps_its_answer() {
+    let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+    scene.run();
+    scene.answer();
+    scene.now = at(30);
+    let done = scene.run().0;
+    assert!(done.contains(&"ApplySecret".to_owned()) && !done.contains(&"DeleteRequest".to_owned()), "{done:?}");
+}
