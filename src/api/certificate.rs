@@ -144,6 +144,20 @@ pub struct CertificateSpec {
     pub name_constraints: Option<NameConstraints>,
 }
 
+impl CertificateSpec {
+    /// The names of the Secrets that hold this Certificate's keystore passwords.
+    pub fn keystore_password_secrets(&self) -> Vec<&str> {
+        let Some(keystores) = &self.keystores else { return Vec::new() };
+        let jks = keystores.jks.as_ref().filter(|jks| jks.create).and_then(|jks| jks.password_secret_ref.as_ref());
+        let pkcs12 =
+            keystores.pkcs12.as_ref().filter(|p12| p12.create).and_then(|p12| p12.password_secret_ref.as_ref());
+        let mut names: Vec<_> = [jks, pkcs12].into_iter().flatten().map(|selector| selector.name.as_str()).collect();
+        names.retain(|name| !name.is_empty());
+        names.dedup();
+        names
+    }
+}
+
 /// A subject alternative name of a type of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::names::{condition, reason};
 use super::rules;
 use super::schema::{self, is_false};
-use super::{Condition, GoDuration, IssuerReference};
+use super::{Condition, GoDuration, IssuerReference, find_condition};
 
 /// What is to be signed, for whom. It never changes once created.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,4 +110,13 @@ pub struct CertificateRequestStatus {
     /// When the request failed or was denied.
     #[serde(deserialize_with = "lenient::or_none", skip_serializing_if = "Option::is_none")]
     pub failure_time: Option<Time>,
+}
+
+impl CertificateRequestStatus {
+    /// Whether the request has come to its end, one way or the other.
+    pub fn is_final(&self) -> bool {
+        let ready = find_condition(&self.conditions, condition::READY);
+        let reason = ready.and_then(|ready| ready.reason.as_deref());
+        matches!(reason, Some(reason::ISSUED | reason::FAILED | reason::DENIED))
+    }
 }

@@ -35,7 +35,8 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     cluster_resource_namespace: String,
     /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out. Only
-    /// certificaterequests-approver, which approves every CertificateRequest, can be left out here
+    /// certificaterequests-approver, which approves every CertificateRequest, can be left out here; anything else in the
+    /// list is without effect.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     controllers: Vec<String>,
     /// How many objects are worked on at once.
@@ -187,10 +188,16 @@ async fn check_crds(client: &Client) -> Result<(), ControllerError> {
     }
 }
 
-/// Whether the list of `--controllers` has the built-in approver in it.
+/// Whether the list of `--controllers` has the built-in approver in it. What is without effect is told of.
 fn approves(controllers: &[String]) -> bool {
+    const APPROVER: &str = "certificaterequests-approver";
     let named = |name: &str| controllers.iter().any(|controller| controller.trim() == name);
-    !named("-certificaterequests-approver") && (named("*") || named("certificaterequests-approver"))
+    for name in controllers.iter().map(|name| name.trim()).filter(|name| *name != "*") {
+        if name.trim_start_matches('-') != APPROVER {
+            tracing::warn!(name, "this name in --controllers is without effect; only {APPROVER} can be left out");
+        }
+    }
+    !named("-certificaterequests-approver") && (named("*") || named(APPROVER))
 }
 
 fn context(

@@ -7,9 +7,9 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use crate::api::{
-    Certificate, CertificateRequest, CertificateSpec, Challenge, ClusterIssuer, Condition, Issuer, IssuerReference,
-    IssuerSpec, Order, find_condition,
-    names::{KIND_CLUSTER_ISSUER, annotation, condition, reason},
+    Certificate, CertificateRequest, CertificateRequestStatus, Challenge, ClusterIssuer, Condition, Issuer,
+    IssuerReference, IssuerSpec, Order, find_condition,
+    names::{KIND_CLUSTER_ISSUER, annotation, condition},
 };
 
 use super::{
@@ -27,7 +27,8 @@ impl Hub {
                 let next = certificate.status.as_ref().and_then(|status| status.next_private_key_secret_name.clone());
                 let mut entries = vec![by_secret(&namespace, &certificate.spec.secret_name)];
                 entries.extend(next.map(|name| by_secret(&namespace, &name)));
-                entries.extend(by_passwords(&certificate.spec, &namespace));
+                let passwords = certificate.spec.keystore_password_secrets();
+                entries.extend(passwords.into_iter().map(|name| by_secret(&namespace, name)));
                 entries
             },
             certificate_request: |request| {
@@ -97,8 +98,7 @@ fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
 }
 
 fn has_ended(request: &CertificateRequest) -> bool {
-    let ready = request.status.as_ref().and_then(|status| find_condition(&status.conditions, condition::READY));
-    ready.is_some_and(|ready| matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED)))
+    request.status.as_ref().is_some_and(CertificateRequestStatus::is_final)
 }
 
 fn by_issuer(reference: &IssuerReference, namespace: Option<&str>) -> String {
@@ -113,15 +113,6 @@ fn is_ready(conditions: Option<&[Condition]>) -> bool {
     let conditions = conditions.unwrap_or_default();
     find_condition(conditions, condition::READY).is_some_and(Condition::is_true)
         && find_condition(conditions, condition::ISSUING).is_none_or(Condition::is_false)
-}
-
-/// By the Secrets with the passwords of its keystores.
-fn by_passwords(spec: &CertificateSpec, namespace: &str) -> Vec<String> {
-    let Some(keystores) = &spec.keystores else { return Vec::new() };
-    let jks = keystores.jks.as_ref().and_then(|jks| jks.password_secret_ref.as_ref());
-    let pkcs12 = keystores.pkcs12.as_ref().and_then(|pkcs12| pkcs12.password_secret_ref.as_ref());
-    let named = [jks, pkcs12].into_iter().flatten().filter(|selector| !selector.is_unset());
-    named.map(|selector| by_secret(namespace, &selector.name)).collect()
 }
 
 /// By the credentials that it presents its answer with.

@@ -94,30 +94,26 @@ impl Hub {
     }
 
     /// Takes in an object that was seen and wakes whoever depends on it.
-    pub fn put<K: Watched>(&self, mut object: K) {
-        keep_own_note(object.managed_fields_mut());
-        if let Put::Stored { former, now } = K::store(self).put(object) {
-            self.wake_dependents(former.as_deref(), Some(&*now));
-        }
+    pub fn put<K: Watched>(&self, object: K) {
+        self.put_and(Queue::wake, object);
     }
 
     /// The same for what the first list holds.
-    fn put_first<K: Watched>(&self, mut object: K) {
-        if !object.is_at_rest() {
-            return self.put(object);
-        }
+    fn put_first<K: Watched>(&self, object: K) {
+        self.put_and(if object.is_at_rest() { Queue::wake_calmly } else { Queue::wake }, object);
+    }
+
+    fn put_and<K: Watched>(&self, wake: fn(&Queue, &Key), mut object: K) {
         keep_own_note(object.managed_fields_mut());
-        if let Put::Stored { now, .. } = K::store(self).put(object) {
-            for key in now.dependents(self) {
-                self.queue.wake_calmly(&key);
-            }
+        if let Put::Stored { former, now } = K::store(self).put(object) {
+            self.wake_dependents(wake, former.as_deref(), Some(&*now));
         }
     }
 
     /// Takes out an object that the API server said is gone, before the watch tells of it.
     pub fn bury<K: Watched>(&self, name: &ObjectName, uid: &str) {
         if let Some(gone) = K::store(self).bury(name, uid) {
-            self.wake_dependents(Some(&*gone), None);
+            self.wake_dependents(Queue::wake, Some(&*gone), None);
         }
     }
 
@@ -161,23 +157,23 @@ impl Hub {
     /// How many stores there are.
     pub const STORES: usize = 10;
 
-    fn wake_dependents<K: Watched>(&self, former: Option<&K>, now: Option<&K>) {
+    fn wake_dependents<K: Watched>(&self, wake: fn(&Queue, &Key), former: Option<&K>, now: Option<&K>) {
         let keys: HashSet<Key> = former.into_iter().chain(now).flat_map(|object| object.dependents(self)).collect();
         for key in keys {
-            self.queue.wake(&key);
+            wake(&self.queue, &key);
         }
     }
 
     fn remove<K: Watched>(&self, object: &K) {
         let uid = object.meta().uid.as_deref().unwrap_or_default();
         if let Some(gone) = K::store(self).remove(&ObjectName::of(object), uid) {
-            self.wake_dependents(Some(&*gone), None);
+            self.wake_dependents(Queue::wake, Some(&*gone), None);
         }
     }
 
     fn retain_listed<K: Watched>(&self, before: &HashSet<ObjectName>, listed: &HashSet<ObjectName>) {
         for gone in K::store(self).retain_listed(before, listed) {
-            self.wake_dependents(Some(&*gone), None);
+            self.wake_dependents(Queue::wake, Some(&*gone), None);
         }
     }
 }

@@ -22,6 +22,9 @@ use super::key::Key;
 /// The longest timer that is set; a later wake is reached in several steps.
 const LONGEST_TIMER: Duration = Duration::from_hours(24);
 
+/// After so many of the first lane one of the second goes.
+const MOST_PASSED: u32 = 16;
+
 /// See the module's description.
 #[derive(Default)]
 pub struct Queue {
@@ -35,6 +38,8 @@ struct State {
     ready: VecDeque<Key>,
     /// What can wait until nothing is ready; may hold keys that have become ready since.
     calm: VecDeque<Key>,
+    /// How many of the first lane went since one of the second did.
+    passed: u32,
     timers: BinaryHeap<Reverse<(Instant, Key)>>,
 }
 
@@ -55,7 +60,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Asks for a look at `key` once nothing else is ready.
+    /// Asks for a look at `key` once little else is ready.
     pub fn wake_calmly(&self, key: &Key) {
         self.lock().make_calm(key);
         self.changed.notify_one();
@@ -151,6 +156,20 @@ impl State {
         }
     }
 
+    /// The first lane goes first, but never so long that the second stands still.
+    fn pop_lane(&mut self) -> Option<Key> {
+        let turn = if self.passed >= MOST_PASSED { self.pop_calm() } else { None };
+        let (key, passed) = match turn {
+            Some(key) => (Some(key), 0),
+            None => match self.ready.pop_front() {
+                Some(key) => (Some(key), self.passed.saturating_add(1)),
+                None => (self.pop_calm(), 0),
+            },
+        };
+        self.passed = passed;
+        key
+    }
+
     /// The next of the second lane that has not been worked on since it was put there.
     fn pop_calm(&mut self) -> Option<Key> {
         while let Some(key) = self.calm.pop_front() {
@@ -186,7 +205,7 @@ impl State {
                 self.make_ready(&key);
             }
         }
-        let key = self.ready.pop_front().or_else(|| self.pop_calm())?;
+        let key = self.pop_lane()?;
         let entry = self.entries.entry(key.clone()).or_default();
         entry.ready = false;
         entry.calm = false;
@@ -286,6 +305,20 @@ mod tests {
         }
         assert_eq!(next_within(&queue, Duration::from_secs(5)).await, None);
         assert!(queue.lock().entries.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_lane_moves_however_full_the_first_is() {
+        let queue = Queue::default();
+        queue.wake_calmly(&key("calm"));
+        for number in 0..40 {
+            queue.wake(&key(&number.to_string()));
+        }
+        let mut before = 0;
+        while queue.next().await != key("calm") {
+            before += 1;
+        }
+        assert_eq!(before, MOST_PASSED);
     }
 
     #[tokio::test(start_paused = true)]

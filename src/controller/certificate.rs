@@ -20,7 +20,7 @@ use crate::{
         Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
         children,
-        keystore::{PasswordSecrets, password_secret_names},
+        keystore::PasswordSecrets,
         secret::{TLS_KEY, entry},
     },
     pki::{Encoding, PrivateKey},
@@ -29,7 +29,6 @@ use crate::{
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
     let Some(certificate) = hub.certificates.get(&key.object) else {
-        context.keys.forget(key);
         *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };
@@ -99,7 +98,7 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
 /// The Secrets with the passwords of its keystores, as far as they exist.
 async fn passwords(context: &Context, certificate: &Certificate) -> Result<PasswordSecrets, StepError> {
     let mut found = PasswordSecrets::new();
-    for name in password_secret_names(&certificate.spec) {
+    for name in certificate.spec.keystore_password_secrets() {
         let object = ObjectName::new(certificate.namespace().unwrap_or_default(), name);
         if let Some(secret) = context.cluster.secrets.get(&object).await? {
             found.insert(name.to_owned(), secret);

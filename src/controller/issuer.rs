@@ -31,7 +31,6 @@ use crate::{
 
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let Some(issuer) = held(context, key) else {
-        context.keys.forget(key);
         *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };

@@ -20,7 +20,8 @@ use crate::{
 /// How much nicer than the rest of the process (nice(2)) the threads are that make keys.
 const NICENESS: i32 = 10;
 
-/// See the module's description. A key that nobody comes for, because its object is gone, is forgotten with the object.
+/// See the module's description. A key that its object does not want any more is forgotten: it lies here only while the
+/// object waits for it.
 pub struct KeyForge {
     hub: Arc<Hub>,
     at_once: Arc<Semaphore>,
@@ -56,7 +57,7 @@ impl KeyForge {
         Err(StepError::Awaiting)
     }
 
-    /// The object is gone.
+    /// The object is gone, or wants no key any more.
     pub(super) fn forget(&self, owner: &Key) {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }

@@ -18,7 +18,7 @@ use crate::{
     decide::{
         Note, Wake, fixed_name,
         issuer_of::SeenIssuerOf,
-        request::{RequestStep, SeenRequest, decide, is_final},
+        request::{RequestStep, SeenRequest, decide},
     },
 };
 
@@ -62,7 +62,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
 /// What the issuer signs with, if the request is still to be signed without ACME.
 async fn signer_of(context: &Context, issuer: &HeldIssuer, request: &CertificateRequest) -> Result<Signer, StepError> {
     let Some((spec, _)) = issuer.parts() else { return Ok(Signer::None) };
-    if spec.acme.is_some() || request.status.as_ref().is_some_and(is_final) {
+    if spec.acme.is_some() || request.status.as_ref().is_some_and(CertificateRequestStatus::is_final) {
         return Ok(Signer::None);
     }
     if let Some(ca) = &spec.ca {

@@ -16,6 +16,9 @@ use crate::{
 /// A pass that takes longer is given up; the object is looked at again.
 const LONGEST_PASS: Duration = Duration::from_mins(3);
 
+/// What is under way in this process wakes the object; should it not, the object is looked at again after this.
+const LONGEST_SILENCE: SignedDuration = SignedDuration::from_mins(1);
+
 /// Rounds of gather, decide and act before a pass makes room for others.
 const MOST_ROUNDS: u32 = 20;
 
@@ -93,9 +96,11 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
             Ok(Round::Rest(wake)) => {
                 memory.write_failures = 0;
                 memory.restless = 0;
+                // What rests needs no new key, so one that was begun for it is not kept.
+                context.keys.forget(key);
                 return Outcome::Rest(wake);
             }
-            Err(StepError::Awaiting) => return Outcome::Rest(Wake::OnChange),
+            Err(StepError::Awaiting) => return Outcome::Rest(Wake::At(Timestamp::now() + LONGEST_SILENCE)),
             Err(StepError::Trouble { class, message, retry_after }) => {
                 tracing::info!(%key, message, "step failed");
                 memory.failed(class, message, retry_after, Timestamp::now());

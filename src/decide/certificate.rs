@@ -104,10 +104,17 @@ pub enum CertificateStep {
 }
 
 /// A Secret, and the keystores that are to be added to it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct WantedSecret {
     pub secret: Secret,
     pub keystores: Vec<Wish>,
+}
+
+impl std::fmt::Debug for WantedSecret {
+    /// Without the content, which is a private key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WantedSecret({:?}, keystores {:?})", self.secret.metadata.name, self.keystores)
+    }
 }
 
 /// Where the key of an issuance comes from.

@@ -47,17 +47,6 @@ impl Wish {
     }
 }
 
-/// The names of the Secrets that hold this Certificate's keystore passwords.
-pub fn password_secret_names(spec: &CertificateSpec) -> Vec<&str> {
-    let Some(keystores) = &spec.keystores else { return Vec::new() };
-    let jks = keystores.jks.as_ref().filter(|jks| jks.create).and_then(|jks| jks.password_secret_ref.as_ref());
-    let pkcs12 = keystores.pkcs12.as_ref().filter(|p12| p12.create).and_then(|p12| p12.password_secret_ref.as_ref());
-    let mut names: Vec<_> = [jks, pkcs12].into_iter().flatten().map(|selector| selector.name.as_str()).collect();
-    names.retain(|name| !name.is_empty());
-    names.dedup();
-    names
-}
-
 /// The keystore files that the spec asks for.
 ///
 /// # Errors

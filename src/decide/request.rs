@@ -66,7 +66,7 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
         writer.deny();
         return writer.finish(Vec::new());
     }
-    if is_final(&status) || is_true(&status, condition::INVALID_REQUEST) {
+    if status.is_final() || is_true(&status, condition::INVALID_REQUEST) {
         return Decision::rest();
     }
     if !is_true(&status, condition::APPROVED) {
@@ -95,12 +95,6 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
         SeenIssuerOf::Ca { ready, authority, .. } => sign_by_ca(seen, ready, authority, writer),
         SeenIssuerOf::SelfSigned { ready, key, .. } => sign_by_itself(seen, ready, key, writer),
     }
-}
-
-/// Whether a request has come to its end, one way or the other.
-pub fn is_final(status: &CertificateRequestStatus) -> bool {
-    let ready = find_condition(&status.conditions, condition::READY);
-    ready.is_some_and(|ready| matches!(ready.reason.as_deref(), Some(reason::ISSUED | reason::FAILED | reason::DENIED)))
 }
 
 fn sign_by_acme(

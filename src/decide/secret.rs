@@ -9,7 +9,7 @@ use super::owned_fields::OwnedFields;
 use crate::{
     api::{
         Certificate, CertificateRequest, IssuerReference,
-        names::{annotation, label, reason},
+        names::{annotation, label},
     },
     pki::{ParsedCertificate, pem},
 };
@@ -28,8 +28,8 @@ pub fn entry<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
     secret.data.as_ref()?.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty())
 }
 
-/// What goes into the target Secret, wherever it comes from.
-#[derive(Clone, Debug, PartialEq)]
+/// What goes into the target Secret, wherever it comes from. There is no `Debug`: it holds the private key.
+#[derive(Clone, PartialEq)]
 pub struct Content {
     /// PEM, in the encoding that the Certificate asks for.
     pub key: Vec<u8>,
@@ -158,28 +158,24 @@ fn data(certificate: &Certificate, content: &Content) -> BTreeMap<String, ByteSt
     data
 }
 
-/// The first thing in which the Secret differs from what is wanted, as far as it is ours: a reason of cert-manager's.
-pub fn difference(secret: &Secret, wanted: &Secret) -> Option<&'static str> {
+/// Whether the Secret differs from what is wanted, as far as it is ours.
+pub fn differs(secret: &Secret, wanted: &Secret) -> bool {
     let owned = OwnedFields::of(secret);
-    let differs = |held: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, owned: &BTreeSet<String>| {
+    let is_other = |held: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, owned: &BTreeSet<String>| {
         wanted.iter().any(|(key, value)| held.get(key) != Some(value) || !owned.contains(key))
             || owned.iter().any(|key| !wanted.contains_key(key))
     };
-    if differs(secret.labels(), wanted.labels(), &owned.labels)
-        || differs(secret.annotations(), wanted.annotations(), &owned.annotations)
-    {
-        return Some(reason::SECRET_TEMPLATE_MISMATCH);
-    }
     let (empty, none) = (BTreeMap::new(), BTreeMap::new());
     let (held, data) = (secret.data.as_ref().unwrap_or(&empty), wanted.data.as_ref().unwrap_or(&none));
     let is_stale = |key: &String| !data.contains_key(key) && held.contains_key(key);
-    if data.iter().any(|(key, value)| held.get(key) != Some(value)) || owned.data.iter().any(is_stale) {
-        return Some(reason::ADDITIONAL_OUTPUT_FORMATS_MISMATCH);
-    }
     let wanted_owners = wanted.owner_references();
     let is_there = |owner: &OwnerReference| secret.owner_references().iter().any(|held| held.uid == owner.uid);
-    let differs = !wanted_owners.iter().all(is_there) || (wanted_owners.is_empty() && owned.owner_references);
-    differs.then_some(reason::SECRET_OWNER_REF_MISMATCH)
+    is_other(secret.labels(), wanted.labels(), &owned.labels)
+        || is_other(secret.annotations(), wanted.annotations(), &owned.annotations)
+        || data.iter().any(|(key, value)| held.get(key) != Some(value))
+        || owned.data.iter().any(is_stale)
+        || !wanted_owners.iter().all(is_there)
+        || (wanted_owners.is_empty() && owned.owner_references)
 }
 
 /// Where the certificate came from.

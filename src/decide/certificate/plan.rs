@@ -151,7 +151,7 @@ impl<'a> Plan<'a> {
         let leaf = self.seen.secret.and_then(policy::leaf_of);
         self.set_dates(leaf.as_ref());
         let dates = [self.status.renewal_time.as_ref(), self.status.not_after.as_ref()].into_iter().flatten();
-        for at in dates.map(|time| time.0).chain(self.demanded_renewal()) {
+        for at in dates.map(|time| time.0) {
             if at > self.now {
                 self.wake = self.wake.min(Wake::At(at));
             }

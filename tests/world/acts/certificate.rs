@@ -8,7 +8,7 @@ use certwright::{
         Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, Settings, decide, next_request_name},
         children,
-        keystore::{PasswordSecrets, password_secret_names},
+        keystore::PasswordSecrets,
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
     },
@@ -47,7 +47,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
             && other.metadata.deletion_timestamp.is_none()
     });
     let mut passwords = PasswordSecrets::new();
-    for name in password_secret_names(&certificate.spec) {
+    for name in certificate.spec.keystore_password_secrets() {
         let found = read_secret(process, world, &ObjectName::new(namespace, name));
         passwords.extend(found.map(|found| (name.to_owned(), found)));
     }

@@ -8,7 +8,7 @@ use certwright::{
         Wake,
         authority::SeenKey,
         fixed_name,
-        request::{self, RequestStep, SeenRequest, decide},
+        request::{RequestStep, SeenRequest, decide},
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
     },
@@ -76,7 +76,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
 /// What the issuer signs with, if the request is still to be signed without ACME.
 fn signer_of(process: &Process, world: &World, issuer: &HeldIssuer, request: &CertificateRequest) -> Signer {
     let HeldIssuer::Issuer(held) = issuer else { return Signer::None };
-    let has_ended = request.status.as_ref().is_some_and(request::is_final);
+    let has_ended = request.status.as_ref().is_some_and(CertificateRequestStatus::is_final);
     if held.spec.acme.is_some() || has_ended {
         return Signer::None;
     }

@@ -65,7 +65,7 @@ impl Plan<'_> {
             self.tell_of_quarrel();
             self.wake = self.wake.min(Wake::At(quarrel.over));
         }
-        if wanted.keystores.is_empty() && secret::difference(held, &wanted.secret).is_none() {
+        if wanted.keystores.is_empty() && !secret::differs(held, &wanted.secret) {
             return;
         }
         let after_trouble = self.seen.trouble.map(Trouble::next_try);
