@@ -131,7 +131,6 @@ pub mod annotation {
     pub const HTTP01_PARENT_REF_NAMESPACE: &str = "acme.cert-manager.io/http01-parentrefnamespace";
     pub const HTTP01_PARENT_REF_FALLBACK: &str = "acme.cert-manager.io/http01-parentreffallback";
 
-    /// On solver Pods, `false`: a sidecar would catch the CA's request.
     /// On a Certificate: `Delete` or `Orphan`, what becomes of the Secret when the Certificate is deleted.
     pub const SECRET_POLICY: &str = "certwright.dev/secret-policy";
     /// On a Certificate: a time (RFC 3339); a certificate that was issued before is renewed then.
@@ -142,7 +141,10 @@ pub mod annotation {
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
+    /// On a target Secret: the value of [`RENEW_AT`] that is done with.
+    pub const RENEWED_AT: &str = "certwright.dev/renewed-at";
 
+    /// On solver Pods, `false`: a sidecar would catch the CA's request.
     pub const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
     /// On solver Pods, `true`.
     pub const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";

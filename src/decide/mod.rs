@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod certificate;
 pub mod challenge;
 pub mod children;
+pub mod failure;
 pub mod fixed_name;
 pub mod issuer;
 pub mod issuer_of;

@@ -38,6 +38,23 @@ pub struct Inputs<'a> {
     pub renewal_time: Option<Timestamp>,
 }
 
+/// Whether this is one of the reasons for which certwright itself, or cert-manager before it, begins an issuance.
+pub fn is_reason(reason: &str) -> bool {
+    [
+        reason::DOES_NOT_EXIST,
+        reason::INCORRECT_CERTIFICATE,
+        reason::INCORRECT_ISSUER,
+        reason::INVALID_CERTIFICATE,
+        reason::INVALID_CERTIFICATE_REQUEST,
+        reason::INVALID_KEY_PAIR,
+        reason::MISSING_DATA,
+        reason::RENEWING,
+        reason::REQUEST_CHANGED,
+        reason::SECRET_MISMATCH,
+    ]
+    .contains(&reason)
+}
+
 /// What a sound Secret holds.
 pub struct Held {
     pub key: PrivateKey,

@@ -1,7 +1,7 @@
 //! When a certificate is due for renewal.
 
 pub mod cron;
-mod jitter;
+pub(super) mod jitter;
 mod window;
 
 use jiff::{SignedDuration, Timestamp};

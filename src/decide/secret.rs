@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
@@ -38,17 +39,20 @@ pub struct Content {
     /// PEM: the CA's certificate, if the issuer gave one.
     pub ca: Option<ByteString>,
     pub issuer: IssuerReference,
+    /// The wish for a renewal at a time that this content fulfils.
+    pub renewed_at: Option<String>,
 }
 
 impl Content {
-    /// What the issuer answered to a request for this key.
-    pub fn of_request(request: &CertificateRequest, key: String) -> Self {
+    /// What the issuer answered to a request of this Certificate for this key.
+    pub fn of_request(request: &CertificateRequest, certificate: &Certificate, key: String) -> Self {
         let status = request.status.clone().unwrap_or_default();
         Self {
             key: key.into_bytes(),
             chain: status.certificate.unwrap_or_default(),
             ca: status.ca.filter(|ca| !ca.0.is_empty()),
             issuer: request.spec.issuer_ref.clone(),
+            renewed_at: certificate.annotations().get(annotation::RENEW_AT).filter(|at| is_after(request, at)).cloned(),
         }
     }
 
@@ -72,8 +76,20 @@ impl Content {
             Some(_) => held.map(|ca| ByteString(ca.to_vec())),
             None => answer.and_then(|answer| answer.ca.clone()).filter(|ca| !ca.0.is_empty()),
         };
-        Some(Self { key: entry(secret, TLS_KEY)?.to_vec(), chain: ByteString(chain.to_vec()), ca, issuer })
+        Some(Self {
+            key: entry(secret, TLS_KEY)?.to_vec(),
+            chain: ByteString(chain.to_vec()),
+            ca,
+            issuer,
+            renewed_at: noted(annotation::RENEWED_AT),
+        })
     }
+}
+
+/// Whether the request was made at this time (RFC 3339) or later.
+fn is_after(request: &CertificateRequest, at: &str) -> bool {
+    let at: Option<Timestamp> = at.parse().ok();
+    at.zip(request.creation_timestamp()).is_some_and(|(at, made)| made.0 >= at)
 }
 
 /// The target Secret as it is to be, but for keystores, whose bytes differ each time they are written: see
@@ -93,6 +109,7 @@ pub fn wanted(
     let mut annotations = template.annotations;
     annotations.extend(details(leaf));
     annotations.extend(origin(certificate, &content.issuer));
+    annotations.extend(content.renewed_at.clone().map(|at| (annotation::RENEWED_AT.to_owned(), at)));
     let owner = wants_owner(certificate, owner_reference).then(|| certificate.controller_owner_ref(&())).flatten();
     Secret {
         metadata: ObjectMeta {

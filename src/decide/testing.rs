@@ -14,10 +14,17 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Decision, Trouble, TroubleClass, Wake, owned_fields::OwnedFields};
+use super::{
+    Decision, Trouble, TroubleClass, Wake,
+    owned_fields::OwnedFields,
+    policy::{TEMPORARY_CA, TEMPORARY_SERIAL_NUMBER},
+};
 use crate::{
     api::{CertificateRequest, Condition, issuer::AcmeIssuer, names::field_manager},
-    pki::{Encoding, KeyAlgorithm, ParsedRequest, PrivateKey},
+    pki::{
+        CertificateRequestTemplate, Encoding, Issuance, KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey,
+        Subject, Usages,
+    },
 };
 
 #[path = "../../tests/support/ca.rs"]
@@ -63,7 +70,32 @@ pub(crate) fn chain(key: &PrivateKey, names: &[&str], from: i64, until: i64) -> 
     ca::chain(&key.public_key_der().unwrap(), &names, at(from).as_second(), at(until).as_second())
 }
 
-/// The same for what a request asks for.
+/// A certificate that only fills the time until the real one is there.
+pub(crate) fn temporary_chain(key: &PrivateKey) -> String {
+    let issue = |template: CertificateRequestTemplate, ca: Option<&ParsedCertificate>| {
+        let request = ParsedRequest::from_der(&template.build(key).unwrap()).unwrap();
+        let usages = Usages::from_spec(&template.usages, template.is_ca).unwrap();
+        let issuance = Issuance {
+            request: &request,
+            usages: &usages,
+            is_ca: template.is_ca,
+            not_before: now(),
+            not_after: at(DAY),
+            crl_distribution_points: &[],
+            ocsp_servers: &[],
+            issuing_certificate_urls: &[],
+        };
+        let der = ca.map_or_else(|| issuance.self_sign(key), |ca| issuance.sign_with_ca(ca, key));
+        ParsedCertificate::from_der(&der.unwrap()).unwrap()
+    };
+    let template = CertificateRequestTemplate::default;
+    let common_name = Some(TEMPORARY_CA.to_owned());
+    let ca = issue(CertificateRequestTemplate { common_name, is_ca: true, ..template() }, None);
+    let subject = Subject { serial_number: Some(TEMPORARY_SERIAL_NUMBER.to_owned()), ..Subject::default() };
+    issue(CertificateRequestTemplate { subject, ..template() }, Some(&ca)).to_pem()
+}
+
+/// As [`chain`] for what a request asks for.
 pub(crate) fn answer(request: &CertificateRequest, from: i64, until: i64) -> ByteString {
     let parsed = ParsedRequest::from_pem(&request.spec.request.0).unwrap();
     let (from, until) = (at(from).as_second(), at(until).as_second());

@@ -4,10 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use certwright::{
-    api::{
-        Certificate, CertificateRequest, Condition,
-        names::{annotation, condition, reason},
-    },
+    api::{Certificate, CertificateRequest, names::annotation},
     cluster::ObjectName,
     decide::{
         children,
@@ -33,8 +30,6 @@ pub struct Chronicle {
     pub wasted: Vec<String>,
     /// Certificates, by uid, that somebody has asked to be issued anew.
     wishes: BTreeSet<String>,
-    /// When the last request for a Certificate was made, by uid.
-    asked: BTreeMap<String, Timestamp>,
 }
 
 impl Chronicle {
@@ -48,7 +43,6 @@ impl World {
     /// The process has made a request.
     pub fn note_request(&mut self, request: &CertificateRequest) {
         let Some(certificate) = self.owner_of(request) else { return };
-        let uid = certificate.uid().unwrap_or_default();
         let reason = self.reason_for(&certificate);
         let is_again = self.chronicle.wasted.last().is_some_and(|text| text.contains(&again_of(request)));
         if let Some(reason) = reason.or(is_again.then_some("thrown away")) {
@@ -57,8 +51,6 @@ impl World {
             let text = format!("{}: {} is needless: {certificate:?}", self.now(), request.name_any());
             self.chronicle.offences.push(text);
         }
-        let now = self.now();
-        self.chronicle.asked.insert(uid, now);
     }
 
     /// The process is about to delete a request.
@@ -120,6 +112,7 @@ impl World {
         let noted = secret.annotations().get(annotation::ISSUER_NAME);
         if sorted(&pair.leaf.names.dns_names) != sorted(&certificate.spec.dns_names)
             || noted.is_some_and(|noted| *noted != certificate.spec.issuer_ref.name)
+            || self.issuer_asked(certificate).is_some_and(|asked| asked != certificate.spec.issuer_ref.name)
         {
             return Some("spec");
         }
@@ -132,22 +125,19 @@ impl World {
         if self.chronicle.wishes.contains(&uid) {
             return Some("by hand");
         }
-        // An issuance that was begun goes on, though the spec is what it was before.
-        let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
-        let mut issuing = conditions.filter(|held| held.type_ == condition::ISSUING && held.is_true());
-        let is_about_spec = |held: &Condition| {
-            matches!(held.reason.as_deref(), Some(reason::INCORRECT_ISSUER | reason::REQUEST_CHANGED))
-        };
-        if issuing.any(is_about_spec) {
-            return Some("spec, taken back");
-        }
-        let at: Timestamp = certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
-        if at <= from || at > now {
-            return None;
-        }
-        // Without the request that it led to, a renewal at the wished-for time is not remembered if the CA dates back.
-        let is_second = self.chronicle.asked.get(&uid).is_some_and(|asked| at <= *asked);
-        Some(if is_second { "renew-at, forgotten" } else { "renew-at" })
+        let wish = certificate.annotations().get(annotation::RENEW_AT)?;
+        let is_done = secret.annotations().get(annotation::RENEWED_AT) == Some(wish);
+        let at = wish.parse::<Timestamp>().ok().filter(|_| !is_done)?;
+        (at > from && at <= now).then_some("renew-at")
+    }
+
+    /// The issuer that the request of the current revision was for.
+    fn issuer_asked(&self, certificate: &Certificate) -> Option<String> {
+        let revision = certificate.status.as_ref()?.revision?;
+        let requests = self.server.list::<CertificateRequest>().into_iter();
+        let mut own =
+            requests.filter(|request| self.owner_of(request).is_some_and(|own| own.uid() == certificate.uid()));
+        Some(own.find(|request| revision_of(request) == revision)?.spec.issuer_ref.name)
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     process::{Failure, Process},
     server::{Server, kind_of},
 };
-use certwright::decide::TroubleClass;
+use certwright::decide::{TroubleClass, certificate::Settings};
 
 pub const NAMESPACE: &str = "shop";
 
@@ -45,6 +45,7 @@ pub struct World {
     pub crashes: u32,
     /// Whether requests that nobody has approved or denied are approved.
     pub approves: bool,
+    pub settings: Settings,
     pub chronicle: Chronicle,
     /// Until then the API server takes no target Secret.
     pub refuses_secrets_until: Option<Timestamp>,
@@ -78,6 +79,8 @@ impl World {
             storms: 0,
             crashes: 0,
             approves: true,
+            // So that tests can name times.
+            settings: Settings { renewal_jitter: false, ..Settings::default() },
             chronicle: Chronicle::default(),
             refuses_secrets_until: None,
             latency: SignedDuration::ZERO,

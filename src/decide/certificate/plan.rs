@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use super::{CertificateStep, SeenCertificate, ignored_wishes, is_issuing, next_revision, revision_of};
 use crate::{
     api::{
-        CertificateRequest, CertificateStatus, Condition, find_condition,
+        CertificateRequest, CertificateRequestStatus, CertificateStatus, Condition, find_condition,
         names::{condition, event, reason},
         set_condition,
     },
@@ -27,6 +27,7 @@ use crate::{
     pki::{ParsedCertificate, PrivateKey},
 };
 use answer::{issue_of, obstacle, refusal_of, verified_leaf};
+use pace::{Restraint, with_next_attempt};
 use tell::HeldUp;
 
 /// Nothing tells us when somebody else's object makes room, so we look again after this time.
@@ -105,20 +106,9 @@ impl<'a> Plan<'a> {
     pub(super) fn begin_or_rest(mut self) -> Decision<CertificateStep> {
         self.look_at_dates();
         match self.issuance_reason() {
-            None => {
-                self.note_what_was_stored();
-                self.drop_next_keys();
-                self.forget_old_requests();
-                self.end_restraint();
-                self.keep_in_order();
-            }
+            None => self.rest(),
             Some(violation) => match self.restraint() {
-                Some(restraint) => {
-                    self.drop_next_keys();
-                    self.wake = self.wake.min(Wake::At(restraint.until));
-                    self.restrain(restraint);
-                    self.keep_in_order();
-                }
+                Some(restraint) => self.hold_back(restraint),
                 None if self.may_be_prompt() => return self.issue_promptly(&violation),
                 None => self.begin(&violation),
             },
@@ -126,10 +116,50 @@ impl<'a> Plan<'a> {
         self.finish()
     }
 
+    /// What is in the Secret is as good as a new certificate.
+    fn rest(&mut self) {
+        self.note_what_was_stored();
+        self.drop_next_keys();
+        self.forget_old_requests();
+        self.end_restraint();
+        self.settle_failure();
+        self.keep_in_order();
+    }
+
+    fn hold_back(&mut self, restraint: Restraint) {
+        self.drop_next_keys();
+        self.wake = self.wake.min(Wake::At(restraint.until));
+        self.restrain(restraint);
+        self.keep_in_order();
+    }
+
     /// Key, request, certificate: one after the other.
     pub(super) fn pursue(mut self) -> Decision<CertificateStep> {
         self.look_at_dates();
+        if self.is_needless() {
+            return self.call_off();
+        }
         self.go_on()
+    }
+
+    /// Whether the issuance under way was begun for a reason that is gone: the spec was put back, the Secret restored. What
+    /// somebody has asked for by hand goes on.
+    fn is_needless(&self) -> bool {
+        let began = find_condition(&self.status.conditions, condition::ISSUING);
+        let is_ours = began.and_then(|began| began.reason.as_deref()).is_some_and(policy::is_reason);
+        is_ours && self.issuance_reason().is_none()
+    }
+
+    fn call_off(mut self) -> Decision<CertificateStep> {
+        self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
+        self.rest();
+        let current = self.status.revision.unwrap_or_default();
+        let is_open = |request: &CertificateRequest| {
+            !request.status.as_ref().is_some_and(CertificateRequestStatus::is_final) && !is_dying(request)
+        };
+        let later = self.seen.requests.iter().filter(|request| revision_of(request) > Some(current));
+        self.steps.extend(later.filter(|request| is_open(request)).cloned().map(CertificateStep::DeleteRequest));
+        self.finish()
     }
 
     fn go_on(mut self) -> Decision<CertificateStep> {
@@ -307,11 +337,9 @@ impl<'a> Plan<'a> {
         let attempts = self.status.failed_issuance_attempts.unwrap_or_default().saturating_add(1);
         self.status.last_failure_time = Some(Time(self.now));
         self.status.failed_issuance_attempts = Some(attempts);
-        let next = later(self.now, self.wait_after_failure());
-        let next = Timestamp::from_second(next.as_second()).unwrap_or(next);
+        let next = later(self.now, self.wait_after_failure(self.cause(reason, why)));
         let text = format!("The certificate request has failed to complete and will be retried: {why}");
-        let message = format!("{text} (next attempt at {next}, or when the spec changes)");
-        self.set(condition::ISSUING, "False", reason, &message);
+        self.set(condition::ISSUING, "False", reason, &with_next_attempt(&text, Some(next)));
         self.drop_next_keys();
         self.wake = self.wake.min(Wake::At(next));
         self.notes.push(Note::warning(reason, text));
@@ -329,7 +357,7 @@ impl<'a> Plan<'a> {
             self.fail(reason::INVALID_KEY_PAIR, "the private key cannot be written in the encoding of the spec");
             return self.finish();
         };
-        let wanted = match self.wanted_secret(&Content::of_request(request, pem), leaf) {
+        let wanted = match self.wanted_secret(&Content::of_request(request, certificate, pem), leaf) {
             Ok(wanted) => wanted,
             Err(why) => {
                 self.hold_up(Some(event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND), why);

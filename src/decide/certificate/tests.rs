@@ -11,7 +11,7 @@ use crate::{
         template::CopiedAnnotations,
         testing::{
             DAY, HOUR, answer, applied, at, chain, condition as told, dying, key, kinds, lines, now, object, pem,
-            seconds_until, trouble,
+            seconds_until, temporary_chain, trouble,
         },
     },
 };
@@ -137,8 +137,7 @@ impl Scene {
             CertificateStep::ApplyTemporary { key_secret } => {
                 let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
                 let key = held.data.as_ref().unwrap()["tls.key"].0.clone();
-                let chain =
-                    chain(&crate::pki::PrivateKey::from_pem(&key).unwrap(), &["www.example.com"], 0, DAY).into_bytes();
+                let chain = temporary_chain(&crate::pki::PrivateKey::from_pem(&key).unwrap()).into_bytes();
                 let secret = crate::decide::secret::temporary(&self.certificate, key, chain, None);
                 self.apply(WantedSecret { secret, keystores: Vec::new() });
             }

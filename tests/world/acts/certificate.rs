@@ -6,7 +6,7 @@ use certwright::{
     controller::secret,
     decide::{
         Wake,
-        certificate::{CertificateStep, NextKey, SeenCertificate, Settings, decide, next_request_name},
+        certificate::{CertificateStep, NextKey, SeenCertificate, decide, next_request_name},
         children,
         keystore::PasswordSecrets,
         secret::{TLS_KEY, entry},
@@ -64,7 +64,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         account_key_of: account_key_of(&hub, &certificate),
         issuer_is_prompt: issuer.is_prompt() && world.approves,
         put_right: &put_right,
-        settings: &Settings::default(),
+        settings: &world.settings.clone(),
         trouble: trouble.as_ref(),
     };
     let decision = decide(&seen, world.now());

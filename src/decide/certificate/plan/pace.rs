@@ -10,8 +10,9 @@ use crate::{
         names::{annotation, condition, reason},
     },
     decide::{
-        backoff,
+        Wake,
         certificate::Settings,
+        failure::{self, Cause},
         later,
         policy::{self, Violation},
         template,
@@ -32,10 +33,13 @@ const ATTEMPTS_LEFT: i64 = 6;
 /// More of them are not remembered.
 const MOST_REMEMBERED: usize = 100;
 
+/// Stands in the message of a failure before when the next attempt is made.
+const NEXT_ATTEMPT: &str = " (next attempt at ";
+
 /// Why the next issuance does not begin yet.
 pub(super) struct Restraint {
     pub(super) until: Timestamp,
-    /// None after a failure, of which the Issuing condition tells already.
+    /// None after a failure: the Issuing condition tells of it already.
     text: Option<String>,
     /// Whether a changed spec ends it.
     yields_to_spec: bool,
@@ -49,7 +53,11 @@ impl Plan<'_> {
 
     /// The time that the annotation names, for a certificate that was issued before.
     fn renewal_on_demand(&self) -> Option<Violation> {
-        let at: Timestamp = self.seen.certificate.annotations().get(annotation::RENEW_AT)?.parse().ok()?;
+        let wish = self.seen.certificate.annotations().get(annotation::RENEW_AT)?;
+        if self.seen.secret?.annotations().get(annotation::RENEWED_AT) == Some(wish) {
+            return None;
+        }
+        let at: Timestamp = wish.parse().ok()?;
         let issued = self.request_of(self.status.revision).and_then(request_time);
         let issued = issued.max(self.status.not_before.as_ref().map(|time| time.0))?;
         (issued < at && at <= self.now).then(|| Violation {
@@ -79,7 +87,22 @@ impl Plan<'_> {
         if self.request_of(Some(self.next_revision())).is_some_and(|failed| self.asks_for_something_else(failed)) {
             return None;
         }
-        Some(Restraint { until: later(failed_at, self.wait_after_failure()), text: None, yields_to_spec: true })
+        let until = later(failed_at, self.wait_after_failure(self.failure_cause()));
+        Some(Restraint { until, text: None, yields_to_spec: true })
+    }
+
+    /// Why the last attempt failed, as the Issuing condition tells.
+    fn failure_cause(&self) -> Cause {
+        let told = find_condition(&self.status.conditions, condition::ISSUING).filter(|issuing| issuing.is_false());
+        let reason = told.and_then(|told| told.reason.as_deref()).unwrap_or_default();
+        self.cause(reason, told.and_then(|told| told.message.as_deref()).unwrap_or_default())
+    }
+
+    pub(super) fn cause(&self, reason: &str, message: &str) -> Cause {
+        match Cause::of(message) {
+            Cause::Refusal if reason == reason::FAILED && self.seen.issuer_is_prompt => Cause::Hindrance,
+            cause => cause,
+        }
     }
 
     fn after_loop(&self) -> Option<Restraint> {
@@ -118,10 +141,12 @@ impl Plan<'_> {
     }
 
     /// Growing, but never so long that a certificate which is still in force runs out before a few more attempts.
-    pub(super) fn wait_after_failure(&self) -> SignedDuration {
-        let Settings { least_wait, most_wait, .. } = *self.seen.settings;
+    pub(super) fn wait_after_failure(&self, cause: Cause) -> SignedDuration {
+        let Settings { least_wait, most_wait, renewal_jitter, .. } = *self.seen.settings;
         let attempts = self.status.failed_issuance_attempts.unwrap_or_default();
-        let wait = backoff::after_failed_issuances(attempts, least_wait, most_wait);
+        let wait = cause.wait(attempts, least_wait, most_wait);
+        let seed = format!("{}/{attempts}", self.seen.certificate.uid().unwrap_or_default());
+        let wait = if renewal_jitter { failure::spread(wait, &seed) } else { wait };
         let dates = (self.status.last_failure_time.as_ref(), self.status.not_after.as_ref());
         let (Some(failed_at), Some(not_after)) = dates else { return wait };
         let left = not_after.0.duration_since(failed_at.0);
@@ -147,10 +172,13 @@ impl Plan<'_> {
 
     /// Says why the issuance does not begin.
     pub(super) fn restrain(&mut self, restraint: Restraint) {
-        let Some(text) = restraint.text else { return };
-        let until = Timestamp::from_second(restraint.until.as_second()).unwrap_or(restraint.until);
-        let or_earlier = if restraint.yields_to_spec { ", or when the spec changes" } else { "" };
-        let message = format!("No certificate is issued now: {text} (next attempt at {until}{or_earlier})");
+        let Some(text) = restraint.text else { return self.tell_next_attempt(Some(restraint.until)) };
+        let text = format!("No certificate is issued now: {text}");
+        let message = if restraint.yields_to_spec {
+            with_next_attempt(&text, Some(restraint.until))
+        } else {
+            format!("{text}{NEXT_ATTEMPT}{})", whole_seconds(restraint.until))
+        };
         self.set(condition::ISSUING, "False", reason::TOO_MANY_ISSUANCES, &message);
         self.held_up = Some(super::HeldUp { text: message, event: None });
     }
@@ -163,4 +191,37 @@ impl Plan<'_> {
             self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
         }
     }
+
+    /// A failed issuance that nobody needs any more is told of until its next attempt would have been due.
+    pub(super) fn settle_failure(&mut self) {
+        let Some(failed_at) = self.status.last_failure_time.as_ref() else { return };
+        let until = later(failed_at.0, self.wait_after_failure(self.failure_cause()));
+        if self.now < until {
+            self.tell_next_attempt(None);
+            self.wake = self.wake.min(Wake::At(until));
+            return;
+        }
+        self.status.conditions.retain(|held| held.type_ != condition::ISSUING || !held.is_false());
+        self.status.last_failure_time = None;
+        self.status.failed_issuance_attempts = None;
+    }
+
+    /// Corrects when the message of a failure says that the next attempt is made.
+    fn tell_next_attempt(&mut self, at: Option<Timestamp>) {
+        let told = self.status.conditions.iter_mut().find(|held| held.type_ == condition::ISSUING && held.is_false());
+        if let Some(message) = told.and_then(|told| told.message.as_mut()) {
+            let text = message.split(NEXT_ATTEMPT).next().unwrap_or_default();
+            *message = with_next_attempt(text, at);
+        }
+    }
+}
+
+/// The message of a failure, with when the next attempt is made, if one is.
+pub(super) fn with_next_attempt(text: &str, at: Option<Timestamp>) -> String {
+    let Some(at) = at else { return text.to_owned() };
+    format!("{text}{NEXT_ATTEMPT}{}, or when the spec changes)", whole_seconds(at))
+}
+
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

@@ -1,7 +1,7 @@
 //! How soon one issuance may follow another, and issuances that are over at once.
 
 use super::*;
-use crate::api::names::annotation;
+use crate::{api::names::annotation, decide::failure};
 
 /// Has the certificate issued once more, because somebody has deleted the Secret.
 fn lose_and_issue(scene: &mut Scene) {
@@ -128,9 +128,9 @@ fn a_prompt_issuer_that_refuses_is_waited_for() {
     scene.run();
     scene.fail("it cannot be signed");
     let (done, wake) = scene.run();
-    assert_eq!((done, wake), (strings(&["WriteStatus", "DeleteNextKey", "Publish"]), Some(HOUR)));
+    assert_eq!((done, wake), (strings(&["WriteStatus", "DeleteNextKey", "Publish"]), Some(60)));
     assert!(scene.conditions()[0].starts_with("Issuing=False Failed: "), "{:?}", scene.conditions());
-    scene.now = at(HOUR);
+    scene.now = at(60);
     let done = scene.run().0;
     assert!(done.contains(&"DeleteRequest".to_owned()) && done.contains(&"CreateRequest".to_owned()), "{done:?}");
 }
@@ -173,4 +173,85 @@ fn an_issuance_that_is_announced_late_keeps_its_answer() {
     scene.now = at(30);
     let done = scene.run().0;
     assert!(done.contains(&"ApplySecret".to_owned()) && !done.contains(&"DeleteRequest".to_owned()), "{done:?}");
+}
+
+#[test]
+fn what_only_a_new_spec_can_cure_is_not_tried_hour_by_hour() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.fail(&format!("order is in \"errored\" state: no{}", failure::UNTIL_SPEC_CHANGES));
+    assert_eq!(scene.run().1, Some(32 * HOUR));
+    scene.now = at(31 * HOUR);
+    assert_eq!(scene.run(), (vec![], Some(32 * HOUR)), "a new process reads it in the status");
+    scene.spec(|spec| spec.dns_names = vec!["good.example.com".into()]);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+}
+
+#[test]
+fn what_took_too_long_is_tried_again_soon() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.fail(&format!("order is in \"expired\" state{}", failure::TOOK_TOO_LONG));
+    assert_eq!(scene.run().1, Some(60));
+    scene.now = at(60);
+    scene.run();
+    scene.fail(&format!("order is in \"expired\" state{}", failure::TOOK_TOO_LONG));
+    assert_eq!(scene.run().1, Some(60 + 240));
+}
+
+#[test]
+fn attempts_after_failures_are_spread() {
+    let mut scene = Scene::new();
+    scene.settings.renewal_jitter = true;
+    scene.run();
+    scene.fail("no");
+    let next = scene.run().1.unwrap();
+    assert!((HOUR..=HOUR + 360).contains(&next), "{next}");
+    assert!(scene.conditions()[0].contains(&format!("(next attempt at {}, or", at(next))), "{:?}", scene.conditions());
+    scene.now = at(next);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+}
+
+#[test]
+fn an_issuance_that_nobody_needs_any_more_is_called_off() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| spec.dns_names.push("more.example.com".into()));
+    scene.run();
+    assert_eq!((scene.requests.len(), scene.conditions().len()), (2, 2));
+    scene.spec(|spec| drop(spec.dns_names.pop()));
+    scene.run();
+    assert_eq!((scene.requests.len(), scene.next_keys.len()), (1, 0));
+    assert_eq!((scene.conditions(), scene.status().revision), (strings(&[READY]), Some(1)));
+}
+
+#[test]
+fn what_somebody_has_asked_for_by_hand_is_not_called_off() {
+    let mut scene = Scene::issued();
+    let asked = told("Issuing", "True", "ManuallyTriggered", "Certificate re-issuance manually triggered");
+    set_condition(&mut scene.certificate.status.as_mut().unwrap().conditions, asked, scene.now);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+    scene.fail("no");
+    scene.run();
+    let failed = "Issuing=False Failed: The certificate request has failed to complete and will be retried: no";
+    assert_eq!(scene.conditions(), [READY, failed], "nothing is due that would be tried again");
+    scene.now = at(HOUR);
+    scene.run();
+    assert_eq!((scene.conditions(), scene.status().failed_issuance_attempts), (strings(&[READY]), None));
+}
+
+#[test]
+fn a_renewal_that_was_asked_for_is_made_once_whatever_becomes_of_its_request() {
+    let mut scene = Scene::issued();
+    scene.wish(annotation::RENEW_AT, &at(DAY).to_string());
+    scene.now = at(DAY);
+    scene.run();
+    let backdated = answer(scene.requests.last().unwrap(), DAY - HOUR, 91 * DAY);
+    scene.answer_with(&backdated.0);
+    scene.run();
+    scene.requests.clear();
+    assert_eq!(scene.run().0, [""; 0]);
+    assert_eq!(scene.secret.as_ref().unwrap().annotations()[annotation::RENEWED_AT], at(DAY).to_string());
+    scene.wish(annotation::RENEW_AT, &at(2 * DAY).to_string());
+    scene.now = at(2 * DAY);
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()), "another wish");
 }
