@@ -148,7 +148,10 @@ fn act(
             world.api_create(hub, &request.map_err(is_final)?)
         }
         CertificateStep::DeleteNextKey(secret) => world.api_delete(hub, &*secret),
-        CertificateStep::DeleteRequest(request) => world.api_delete(hub, &*request),
+        CertificateStep::DeleteRequest(request) => {
+            world.chronicle.held_key = memory.held_key.as_ref().map(|held| held.key.clone());
+            world.api_delete(hub, &*request)
+        }
         CertificateStep::WriteStatus(status) => {
             world.api_status(hub, certificate, &certificate.status.clone().unwrap_or_default(), &*status)
         }
