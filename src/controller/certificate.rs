@@ -90,7 +90,8 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::CreateNextKey { .. }
         | CertificateStep::CreateRequest { .. }
         | CertificateStep::HoldKey(_)
-        | CertificateStep::PutSecretRight(_) => true,
+        | CertificateStep::PutSecretRight(_)
+        | CertificateStep::StoreHeldKey { .. } => true,
         CertificateStep::DeleteNextKey(_)
         | CertificateStep::DeleteRequest(_)
         | CertificateStep::DropHeldKey
@@ -152,9 +153,16 @@ async fn act(
             apply_secret(context, *wanted).await?;
         }
         CertificateStep::ApplyTemporary { key_secret } => apply_temporary(context, seen, &key_secret).await?,
-        CertificateStep::CreateNextKey { name, key } => create_next_key(context, certificate, &name, key).await?,
+        CertificateStep::CreateNextKey { name, key } => {
+            create_next_key(context, certificate, &name, &next_key(context, certificate, key)?).await?;
+        }
         CertificateStep::HoldKey(key) => {
             memory.held_key = Some(HeldKey::new(next_key(context, certificate, key)?, Timestamp::now()));
+        }
+        CertificateStep::StoreHeldKey { name } => {
+            if let Some(held) = seen.held_key {
+                create_next_key(context, certificate, &name, &held.key).await?;
+            }
         }
         CertificateStep::DropHeldKey => memory.held_key = None,
         CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
@@ -197,14 +205,11 @@ async fn create_next_key(
     context: &Context,
     certificate: &Certificate,
     name: &str,
-    key: NextKey,
+    key: &PrivateKey,
 ) -> Result<(), StepError> {
-    let pem = match key {
-        NextKey::Held(pem) | NextKey::Reuse(pem) => pem,
-        NextKey::Generate(_) => next_key(context, certificate, key)?
-            .to_pem(Encoding::Pkcs8)
-            .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?,
-    };
+    let pem = key
+        .to_pem(Encoding::Pkcs8)
+        .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?;
     let secret = children::next_key_secret(certificate, name, pem);
     context.cluster.create(&secret).await?;
     Ok(())
@@ -212,7 +217,7 @@ async fn create_next_key(
 
 fn next_key(context: &Context, certificate: &Certificate, key: NextKey) -> Result<PrivateKey, StepError> {
     match key {
-        NextKey::Held(pem) | NextKey::Reuse(pem) => PrivateKey::from_pem(pem.as_bytes())
+        NextKey::Reuse(pem) => PrivateKey::from_pem(pem.as_bytes())
             .map_err(|error| StepError::transient(format!("Failed to read a private key: {error}"))),
         NextKey::Generate(algorithm) => {
             let owner = Key { kind: Kind::Certificate, object: ObjectName::of(certificate) };

@@ -95,8 +95,12 @@ pub enum CertificateStep {
         name: String,
         key: NextKey,
     },
-    /// Keeps the key of an issuance in memory until it is over.
+    /// Keeps the key of an issuance in memory until it is over, or stored after all.
     HoldKey(NextKey),
+    /// Creates the Secret with this name for the key in memory.
+    StoreHeldKey {
+        name: String,
+    },
     DropHeldKey,
     /// Creates the CertificateRequest of this revision for the key in this Secret, or else the one in memory.
     CreateRequest {
@@ -130,8 +134,6 @@ impl std::fmt::Debug for WantedSecret {
 #[derive(Clone, PartialEq)]
 pub enum NextKey {
     Generate(KeyAlgorithm),
-    /// The key that lay in memory so far, as PEM.
-    Held(String),
     /// The key that is in use, as PEM: `spec.privateKey.rotationPolicy` is `Never`.
     Reuse(String),
 }
@@ -140,7 +142,6 @@ impl std::fmt::Debug for NextKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Generate(algorithm) => f.debug_tuple("Generate").field(algorithm).finish(),
-            Self::Held(_) => f.write_str("Held(…)"),
             Self::Reuse(_) => f.write_str("Reuse(…)"),
         }
     }

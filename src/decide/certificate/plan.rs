@@ -205,8 +205,8 @@ impl<'a> Plan<'a> {
     }
 
     fn announce(&mut self, violation: &Violation) {
-        // An issuance may be announced only after its key was made.
-        let began = self.key_time().map_or(self.now, |began| began.min(self.now));
+        // Its answer may have come before it is announced, and must not look older than it.
+        let began = self.seen.held_key.map_or(self.now, |held| held.since.min(self.now));
         self.set_since(began, condition::ISSUING, "True", violation.reason, &violation.message);
     }
 
@@ -279,6 +279,7 @@ impl<'a> Plan<'a> {
         let announced = find_condition(&self.status.conditions, condition::ISSUING)
             .filter(|issuing| issuing.is_true())
             .and_then(|issuing| issuing.last_transition_time.as_ref().map(|time| time.0));
+        // An issuance may be announced only after its key was made.
         let began = [announced, self.key_time()].into_iter().flatten().min();
         matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began)
     }

@@ -64,7 +64,7 @@ fn made(next: NextKey) -> PrivateKey {
     match next {
         NextKey::Generate(wanted) if wanted == key(0).algorithm() => key(0).clone(),
         NextKey::Generate(wanted) => PrivateKey::generate(wanted).unwrap(),
-        NextKey::Held(text) | NextKey::Reuse(text) => PrivateKey::from_pem(text.as_bytes()).unwrap(),
+        NextKey::Reuse(text) => PrivateKey::from_pem(text.as_bytes()).unwrap(),
     }
 }
 
@@ -157,11 +157,8 @@ impl Scene {
                 let secret = crate::decide::secret::temporary(&self.certificate, key, chain, None);
                 self.apply(WantedSecret { secret, keystores: Vec::new() });
             }
-            CertificateStep::CreateNextKey { name, key } => {
-                let mut secret = children::next_key_secret(&self.certificate, &name, pem(&made(key)));
-                secret.metadata.creation_timestamp = Some(Time(self.now));
-                self.next_keys.push(Arc::new(secret));
-            }
+            CertificateStep::CreateNextKey { name, key } => self.store_key(&name, &made(key)),
+            CertificateStep::StoreHeldKey { name } => self.store_key(&name, &self.held_key.clone().unwrap().key),
             CertificateStep::HoldKey(key) => self.held_key = Some(HeldKey::new(made(key), self.now)),
             CertificateStep::DropHeldKey => self.held_key = None,
             CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
@@ -184,6 +181,12 @@ impl Scene {
             }
             CertificateStep::Publish(_) => {}
         }
+    }
+
+    fn store_key(&mut self, name: &str, key: &PrivateKey) {
+        let mut secret = children::next_key_secret(&self.certificate, name, pem(key));
+        secret.metadata.creation_timestamp = Some(Time(self.now));
+        self.next_keys.push(Arc::new(secret));
     }
 
     /// As the API server does it: what others have put there stays, what we had and do not apply any more goes.
@@ -762,7 +765,6 @@ fn a_literal_subject_is_compared() {
 
 #[test]
 fn keys_do_not_show() {
-    assert_eq!(format!("{:?}", NextKey::Held("secret".into())), "Held(…)");
     assert_eq!(format!("{:?}", NextKey::Reuse("secret".into())), "Reuse(…)");
     assert_eq!(format!("{:?}", HeldKey::new(key(0).clone(), now()).key), format!("{:?}", key(0)));
 }

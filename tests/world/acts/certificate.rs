@@ -83,6 +83,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 | CertificateStep::CreateRequest { .. }
                 | CertificateStep::HoldKey(_)
                 | CertificateStep::PutSecretRight(_)
+                | CertificateStep::StoreHeldKey { .. }
         );
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(world.now());
@@ -131,6 +132,10 @@ fn act(
             memory.held_key = Some(HeldKey::new(next_key(key), world.now()));
             Ok(())
         }
+        CertificateStep::StoreHeldKey { name } => {
+            let pem = seen.held_key.expect("a key").key.to_pem(Encoding::Pkcs8).expect("a key");
+            world.api_create(hub, &children::next_key_secret(certificate, &name, pem))
+        }
         CertificateStep::DropHeldKey => {
             memory.held_key = None;
             Ok(())
@@ -165,6 +170,6 @@ fn act(
 fn next_key(key: NextKey) -> PrivateKey {
     match key {
         NextKey::Generate(algorithm) => PrivateKey::generate(algorithm).expect("a key"),
-        NextKey::Held(pem) | NextKey::Reuse(pem) => PrivateKey::from_pem(pem.as_bytes()).expect("a key"),
+        NextKey::Reuse(pem) => PrivateKey::from_pem(pem.as_bytes()).expect("a key"),
     }
 }

@@ -48,8 +48,7 @@ impl Plan<'_> {
     /// The key in memory, if it may stay there; if not, the steps that lead to a key.
     fn key_without_secret(&mut self, name: String, wanted: KeyAlgorithm) -> Option<PrivateKey> {
         match self.seen.held_key {
-            Some(held) if held.key.algorithm() != wanted => self.drop_held_key(),
-            Some(held) if self.may_hold_key() => return Some(held.key.clone()),
+            Some(held) if held.key.algorithm() == wanted && self.may_hold_key() => return Some(held.key.clone()),
             Some(_) => self.store_held_key(),
             None => self.make_next_key(name, wanted),
         }
@@ -68,7 +67,6 @@ impl Plan<'_> {
                 let note = match &key {
                     // Where the key lies for a moment concerns nobody.
                     NextKey::Generate(_) if self.is_prompt => None,
-                    NextKey::Held(_) => None,
                     NextKey::Generate(_) => Some(Note::normal(
                         event::GENERATED,
                         format!("Stored new private key in temporary Secret resource {name:?}"),
@@ -123,18 +121,21 @@ impl Plan<'_> {
         self.drop_held_key();
     }
 
-    /// The issuance takes longer, so that its key, if it is in memory, is not to be lost from now on.
+    /// The issuance takes longer, so that its key, if it is in memory, is not to be lost from now on; unless it does not
+    /// suit any more.
     pub(super) fn store_held_key(&mut self) {
         let Some(held) = self.seen.held_key else { return };
         let name = self.fixed_key_name();
         if self.seen.next_keys.iter().any(|stored| stored.name_any() == name) {
             return;
         }
-        let wanted = template::key_algorithm(&self.seen.certificate.spec).ok();
-        let fitting = Some(&held.key).filter(|key| Some(key.algorithm()) == wanted);
-        let Some(pem) = fitting.and_then(|key| key.to_pem(Encoding::Pkcs8).ok()) else { return self.drop_held_key() };
-        self.status.next_private_key_secret_name = Some(name.clone());
-        self.steps.push(CertificateStep::CreateNextKey { name, key: NextKey::Held(pem) });
+        let wanted = template::key_algorithm(&self.seen.certificate.spec);
+        if wanted.is_ok_and(|wanted| wanted == held.key.algorithm()) {
+            self.status.next_private_key_secret_name = Some(name.clone());
+            self.steps.push(CertificateStep::StoreHeldKey { name });
+        } else {
+            self.drop_held_key();
+        }
     }
 
     fn drop_held_key(&mut self) {

@@ -35,7 +35,7 @@ fn it_lies_in_no_secret() {
 fn it_moves_into_a_secret_when_the_issuance_should_have_been_over() {
     let mut scene = requested();
     scene.now = at(10);
-    assert_eq!(scene.run().0, ["WriteStatus", "CreateNextKey", "Publish", "DropHeldKey"]);
+    assert_eq!(scene.run().0, ["WriteStatus", "StoreHeldKey", "Publish", "DropHeldKey"]);
     assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
     assert_eq!(Some(scene.next_keys[0].name_any()), scene.status().next_private_key_secret_name);
     scene.answer();
@@ -61,13 +61,13 @@ fn an_answer_that_came_before_it_moved_is_not_thrown_away() {
 fn it_moves_into_a_secret_when_the_issuance_is_held_up() {
     let mut scene = requested();
     scene.tell(told("Ready", "False", "Pending", "the CA has no key"));
-    assert_eq!(scene.run().0, ["WriteStatus", "CreateNextKey", "DropHeldKey"]);
+    assert_eq!(scene.run().0, ["WriteStatus", "StoreHeldKey", "DropHeldKey"]);
     assert!(scene.conditions()[0].ends_with("; held up: the CA has no key"), "{:?}", scene.conditions());
     assert_eq!(scene.requests.len(), 1);
 
     let mut scene = requested();
     scene.issuer_is_prompt = false;
-    assert_eq!(scene.run().0, ["WriteStatus", "CreateNextKey", "Publish", "DropHeldKey"]);
+    assert_eq!(scene.run().0, ["WriteStatus", "StoreHeldKey", "Publish", "DropHeldKey"]);
     assert_eq!(scene.requests.len(), 1, "the same request, though the issuer is not ready any more");
 }
 
@@ -79,7 +79,7 @@ fn a_temporary_certificate_is_made_once_it_has_moved() {
     scene.now = at(10);
     let done = scene.run().0;
     let expected =
-        ["WriteStatus", "CreateNextKey", "Publish", "DropHeldKey", "ApplyTemporary", "Publish", "WriteStatus"];
+        ["WriteStatus", "StoreHeldKey", "Publish", "DropHeldKey", "ApplyTemporary", "Publish", "WriteStatus"];
     assert_eq!(done, expected);
     assert_eq!(*scene.data("tls.key"), pem(key(0)).into_bytes());
 }
