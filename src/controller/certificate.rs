@@ -18,7 +18,7 @@ use crate::{
     cluster::{Key, Kind, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
-        certificate::{CertificateStep, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
+        certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
         children,
         keystore::PasswordSecrets,
         secret::{TLS_KEY, entry},
@@ -44,19 +44,21 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     next_keys.retain(|secret| children::is_next_key_secret(secret));
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
-    let (trouble, put_right) = (memory.trouble.clone(), memory.put_right.clone());
+    let (trouble, put_right, held_key) = (memory.trouble.clone(), memory.put_right.clone(), memory.held_key.clone());
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
         next_keys: &next_keys,
+        held_key: held_key.as_ref(),
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
         passwords: &passwords,
         account_key_of: account_key_of(context, &certificate),
         issuer_is_prompt: issuer.is_prompt() && context.options.approves,
+        issuer_needs_no_key: issuer.needs_no_key(),
         put_right: &put_right,
         settings: &context.options.certificate,
         trouble: trouble.as_ref(),
@@ -72,7 +74,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(Timestamp::now());
         }
-        act(context, &seen, step).await?;
+        act(context, &seen, memory, step).await?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -87,9 +89,12 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::ApplyTemporary { .. }
         | CertificateStep::CreateNextKey { .. }
         | CertificateStep::CreateRequest { .. }
-        | CertificateStep::PutSecretRight(_) => true,
+        | CertificateStep::HoldKey(_)
+        | CertificateStep::PutSecretRight(_)
+        | CertificateStep::StoreHeldKey { .. } => true,
         CertificateStep::DeleteNextKey(_)
         | CertificateStep::DeleteRequest(_)
+        | CertificateStep::DropHeldKey
         | CertificateStep::Publish(_)
         | CertificateStep::WriteStatus(_) => false,
     }
@@ -136,16 +141,32 @@ fn rivals(context: &Context, certificate: &Certificate) -> Vec<Arc<Certificate>>
     context.cluster.hub.certificates.indexed(&entry).into_iter().filter(is_rival).collect()
 }
 
-async fn act(context: &Context, seen: &SeenCertificate<'_>, step: CertificateStep) -> Result<(), StepError> {
+async fn act(
+    context: &Context,
+    seen: &SeenCertificate<'_>,
+    memory: &mut Memory,
+    step: CertificateStep,
+) -> Result<(), StepError> {
     let (cluster, certificate) = (&context.cluster, seen.certificate);
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
             apply_secret(context, *wanted).await?;
         }
         CertificateStep::ApplyTemporary { key_secret } => apply_temporary(context, seen, &key_secret).await?,
-        CertificateStep::CreateNextKey { name, key } => create_next_key(context, certificate, &name, key).await?,
+        CertificateStep::CreateNextKey { name, key } => {
+            create_next_key(context, certificate, &name, &next_key(context, certificate, key)?).await?;
+        }
+        CertificateStep::HoldKey(key) => {
+            memory.held_key = Some(HeldKey::new(next_key(context, certificate, key)?, Timestamp::now()));
+        }
+        CertificateStep::StoreHeldKey { name } => {
+            if let Some(held) = seen.held_key {
+                create_next_key(context, certificate, &name, &held.key).await?;
+            }
+        }
+        CertificateStep::DropHeldKey => memory.held_key = None,
         CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
-            create_request(context, certificate, name, revision, key_secret, &recent).await?;
+            create_request(context, seen, name, revision, key_secret, &recent).await?;
         }
         CertificateStep::DeleteNextKey(secret) => cluster.delete(&*secret).await?,
         CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
@@ -184,34 +205,40 @@ async fn create_next_key(
     context: &Context,
     certificate: &Certificate,
     name: &str,
-    key: NextKey,
+    key: &PrivateKey,
 ) -> Result<(), StepError> {
-    let owner = Key { kind: Kind::Certificate, object: ObjectName::of(certificate) };
-    let pem = match key {
-        NextKey::Reuse(pem) => pem,
-        NextKey::Generate(algorithm) => context
-            .keys
-            .generate(&owner, algorithm)?
-            .to_pem(Encoding::Pkcs8)
-            .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?,
-    };
+    let pem = key
+        .to_pem(Encoding::Pkcs8)
+        .map_err(|error| StepError::transient(format!("Failed to encode a private key: {error}")))?;
     let secret = children::next_key_secret(certificate, name, pem);
     context.cluster.create(&secret).await?;
     Ok(())
 }
 
+fn next_key(context: &Context, certificate: &Certificate, key: NextKey) -> Result<PrivateKey, StepError> {
+    match key {
+        NextKey::Reuse(pem) => PrivateKey::from_pem(pem.as_bytes())
+            .map_err(|error| StepError::transient(format!("Failed to read a private key: {error}"))),
+        NextKey::Generate(algorithm) => {
+            let owner = Key { kind: Kind::Certificate, object: ObjectName::of(certificate) };
+            context.keys.generate(&owner, algorithm)
+        }
+    }
+}
+
 async fn create_request(
     context: &Context,
-    certificate: &Certificate,
+    seen: &SeenCertificate<'_>,
     name: String,
     revision: i64,
     key_secret: String,
     recent: &[Timestamp],
 ) -> Result<(), StepError> {
+    let certificate = seen.certificate;
     let namespace = certificate.namespace().unwrap_or_default();
     let secret = context.cluster.hub.secrets.get(&ObjectName::new(&namespace, &key_secret));
-    let pem = secret.as_deref().and_then(|secret| entry(secret, TLS_KEY));
-    let Some(key) = pem.and_then(|pem| PrivateKey::from_pem(pem).ok()) else {
+    let stored = secret.as_deref().and_then(|secret| PrivateKey::from_pem(entry(secret, TLS_KEY)?).ok());
+    let Some(key) = stored.or_else(|| Some(seen.held_key?.key.clone())) else {
         return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
     };
     let copied = &context.options.copied_annotations;

@@ -88,6 +88,11 @@ impl HeldIssuer {
             && ready.is_some_and(Condition::is_true)
     }
 
+    /// Whether it signs with nothing but the request: it is a CA, with the key pair in its own Secret.
+    pub(super) fn needs_no_key(&self) -> bool {
+        self.parts().is_some_and(|(spec, _)| spec.acme.is_none() && spec.ca.is_some())
+    }
+
     pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {
         match self {
             Self::ClusterIssuer(issuer) => Some((&issuer.spec, issuer.status.as_ref())),

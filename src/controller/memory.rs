@@ -11,6 +11,7 @@ use crate::{
     cluster::{Key, ObjectName},
     decide::{
         Trouble, TroubleClass,
+        certificate::HeldKey,
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
@@ -34,6 +35,8 @@ pub struct Memory {
     pub restless: u32,
     /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
     pub put_right: Vec<Timestamp>,
+    /// The next private key, while an issuance is under way that is over at once.
+    pub held_key: Option<HeldKey>,
     pub order: Option<CaOrder>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
     pub looks: u32,

@@ -1,5 +1,6 @@
 //! What to do about a Certificate.
 
+mod held_key;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::{
     },
     pki::KeyAlgorithm,
 };
+pub use held_key::HeldKey;
 use plan::Plan;
 
 /// Everything that the decision rests on.
@@ -32,6 +34,8 @@ pub struct SeenCertificate<'a> {
     /// The Secrets that this Certificate owns and that are labelled as the key of an issuance under way. There should be
     /// one at most.
     pub next_keys: &'a [Arc<Secret>],
+    /// The key of an issuance under way that lies in no Secret.
+    pub held_key: Option<&'a HeldKey>,
     /// The CertificateRequests that this Certificate owns.
     pub requests: &'a [Arc<CertificateRequest>],
     /// The CertificateRequest with the name of the next one, see [`next_request_name`], whoever owns it.
@@ -44,6 +48,8 @@ pub struct SeenCertificate<'a> {
     pub account_key_of: Option<String>,
     /// Whether the issuer needs nobody else to sign, so that an issuance is over before anybody could watch it.
     pub issuer_is_prompt: bool,
+    /// Whether the issuer signs with nothing but the CertificateRequest, so that nobody looks for the Secret with the key.
+    pub issuer_needs_no_key: bool,
     /// When this process last put the Secret right, as far as that is not long ago; the latest last.
     pub put_right: &'a [Timestamp],
     pub settings: &'a Settings,
@@ -89,7 +95,14 @@ pub enum CertificateStep {
         name: String,
         key: NextKey,
     },
-    /// Creates the CertificateRequest of this revision for the key in this Secret.
+    /// Keeps the key of an issuance in memory until it is over, or stored after all.
+    HoldKey(NextKey),
+    /// Creates the Secret with this name for the key in memory.
+    StoreHeldKey {
+        name: String,
+    },
+    DropHeldKey,
+    /// Creates the CertificateRequest of this revision for the key in this Secret, or else the one in memory.
     CreateRequest {
         name: String,
         revision: i64,
@@ -138,7 +151,7 @@ impl std::fmt::Debug for NextKey {
 pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<CertificateStep> {
     let certificate = seen.certificate;
     if certificate.meta().deletion_timestamp.is_some() {
-        return Decision::rest();
+        return Decision::act(seen.held_key.map(|_| CertificateStep::DropHeldKey).into_iter().collect());
     }
     let plan = Plan::new(seen, now);
     if let Err(error) = validation::problem(&certificate.spec) {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Decision, Trouble, Wake,
-    certificate::{self, CertificateStep, SeenCertificate, Settings},
+    certificate::{self, CertificateStep, HeldKey, SeenCertificate, Settings},
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
     keystore::PasswordSecrets,
@@ -23,7 +23,7 @@ use super::{
     progress::Progress,
     request::{self, RequestStep, SeenRequest},
     template::CopiedAnnotations,
-    testing::{DAY, HOUR, now, object},
+    testing::{DAY, HOUR, key, now, object},
 };
 use crate::api::{
     Certificate, CertificateRequest, Challenge, IssuerSpec, Order, find_condition,
@@ -232,12 +232,14 @@ struct CertificateScene {
     certificate: Certificate,
     secret: Option<Secret>,
     next_keys: Vec<Arc<Secret>>,
+    held_key: Option<HeldKey>,
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<Arc<CertificateRequest>>,
     rivals: Vec<Arc<Certificate>>,
     passwords: PasswordSecrets,
     account_key_of: Option<String>,
     issuer_is_prompt: bool,
+    issuer_needs_no_key: bool,
     put_right: Vec<Timestamp>,
     settings: Settings,
     trouble: Option<Trouble>,
@@ -255,6 +257,7 @@ impl CertificateScene {
         Self {
             secret: dice.maybe(Dice::secret),
             next_keys,
+            held_key: dice.maybe(|dice| HeldKey::new(key(dice.below(2)).clone(), dice.soon())),
             requests: (0..dice.below(4)).map(|_| dice.request(&certificate)).collect(),
             namesake: dice.maybe(|dice| dice.request(&certificate)),
             rivals: (0..dice.below(8).saturating_sub(5)).map(|_| Arc::new(dice.certificate())).collect(),
@@ -264,6 +267,7 @@ impl CertificateScene {
                 .collect(),
             account_key_of: dice.chance(9).then(|| dice.text()),
             issuer_is_prompt: dice.chance(3),
+            issuer_needs_no_key: dice.chance(2),
             put_right: (0..dice.below(9)).map(|_| dice.soon()).collect(),
             settings: Settings {
                 owner_reference: dice.chance(2),
@@ -282,12 +286,14 @@ impl CertificateScene {
             certificate: &self.certificate,
             secret: self.secret.as_ref(),
             next_keys: &self.next_keys,
+            held_key: self.held_key.as_ref(),
             requests: &self.requests,
             namesake: self.namesake.as_deref(),
             rivals: &self.rivals,
             passwords: &self.passwords,
             account_key_of: self.account_key_of.clone(),
             issuer_is_prompt: self.issuer_is_prompt,
+            issuer_needs_no_key: self.issuer_needs_no_key,
             put_right: &self.put_right,
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
@@ -295,8 +301,9 @@ impl CertificateScene {
         certificate::decide(&seen, self.now)
     }
 
-    /// Where nothing is done and no time set, there is somebody else to wait for.
+    /// Where nothing is done and no time set, there is somebody else to wait for, and no key lies in memory for ever.
     fn check_rest(&self, decision: &Decision<CertificateStep>) {
+        assert!(*decision != Decision::rest() || self.held_key.is_none(), "{:?}", self.certificate);
         if *decision != Decision::rest() || self.certificate.metadata.deletion_timestamp.is_some() {
             return;
         }

@@ -30,6 +30,8 @@ pub struct Chronicle {
     pub wasted: Vec<String>,
     /// Certificates, by uid, that somebody has asked to be issued anew.
     wishes: BTreeSet<String>,
+    /// The key in the memory of the process, for the Certificate that it is working on.
+    pub held_key: Option<PrivateKey>,
 }
 
 impl Chronicle {
@@ -64,11 +66,10 @@ impl World {
         let parsed = ParsedRequest::from_pem(&request.spec.request.0).unwrap();
         let fits = sorted(&parsed.names.dns_names) == sorted(&certificate.spec.dns_names)
             && request.spec.issuer_ref.name == certificate.spec.issuer_ref.name;
-        let mut keys = self.server.list::<Secret>().into_iter().filter(children::is_next_key_secret);
-        let has_key = keys.any(|held| {
-            let key = entry(&held, TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok());
-            key.is_some_and(|key| parsed.matches_key(&key))
-        });
+        let stored = self.server.list::<Secret>().into_iter().filter(children::is_next_key_secret);
+        let mut keys: Vec<_> = stored.filter_map(|held| PrivateKey::from_pem(entry(&held, TLS_KEY)?).ok()).collect();
+        keys.extend(self.chronicle.held_key.clone());
+        let has_key = keys.iter().any(|key| parsed.matches_key(key));
         let is_refused = request
             .status
             .iter()

@@ -11,6 +11,7 @@ mod authority;
 mod chronicle;
 mod cluster;
 mod faults;
+mod held_key;
 mod histories;
 mod issuers;
 mod local;

@@ -10,6 +10,7 @@ use certwright::{
     cluster::{Hub, Key, Kind, ObjectName, Watched},
     decide::{
         Trouble, TroubleClass, Wake, backoff,
+        certificate::HeldKey,
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
@@ -42,6 +43,7 @@ pub struct Memory {
     pub write_failures: u32,
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
+    pub held_key: Option<HeldKey>,
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,

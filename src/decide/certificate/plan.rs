@@ -105,11 +105,13 @@ impl<'a> Plan<'a> {
     /// No certificate is being issued: is one to be?
     pub(super) fn begin_or_rest(mut self) -> Decision<CertificateStep> {
         self.look_at_dates();
+        let is_news = self.note_what_was_stored();
         match self.issuance_reason() {
             None => self.rest(),
             Some(violation) => match self.restraint() {
                 Some(restraint) => self.hold_back(restraint),
-                None if self.may_be_prompt() => return self.issue_promptly(&violation),
+                // What is news is in the status before another revision begins.
+                None if self.may_be_prompt() && !is_news => return self.issue_promptly(&violation),
                 None => self.begin(&violation),
             },
         }
@@ -118,7 +120,6 @@ impl<'a> Plan<'a> {
 
     /// What is in the Secret is as good as a new certificate.
     fn rest(&mut self) {
-        self.note_what_was_stored();
         self.drop_next_keys();
         self.forget_old_requests();
         self.end_restraint();
@@ -152,6 +153,7 @@ impl<'a> Plan<'a> {
 
     fn call_off(mut self) -> Decision<CertificateStep> {
         self.status.conditions.retain(|condition| condition.type_ != condition::ISSUING);
+        self.note_what_was_stored();
         self.rest();
         let current = self.status.revision.unwrap_or_default();
         let is_open = |request: &CertificateRequest| {
@@ -229,28 +231,33 @@ impl<'a> Plan<'a> {
         self.announce(violation);
         // Written before the key exists, so that a key is never lost sight of.
         self.status.next_private_key_secret_name = Some(self.fixed_key_name());
+        self.store_held_key();
         self.notes.push(Note::normal(event::ISSUING, &violation.message));
     }
 
     fn announce(&mut self, violation: &Violation) {
-        self.set(condition::ISSUING, "True", violation.reason, &violation.message);
+        // Its answer may have come before it is announced, and must not look older than it.
+        let began = self.seen.held_key.map_or(self.now, |held| held.since.min(self.now));
+        self.set_since(began, condition::ISSUING, "True", violation.reason, &violation.message);
     }
 
     /// Whether the issuance can be over before anybody could watch it. Then nothing is written about its being under
-    /// way: the key of the issuance has a fixed name and an owner, so that a crash loses nothing.
+    /// way: a crash loses nothing, because the key of the issuance has a fixed name and an owner, or because the issuer
+    /// signs for another one just as well.
     fn may_be_prompt(&self) -> bool {
         // The API server notes whole seconds.
-        self.seen.issuer_is_prompt && self.key_time().is_none_or(|began| self.now < later(began.0, PROMPT))
+        self.seen.issuer_is_prompt && self.key_time().is_none_or(|began| self.now < later(began, PROMPT))
     }
 
     /// When the key of the issuance under way was made.
-    fn key_time(&self) -> Option<Time> {
-        self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).min_by_key(|time| time.0)
+    fn key_time(&self) -> Option<Timestamp> {
+        let stored = self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).map(|time| time.0);
+        stored.chain(self.seen.held_key.map(|held| held.since)).min()
     }
 
     fn issue_promptly(mut self, violation: &Violation) -> Decision<CertificateStep> {
         self.is_prompt = true;
-        if self.seen.next_keys.is_empty() {
+        if self.seen.next_keys.is_empty() && self.seen.held_key.is_none() {
             self.notes.push(Note::normal(event::ISSUING, &violation.message));
         }
         self.wake = self.wake.min(Wake::At(later(self.now, PROMPT)));
@@ -302,10 +309,10 @@ impl<'a> Plan<'a> {
         let ended_at = failed_at.or(end.last_transition_time.as_ref());
         let announced = find_condition(&self.status.conditions, condition::ISSUING)
             .filter(|issuing| issuing.is_true())
-            .and_then(|issuing| issuing.last_transition_time.clone());
+            .and_then(|issuing| issuing.last_transition_time.as_ref().map(|time| time.0));
         // An issuance may be announced only after its key was made.
-        let began = [announced, self.key_time()].into_iter().flatten().min_by_key(|time| time.0);
-        matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began.0)
+        let began = [announced, self.key_time()].into_iter().flatten().min();
+        matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began)
     }
 
     /// What the issuer made of the request.
@@ -379,18 +386,21 @@ impl<'a> Plan<'a> {
     }
 
     /// The Secret may have been written without anything being noted of it, if a crash or a lost answer came in between.
-    fn note_what_was_stored(&mut self) {
+    /// True if so.
+    fn note_what_was_stored(&mut self) -> bool {
         let revision = self.next_revision();
         let stored = self.seen.secret.and_then(|held| secret::entry(held, secret::TLS_CERT));
         let is_stored = |request: &CertificateRequest| {
             let issued = request.status.as_ref().and_then(|status| status.certificate.as_ref());
             issue_of(request).is_some() && stored.is_some() && issued.map(|issued| issued.0.as_slice()) == stored
         };
-        if self.request_of(Some(revision)).is_some_and(is_stored) {
+        let is_news = self.request_of(Some(revision)).is_some_and(is_stored);
+        if is_news {
             self.status.revision = Some(revision);
             self.status.last_failure_time = None;
             self.status.failed_issuance_attempts = None;
         }
+        is_news
     }
 
     /// Those of the issued revisions; what comes after them belongs to an issuance that failed and is not yet repeated.
@@ -406,6 +416,10 @@ impl<'a> Plan<'a> {
     }
 
     fn set(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
+        self.set_since(self.now, type_, status, reason, message);
+    }
+
+    fn set_since(&mut self, since: Timestamp, type_: &str, status: &str, reason: &str, message: &str) {
         let new = Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -414,7 +428,7 @@ impl<'a> Plan<'a> {
             observed_generation: self.seen.certificate.metadata.generation,
             ..Condition::default()
         };
-        set_condition(&mut self.status.conditions, new, self.now);
+        set_condition(&mut self.status.conditions, new, since);
     }
 
     fn write_status(&mut self) {

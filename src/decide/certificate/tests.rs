@@ -14,12 +14,14 @@ use crate::{
             seconds_until, temporary_chain, trouble,
         },
     },
+    pki::PrivateKey,
 };
 
 const ISSUING: &str = "Issuing certificate as Secret does not exist";
 const READY: &str = "Ready=True Ready: Certificate is up to date and has not expired";
 
 mod answer;
+mod held_key;
 mod next_key;
 mod pace;
 mod upkeep;
@@ -30,12 +32,14 @@ struct Scene {
     certificate: Certificate,
     secret: Option<Secret>,
     next_keys: Vec<Arc<Secret>>,
+    held_key: Option<HeldKey>,
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<CertificateRequest>,
     rivals: Vec<Arc<Certificate>>,
     passwords: PasswordSecrets,
     account_key_of: Option<String>,
     issuer_is_prompt: bool,
+    issuer_needs_no_key: bool,
     put_right: Vec<Timestamp>,
     settings: Settings,
     trouble: Option<Trouble>,
@@ -56,18 +60,28 @@ fn certificate(name: &str) -> Certificate {
     }))
 }
 
+fn made(next: NextKey) -> PrivateKey {
+    match next {
+        NextKey::Generate(wanted) if wanted == key(0).algorithm() => key(0).clone(),
+        NextKey::Generate(wanted) => PrivateKey::generate(wanted).unwrap(),
+        NextKey::Reuse(text) => PrivateKey::from_pem(text.as_bytes()).unwrap(),
+    }
+}
+
 impl Scene {
     fn new() -> Self {
         Self {
             certificate: certificate("web"),
             secret: None,
             next_keys: Vec::new(),
+            held_key: None,
             requests: Vec::new(),
             namesake: None,
             rivals: Vec::new(),
             passwords: PasswordSecrets::new(),
             account_key_of: None,
             issuer_is_prompt: false,
+            issuer_needs_no_key: false,
             put_right: Vec::new(),
             settings: Settings { renewal_jitter: false, ..Settings::default() },
             trouble: None,
@@ -90,12 +104,14 @@ impl Scene {
             certificate: &self.certificate,
             secret: self.secret.as_ref(),
             next_keys: &self.next_keys,
+            held_key: self.held_key.as_ref(),
             requests: &self.requests,
             namesake: self.namesake.as_ref(),
             rivals: &self.rivals,
             passwords: &self.passwords,
             account_key_of: self.account_key_of.clone(),
             issuer_is_prompt: self.issuer_is_prompt,
+            issuer_needs_no_key: self.issuer_needs_no_key,
             put_right: &self.put_right,
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
@@ -137,23 +153,19 @@ impl Scene {
             CertificateStep::ApplyTemporary { key_secret } => {
                 let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
                 let key = held.data.as_ref().unwrap()["tls.key"].0.clone();
-                let chain = temporary_chain(&crate::pki::PrivateKey::from_pem(&key).unwrap()).into_bytes();
+                let chain = temporary_chain(&PrivateKey::from_pem(&key).unwrap()).into_bytes();
                 let secret = crate::decide::secret::temporary(&self.certificate, key, chain, None);
                 self.apply(WantedSecret { secret, keystores: Vec::new() });
             }
-            CertificateStep::CreateNextKey { name, key: next } => {
-                let text = match next {
-                    NextKey::Generate(wanted) if wanted == key(0).algorithm() => pem(key(0)),
-                    NextKey::Generate(wanted) => pem(&crate::pki::PrivateKey::generate(wanted).unwrap()),
-                    NextKey::Reuse(text) => text,
-                };
-                let mut secret = children::next_key_secret(&self.certificate, &name, text);
-                secret.metadata.creation_timestamp = Some(Time(self.now));
-                self.next_keys.push(Arc::new(secret));
-            }
+            CertificateStep::CreateNextKey { name, key } => self.store_key(&name, &made(key)),
+            CertificateStep::StoreHeldKey { name } => self.store_key(&name, &self.held_key.clone().unwrap().key),
+            CertificateStep::HoldKey(key) => self.held_key = Some(HeldKey::new(made(key), self.now)),
+            CertificateStep::DropHeldKey => self.held_key = None,
             CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
-                let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
-                let key = crate::pki::PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap();
+                let stored = self.next_keys.iter().find(|held| held.name_any() == key_secret);
+                let stored =
+                    stored.map(|held| PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap());
+                let key = stored.unwrap_or_else(|| self.held_key.clone().unwrap().key);
                 let copied = CopiedAnnotations::default();
                 let key = (key_secret, &key);
                 let request = children::certificate_request(&self.certificate, name, revision, key, &recent, &copied);
@@ -169,6 +181,12 @@ impl Scene {
             }
             CertificateStep::Publish(_) => {}
         }
+    }
+
+    fn store_key(&mut self, name: &str, key: &PrivateKey) {
+        let mut secret = children::next_key_secret(&self.certificate, name, pem(key));
+        secret.metadata.creation_timestamp = Some(Time(self.now));
+        self.next_keys.push(Arc::new(secret));
     }
 
     /// As the API server does it: what others have put there stays, what we had and do not apply any more goes.
@@ -712,6 +730,7 @@ fn an_answer_that_was_no_good_is_not_taken_again() {
     let mut scene = Scene::issued();
     scene.spec(|spec| spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into()));
     scene.certificate.status = None;
+    *scene.data("tls.crt") = chain(key(0), &["www.example.com"], 0, 80 * DAY).into_bytes();
     scene.now = at(91 * DAY);
     assert!(scene.run().0.contains(&"DeleteRequest".to_owned()), "the key is the same, but the answer has expired");
     assert_eq!(scene.requests[0].status, None);
@@ -747,6 +766,7 @@ fn a_literal_subject_is_compared() {
 #[test]
 fn keys_do_not_show() {
     assert_eq!(format!("{:?}", NextKey::Reuse("secret".into())), "Reuse(…)");
+    assert_eq!(format!("{:?}", HeldKey::new(key(0).clone(), now()).key), format!("{:?}", key(0)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use certwright::{
     controller::secret,
     decide::{
         Wake,
-        certificate::{CertificateStep, NextKey, SeenCertificate, decide, next_request_name},
+        certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
         children,
         keystore::PasswordSecrets,
         secret::{TLS_KEY, entry},
@@ -52,17 +52,19 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         passwords.extend(found.map(|found| (name.to_owned(), found)));
     }
     let issuer = HeldIssuer::look_up(&hub, namespace, &certificate.spec.issuer_ref);
-    let (put_right, trouble) = (memory.put_right.clone(), memory.trouble.clone());
+    let (put_right, trouble, held_key) = (memory.put_right.clone(), memory.trouble.clone(), memory.held_key.clone());
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
         next_keys: &next_keys,
+        held_key: held_key.as_ref(),
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
         passwords: &passwords,
         account_key_of: account_key_of(&hub, &certificate),
         issuer_is_prompt: issuer.is_prompt() && world.approves,
+        issuer_needs_no_key: issuer.needs_no_key(),
         put_right: &put_right,
         settings: &world.settings.clone(),
         trouble: trouble.as_ref(),
@@ -79,12 +81,14 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 | CertificateStep::ApplyTemporary { .. }
                 | CertificateStep::CreateNextKey { .. }
                 | CertificateStep::CreateRequest { .. }
+                | CertificateStep::HoldKey(_)
                 | CertificateStep::PutSecretRight(_)
+                | CertificateStep::StoreHeldKey { .. }
         );
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(world.now());
         }
-        act(process, world, &seen, step)?;
+        act(process, world, &seen, memory, step)?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -101,7 +105,13 @@ fn account_key_of(hub: &Hub, certificate: &Certificate) -> Option<String> {
     Some(format!("the Issuer {:?}", issuer.name_any()))
 }
 
-fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: CertificateStep) -> Result<(), Failure> {
+fn act(
+    process: &Process,
+    world: &mut World,
+    seen: &SeenCertificate<'_>,
+    memory: &mut Memory,
+    step: CertificateStep,
+) -> Result<(), Failure> {
     let (hub, certificate) = (&process.hub, seen.certificate);
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
@@ -115,19 +125,26 @@ fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: C
             world.api_apply(hub, &secret)
         }
         CertificateStep::CreateNextKey { name, key } => {
-            let pem = match key {
-                NextKey::Reuse(pem) => pem,
-                NextKey::Generate(algorithm) => {
-                    PrivateKey::generate(algorithm).and_then(|key| key.to_pem(Encoding::Pkcs8)).expect("a key")
-                }
-            };
+            let pem = next_key(key).to_pem(Encoding::Pkcs8).expect("a key");
             world.api_create(hub, &children::next_key_secret(certificate, &name, pem))
+        }
+        CertificateStep::HoldKey(key) => {
+            memory.held_key = Some(HeldKey::new(next_key(key), world.now()));
+            Ok(())
+        }
+        CertificateStep::StoreHeldKey { name } => {
+            let pem = seen.held_key.expect("a key").key.to_pem(Encoding::Pkcs8).expect("a key");
+            world.api_create(hub, &children::next_key_secret(certificate, &name, pem))
+        }
+        CertificateStep::DropHeldKey => {
+            memory.held_key = None;
+            Ok(())
         }
         CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
             let namespace = certificate.namespace().unwrap_or_default();
             let secret = hub.secrets.get(&ObjectName::new(namespace, &key_secret));
-            let pem = secret.as_deref().and_then(|secret| entry(secret, TLS_KEY));
-            let Some(key) = pem.and_then(|pem| PrivateKey::from_pem(pem).ok()) else {
+            let stored = secret.as_deref().and_then(|secret| PrivateKey::from_pem(entry(secret, TLS_KEY)?).ok());
+            let Some(key) = stored.or_else(|| Some(seen.held_key?.key.clone())) else {
                 return Err(transient("the next private key is gone".to_owned()));
             };
             let copied = CopiedAnnotations::default();
@@ -136,7 +153,10 @@ fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: C
             world.api_create(hub, &request.map_err(is_final)?)
         }
         CertificateStep::DeleteNextKey(secret) => world.api_delete(hub, &*secret),
-        CertificateStep::DeleteRequest(request) => world.api_delete(hub, &*request),
+        CertificateStep::DeleteRequest(request) => {
+            world.chronicle.held_key = memory.held_key.as_ref().map(|held| held.key.clone());
+            world.api_delete(hub, &*request)
+        }
         CertificateStep::WriteStatus(status) => {
             world.api_status(hub, certificate, &certificate.status.clone().unwrap_or_default(), &*status)
         }
@@ -144,5 +164,12 @@ fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: C
             publish(world, &certificate.name_any(), &note);
             Ok(())
         }
+    }
+}
+
+fn next_key(key: NextKey) -> PrivateKey {
+    match key {
+        NextKey::Generate(algorithm) => PrivateKey::generate(algorithm).expect("a key"),
+        NextKey::Reuse(pem) => PrivateKey::from_pem(pem.as_bytes()).expect("a key"),
     }
 }

@@ -84,6 +84,12 @@ impl HeldIssuer {
             && (issuer.spec.ca.is_some() || issuer.spec.self_signed.is_some())
             && ready_of(issuer).is_some_and(Condition::is_true)
     }
+
+    /// Whether it signs with nothing but the request.
+    fn needs_no_key(&self) -> bool {
+        let Self::Issuer(issuer) = self else { return false };
+        issuer.spec.acme.is_none() && issuer.spec.ca.is_some()
+    }
 }
 
 fn ready_of(issuer: &Issuer) -> Option<&Condition> {

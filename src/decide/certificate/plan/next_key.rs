@@ -30,10 +30,8 @@ impl Plan<'_> {
         let others = self.seen.next_keys.iter().filter(|other| other.name_any() != name && !is_dying(&***other));
         self.steps.extend(others.cloned().map(CertificateStep::DeleteNextKey));
         self.status.next_private_key_secret_name = Some(name.clone());
-        let Some(held) = held else {
-            self.make_next_key(name, wanted);
-            return None;
-        };
+        let Some(held) = held else { return self.key_without_secret(name, wanted) };
+        self.drop_held_key();
         let key = secret::entry(held, secret::TLS_KEY).and_then(|pem| PrivateKey::from_pem(pem).ok());
         match key {
             _ if is_dying(&**held) => None,
@@ -45,6 +43,21 @@ impl Plan<'_> {
                 None
             }
         }
+    }
+
+    /// The key in memory, if it may stay there; if not, the steps that lead to a key.
+    fn key_without_secret(&mut self, name: String, wanted: KeyAlgorithm) -> Option<PrivateKey> {
+        match self.seen.held_key {
+            Some(held) if held.key.algorithm() == wanted && self.may_hold_key() => return Some(held.key.clone()),
+            Some(_) => self.store_held_key(),
+            None => self.make_next_key(name, wanted),
+        }
+        None
+    }
+
+    /// Whether the key of the issuance may stay in memory: as long as a crash costs nobody anything.
+    fn may_hold_key(&self) -> bool {
+        self.is_prompt && self.seen.issuer_needs_no_key
     }
 
     fn make_next_key(&mut self, name: String, wanted: KeyAlgorithm) {
@@ -63,7 +76,11 @@ impl Plan<'_> {
                         format!("Reusing private key stored in existing Secret resource {secret:?}"),
                     )),
                 };
-                self.steps.push(CertificateStep::CreateNextKey { name, key });
+                self.steps.push(if self.may_hold_key() {
+                    CertificateStep::HoldKey(key)
+                } else {
+                    CertificateStep::CreateNextKey { name, key }
+                });
                 note
             }
             Err(held) => {
@@ -101,5 +118,29 @@ impl Plan<'_> {
         self.status.next_private_key_secret_name = None;
         let held = self.seen.next_keys.iter().filter(|held| !is_dying(&***held));
         self.steps.extend(held.cloned().map(CertificateStep::DeleteNextKey));
+        self.drop_held_key();
+    }
+
+    /// The issuance takes longer, so that its key, if it is in memory, is not to be lost from now on; unless it does not
+    /// suit any more.
+    pub(super) fn store_held_key(&mut self) {
+        let Some(held) = self.seen.held_key else { return };
+        let name = self.fixed_key_name();
+        if self.seen.next_keys.iter().any(|stored| stored.name_any() == name) {
+            return;
+        }
+        let wanted = template::key_algorithm(&self.seen.certificate.spec);
+        if wanted.is_ok_and(|wanted| wanted == held.key.algorithm()) {
+            self.status.next_private_key_secret_name = Some(name.clone());
+            self.steps.push(CertificateStep::StoreHeldKey { name });
+        } else {
+            self.drop_held_key();
+        }
+    }
+
+    fn drop_held_key(&mut self) {
+        if self.seen.held_key.is_some() && !self.steps.contains(&CertificateStep::DropHeldKey) {
+            self.steps.push(CertificateStep::DropHeldKey);
+        }
     }
 }

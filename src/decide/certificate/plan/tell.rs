@@ -38,6 +38,7 @@ impl Plan<'_> {
             && held_up.is_some()
         {
             self.announce(&violation);
+            self.store_held_key();
         }
         if is_issuing(&self.status) {
             self.tell_whether_held_up(held_up.as_ref());
