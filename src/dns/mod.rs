@@ -6,10 +6,12 @@
 //! - [`nameserver`]: one configured nameserver, as users write it
 //! - [`resolver`]: look-ups at a list of nameservers
 //! - [`zone`], [`zone_cache`]: the zone a name lies in, its servers and their addresses
+//! - [`caa`]: which CAs a domain allows
 //! - [`cname`]: the CNAME chain of a name
 //! - [`verify`]: does every authoritative server have the TXT record yet
 //! - [`provider`]: writing and removing TXT records
 
+pub mod caa;
 pub mod cname;
 mod exchange;
 pub mod name;
