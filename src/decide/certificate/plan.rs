@@ -236,7 +236,7 @@ impl<'a> Plan<'a> {
     }
 
     fn announce(&mut self, violation: &Violation) {
-        // Its answer may have come before it is announced, and must not look older than it.
+        // The issuer may have answered before; its answer belongs to this issuance all the same.
         let began = self.seen.held_key.map_or(self.now, |held| held.since.min(self.now));
         self.set_since(began, condition::ISSUING, "True", violation.reason, &violation.message);
     }
