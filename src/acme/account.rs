@@ -99,6 +99,10 @@ impl AccountHandle {
         &self.0.url
     }
 
+    pub(super) fn key(&self) -> &PrivateKey {
+        &self.0.key
+    }
+
     /// The CA's client.
     pub fn client(&self) -> &Client {
         &self.0.client

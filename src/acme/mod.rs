@@ -24,6 +24,7 @@ pub mod order;
 pub mod problem;
 pub mod renewal;
 mod retry_after;
+mod revocation;
 mod status;
 pub mod transport;
 mod wire;

@@ -137,6 +137,20 @@ pub mod annotation {
     pub const RENEW_AT: &str = "certwright.dev/renew-at";
     /// On a Certificate: how many certificates may be issued for it within 24 hours.
     pub const MAX_ISSUANCES_PER_DAY: &str = "certwright.dev/max-issuances-per-day";
+    /// On a Certificate: the spare issuers, in the order in which they are asked when the one of the spec does not sign,
+    /// such as `ClusterIssuer/zerossl, Issuer/own`.
+    pub const FALLBACK_ISSUERS: &str = "certwright.dev/fallback-issuers";
+    /// On a Certificate: how long an issuer is waited for before the next one is asked, such as `30m`.
+    pub const FALLBACK_AFTER: &str = "certwright.dev/fallback-after";
+    /// On a Certificate: why the certificate in its Secret is to be revoked now, such as `keyCompromise`. Each value is
+    /// fulfilled once; after a colon may follow anything.
+    pub const REVOKE: &str = "certwright.dev/revoke";
+    /// On a Certificate: why its certificate is revoked when it is deleted.
+    pub const REVOKE_ON_DELETE: &str = "certwright.dev/revoke-on-delete";
+    /// On a target Secret: the value of [`REVOKE`] that was fulfilled, and the serial number of the certificate.
+    pub const REVOKED: &str = "certwright.dev/revoked";
+    /// On an issuer: `off`, `warn` or `refuse`, what is done about CAA records that forbid its CA to issue.
+    pub const CAA: &str = "certwright.dev/caa";
     /// On a CertificateRequest: when the requests before it were made, as far as that is less than a day ago.
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
     /// On a target Secret: what its keystores were made from.
@@ -162,6 +176,8 @@ pub mod finalizer {
     pub const CHALLENGE: &str = "acme.cert-manager.io/finalizer";
     /// What old versions wrote; replaced when seen.
     pub const CHALLENGE_LEGACY: &str = "finalizer.acme.cert-manager.io";
+    /// On Certificates whose certificate is to be revoked when they are deleted.
+    pub const REVOKE: &str = "certwright.dev/revoke";
 }
 
 /// Condition types and statuses.
@@ -198,6 +214,8 @@ pub mod reason {
     pub const SECRET_MISMATCH: &str = "SecretMismatch";
     pub const INVALID_CERTIFICATE_REQUEST: &str = "InvalidCertificateRequest";
     pub const REQUEST_CHANGED: &str = "RequestChanged";
+    /// The certificate in the Secret was revoked because somebody asked for it. Our own.
+    pub const REVOKED: &str = "Revoked";
     pub const RENEWING: &str = "Renewing";
     pub const EXPIRED: &str = "Expired";
     pub const WINDOW_ERROR: &str = "WindowError";
@@ -254,6 +272,10 @@ pub mod event {
     pub const WINDOW_ERROR: &str = "WindowError";
     pub const ARI_ERROR: &str = "ARIError";
     pub const KEYSTORE_PASSWORD_SECRET_NOT_FOUND: &str = "KeystorePasswordSecretNotFound";
+    pub const FALLBACK_ISSUER: &str = "FallbackIssuer";
+    pub const REVOKED: &str = "Revoked";
+    pub const REVOCATION_FAILED: &str = "RevocationFailed";
+    pub const CAA: &str = "CAA";
 
     // CertificateRequest, for all issuers.
     pub const APPROVED: &str = "cert-manager.io";

@@ -9,17 +9,22 @@ use super::{
     Context,
     held_issuer::HeldIssuer,
     memory::Memory,
+    revocation,
     round::{Round, event, step_name},
     secret,
     step_error::StepError,
 };
 use crate::{
-    api::{Certificate, IssuerSpec, names::field_manager},
+    api::{
+        Certificate, IssuerReference, IssuerSpec,
+        names::{field_manager, finalizer},
+    },
     cluster::{Key, Kind, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
         certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
         children,
+        fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
         secret::{TLS_KEY, entry},
     },
@@ -47,6 +52,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let (trouble, put_right, held_key) = (memory.trouble.clone(), memory.put_right.clone(), memory.held_key.clone());
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
+    let revoker = revocation::issuer_of(context, &certificate, secret.as_deref());
+    let revoked = memory.revoked.clone();
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
@@ -59,6 +66,9 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         account_key_of: account_key_of(context, &certificate),
         issuer_is_prompt: issuer.is_prompt() && context.options.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
+        spares: &spares(context, &certificate),
+        issuer_revokes: revoker.parts().is_some_and(|(spec, _)| spec.acme.is_some()),
+        revoked: revoked.as_ref(),
         put_right: &put_right,
         settings: &context.options.certificate,
         trouble: trouble.as_ref(),
@@ -91,11 +101,14 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::CreateRequest { .. }
         | CertificateStep::HoldKey(_)
         | CertificateStep::PutSecretRight(_)
+        | CertificateStep::Revoke(_)
         | CertificateStep::StoreHeldKey { .. } => true,
-        CertificateStep::DeleteNextKey(_)
+        CertificateStep::AddFinalizer
+        | CertificateStep::DeleteNextKey(_)
         | CertificateStep::DeleteRequest(_)
         | CertificateStep::DropHeldKey
         | CertificateStep::Publish(_)
+        | CertificateStep::RemoveFinalizer
         | CertificateStep::WriteStatus(_) => false,
     }
 }
@@ -110,6 +123,16 @@ async fn passwords(context: &Context, certificate: &Certificate) -> Result<Passw
         }
     }
     Ok(found)
+}
+
+/// The issuers that the Certificate names beside its first.
+fn spares(context: &Context, certificate: &Certificate) -> Vec<SeenSpare> {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let seen = |reference: IssuerReference| {
+        let issuer = HeldIssuer::look_up(&context.cluster.hub, &reference, &namespace);
+        SeenSpare { is_usable: issuer.is_usable(), reference }
+    };
+    Fallback::of(certificate).spares.into_iter().map(seen).collect()
 }
 
 /// The issuer that keeps its ACME account key in the target Secret, if there is one.
@@ -165,8 +188,20 @@ async fn act(
             }
         }
         CertificateStep::DropHeldKey => memory.held_key = None,
-        CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
-            create_request(context, seen, name, revision, key_secret, &recent).await?;
+        CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer } => {
+            create_request(context, seen, name, revision, key_secret, (&recent, issuer)).await?;
+        }
+        CertificateStep::Revoke(wish) => {
+            memory.revoked = revocation::revoke(context, certificate, seen.secret, &wish).await?;
+        }
+        CertificateStep::AddFinalizer => {
+            let mut finalizers = certificate.finalizers().to_vec();
+            finalizers.push(finalizer::REVOKE.to_owned());
+            cluster.write_finalizers(certificate, &finalizers).await?;
+        }
+        CertificateStep::RemoveFinalizer => {
+            let others = certificate.finalizers().iter().filter(|set| *set != finalizer::REVOKE);
+            cluster.write_finalizers(certificate, &others.cloned().collect::<Vec<_>>()).await?;
         }
         CertificateStep::DeleteNextKey(secret) => cluster.delete(&*secret).await?,
         CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
@@ -232,7 +267,7 @@ async fn create_request(
     name: String,
     revision: i64,
     key_secret: String,
-    recent: &[Timestamp],
+    (recent, issuer): (&[Timestamp], IssuerReference),
 ) -> Result<(), StepError> {
     let certificate = seen.certificate;
     let namespace = certificate.namespace().unwrap_or_default();
@@ -242,8 +277,9 @@ async fn create_request(
         return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
     };
     let copied = &context.options.copied_annotations;
-    let request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
+    let mut request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
         .map_err(StepError::is_final)?;
+    request.spec.issuer_ref = issuer;
     context.cluster.create(&request).await?;
     Ok(())
 }

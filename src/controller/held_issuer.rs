@@ -88,6 +88,16 @@ impl HeldIssuer {
             && ready.is_some_and(Condition::is_true)
     }
 
+    /// Whether it can be asked to sign; what issuers of other groups are, nobody knows before they are asked.
+    pub(super) fn is_usable(&self) -> bool {
+        match self.parts() {
+            Some((_, status)) => status
+                .and_then(|status| find_condition(&status.conditions, condition::READY))
+                .is_some_and(Condition::is_true),
+            None => matches!(self, Self::Foreign),
+        }
+    }
+
     /// Whether it signs with nothing but the request: it is a CA, with the key pair in its own Secret.
     pub(super) fn needs_no_key(&self) -> bool {
         self.parts().is_some_and(|(spec, _)| spec.acme.is_none() && spec.ca.is_some())

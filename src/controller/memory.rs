@@ -15,6 +15,7 @@ use crate::{
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
+        revocation::Revoked,
     },
 };
 
@@ -37,6 +38,8 @@ pub struct Memory {
     pub put_right: Vec<Timestamp>,
     /// The next private key, while an issuance is under way that is over at once.
     pub held_key: Option<HeldKey>,
+    /// What was revoked, until it is noted in the target Secret.
+    pub revoked: Option<Revoked>,
     pub order: Option<CaOrder>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
     pub looks: u32,

@@ -6,6 +6,7 @@
 
 mod account;
 mod approvals;
+mod caa;
 mod certificate;
 mod challenge;
 mod held_issuer;
@@ -16,6 +17,7 @@ mod order;
 mod pace;
 mod presenter;
 mod request;
+mod revocation;
 mod round;
 mod run;
 pub mod secret;

@@ -1,5 +1,6 @@
 //! What to do about a Certificate.
 
+mod farewell;
 mod held_key;
 mod plan;
 #[cfg(test)]
@@ -13,13 +14,16 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    Decision, Note, Trouble, children, fixed_name,
+    Decision, Note, Trouble, children,
+    fallback::{Fallback, SeenSpare},
+    fixed_name,
     keystore::{PasswordSecrets, Wish},
+    revocation::{self, Revoked},
 };
 use crate::{
     api::{
-        Certificate, CertificateRequest, CertificateStatus, Condition, find_condition,
-        names::{KIND_CERTIFICATE, annotation, condition},
+        Certificate, CertificateRequest, CertificateStatus, Condition, IssuerReference, find_condition,
+        names::{KIND_CERTIFICATE, annotation, condition, finalizer},
     },
     pki::KeyAlgorithm,
 };
@@ -50,6 +54,12 @@ pub struct SeenCertificate<'a> {
     pub issuer_is_prompt: bool,
     /// Whether the issuer signs with nothing but the CertificateRequest, so that nobody looks for the Secret with the key.
     pub issuer_needs_no_key: bool,
+    /// The issuers that the Certificate names beside the first.
+    pub spares: &'a [SeenSpare],
+    /// Whether the issuer of the certificate in the Secret can be asked to revoke it.
+    pub issuer_revokes: bool,
+    /// What this process has had revoked, until it is noted in the Secret.
+    pub revoked: Option<&'a Revoked>,
     /// When this process last put the Secret right, as far as that is not long ago; the latest last.
     pub put_right: &'a [Timestamp],
     pub settings: &'a Settings,
@@ -109,7 +119,13 @@ pub enum CertificateStep {
         key_secret: String,
         /// When the requests of the last day were made.
         recent: Vec<Timestamp>,
+        /// The issuer of the spec, or a spare.
+        issuer: IssuerReference,
     },
+    /// Has the certificate in the Secret revoked at its CA.
+    Revoke(revocation::Wish),
+    AddFinalizer,
+    RemoveFinalizer,
     DeleteNextKey(Arc<Secret>),
     DeleteRequest(Arc<CertificateRequest>),
     WriteStatus(Box<CertificateStatus>),
@@ -151,7 +167,10 @@ impl std::fmt::Debug for NextKey {
 pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<CertificateStep> {
     let certificate = seen.certificate;
     if certificate.meta().deletion_timestamp.is_some() {
-        return Decision::act(seen.held_key.map(|_| CertificateStep::DropHeldKey).into_iter().collect());
+        return farewell::decide(seen, now);
+    }
+    if let Some(step) = farewell::finalizer(seen) {
+        return Decision::act(vec![step]);
     }
     let plan = Plan::new(seen, now);
     if let Err(error) = validation::problem(&certificate.spec) {
@@ -196,6 +215,8 @@ fn ignored_wishes(certificate: &Certificate) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
+    .chain(revocation::problems(certificate))
+    .chain(Fallback::of(certificate).problems)
     .collect()
 }
 

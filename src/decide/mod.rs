@@ -6,10 +6,12 @@
 
 pub mod authority;
 pub mod backoff;
+pub mod caa;
 pub mod certificate;
 pub mod challenge;
 pub mod children;
 pub mod failure;
+pub mod fallback;
 pub mod fixed_name;
 pub mod issuer;
 pub mod issuer_of;
@@ -22,6 +24,7 @@ pub mod progress;
 mod properties;
 pub mod renewal;
 pub mod request;
+pub mod revocation;
 pub mod secret;
 pub mod signing;
 pub mod solver;

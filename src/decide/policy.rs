@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{
+    revocation::Revoked,
     secret::{TLS_CERT, TLS_KEY, entry},
     template,
 };
@@ -36,6 +37,8 @@ pub struct Inputs<'a> {
     /// The CertificateRequest that the Secret came from, if it is still there.
     pub current_request: Option<&'a CertificateRequest>,
     pub renewal_time: Option<Timestamp>,
+    /// The issuers that may sign beside the one of the spec.
+    pub spares: &'a [IssuerReference],
 }
 
 /// Whether this is one of the reasons for which certwright itself, or cert-manager before it, begins an issuance.
@@ -50,6 +53,7 @@ pub fn is_reason(reason: &str) -> bool {
         reason::MISSING_DATA,
         reason::RENEWING,
         reason::REQUEST_CHANGED,
+        reason::REVOKED,
         reason::SECRET_MISMATCH,
     ]
     .contains(&reason)
@@ -96,10 +100,11 @@ fn common_checks(inputs: &Inputs<'_>) -> Result<Held, Violation> {
         return Err(Violation::new(reason::MISSING_DATA, text));
     }
     let spec = &inputs.certificate.spec;
-    origin_matches(inputs.certificate, secret)?;
+    is_not_revoked(secret, &held.leaf)?;
+    origin_matches(inputs, secret)?;
     key_matches(spec, &held.key)?;
     match inputs.current_request {
-        Some(request) => current_request_matches(spec, request, &held)?,
+        Some(request) => current_request_matches(&spec_of(spec, request, inputs.spares), request, &held)?,
         None => certificate_matches_loosely(spec, &held.leaf)?,
     }
     Ok(held)
@@ -146,12 +151,32 @@ fn held_pair(secret: &Secret) -> Result<Held, Violation> {
     Ok(Held { key, leaf })
 }
 
-fn origin_matches(certificate: &Certificate, secret: &Secret) -> Result<(), Violation> {
+fn is_not_revoked(secret: &Secret, leaf: &ParsedCertificate) -> Result<(), Violation> {
+    match Revoked::of(secret).filter(|revoked| revoked.is_about(leaf)) {
+        None => Ok(()),
+        Some(revoked) => {
+            let text = format!("Issuing certificate as the one in the Secret was revoked: {}", revoked.value);
+            Err(Violation::new(reason::REVOKED, text))
+        }
+    }
+}
+
+/// The spec as it was for this request: a request that was made for a spare issuer is as good as one for the first.
+pub fn spec_of(spec: &CertificateSpec, request: &CertificateRequest, spares: &[IssuerReference]) -> CertificateSpec {
+    let asked = &request.spec.issuer_ref;
+    let is_of_spare = spares.iter().any(|spare| spare.same_as(asked));
+    let issuer_ref = if is_of_spare { asked.clone() } else { spec.issuer_ref.clone() };
+    CertificateSpec { issuer_ref, ..spec.clone() }
+}
+
+fn origin_matches(inputs: &Inputs<'_>, secret: &Secret) -> Result<(), Violation> {
+    let certificate = inputs.certificate;
     let noted = |key: &str| secret.annotations().get(key).cloned();
     if let Some(name) = noted(annotation::ISSUER_NAME) {
         let former =
             IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) };
-        if !former.same_as(&certificate.spec.issuer_ref) {
+        let mut allowed = std::iter::once(&certificate.spec.issuer_ref).chain(inputs.spares);
+        if !allowed.any(|allowed| former.same_as(allowed)) {
             let (kind, group) = (former.kind_or_default(), former.group_or_default());
             let text =
                 format!("Issuing certificate as Secret was previously issued by \"{kind}.{group}/{}\"", former.name);

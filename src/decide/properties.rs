@@ -17,6 +17,7 @@ use super::{
     Decision, Trouble, Wake,
     certificate::{self, CertificateStep, HeldKey, SeenCertificate, Settings},
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
+    fallback::{Fallback, SeenSpare},
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
     keystore::PasswordSecrets,
     order::{self, CaOrder, OrderStep, SeenOrder},
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::api::{
     Certificate, CertificateRequest, Challenge, IssuerSpec, Order, find_condition,
-    names::{condition, reason},
+    names::{annotation, condition, reason},
 };
 
 use dice::{Dice, Issuer};
@@ -240,6 +241,8 @@ struct CertificateScene {
     account_key_of: Option<String>,
     issuer_is_prompt: bool,
     issuer_needs_no_key: bool,
+    spares: Vec<SeenSpare>,
+    issuer_revokes: bool,
     put_right: Vec<Timestamp>,
     settings: Settings,
     trouble: Option<Trouble>,
@@ -249,6 +252,15 @@ struct CertificateScene {
 impl CertificateScene {
     fn random(dice: &mut Dice) -> Self {
         let mut certificate = dice.certificate();
+        for (key, value) in [
+            (annotation::FALLBACK_ISSUERS, "Issuer/ca, ClusterIssuer/x"),
+            (annotation::REVOKE, "keyCompromise"),
+            (annotation::REVOKE_ON_DELETE, "superseded"),
+        ] {
+            if dice.chance(6) {
+                certificate.annotations_mut().insert(key.to_owned(), value.to_owned());
+            }
+        }
         let next_keys: Vec<_> = (0..dice.below(3)).map(|_| Arc::new(dice.next_key(&certificate))).collect();
         if let (Some(status), Some(next), true) = (&mut certificate.status, next_keys.first(), dice.chance(2)) {
             status.next_private_key_secret_name = Some(next.name_any());
@@ -268,6 +280,12 @@ impl CertificateScene {
             account_key_of: dice.chance(9).then(|| dice.text()),
             issuer_is_prompt: dice.chance(3),
             issuer_needs_no_key: dice.chance(2),
+            spares: Fallback::of(&certificate)
+                .spares
+                .into_iter()
+                .map(|reference| SeenSpare { reference, is_usable: dice.chance(2) })
+                .collect(),
+            issuer_revokes: dice.chance(2),
             put_right: (0..dice.below(9)).map(|_| dice.soon()).collect(),
             settings: Settings {
                 owner_reference: dice.chance(2),
@@ -294,6 +312,9 @@ impl CertificateScene {
             account_key_of: self.account_key_of.clone(),
             issuer_is_prompt: self.issuer_is_prompt,
             issuer_needs_no_key: self.issuer_needs_no_key,
+            spares: &self.spares,
+            issuer_revokes: self.issuer_revokes,
+            revoked: None,
             put_right: &self.put_right,
             settings: &self.settings,
             trouble: self.trouble.as_ref(),

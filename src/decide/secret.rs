@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
-use super::owned_fields::OwnedFields;
+use super::{owned_fields::OwnedFields, revocation::Revoked};
 use crate::{
     api::{
         Certificate, CertificateRequest, IssuerReference,
@@ -41,6 +41,8 @@ pub struct Content {
     pub issuer: IssuerReference,
     /// The wish for a renewal at a time that this content fulfils.
     pub renewed_at: Option<String>,
+    /// The last revocation that was asked for.
+    pub revoked: Option<Revoked>,
 }
 
 impl Content {
@@ -52,6 +54,7 @@ impl Content {
             chain: status.certificate.unwrap_or_default(),
             ca: status.ca.filter(|ca| !ca.0.is_empty()),
             issuer: request.spec.issuer_ref.clone(),
+            revoked: None,
             renewed_at: certificate.annotations().get(annotation::RENEW_AT).filter(|at| is_after(request, at)).cloned(),
         }
     }
@@ -82,6 +85,7 @@ impl Content {
             ca,
             issuer,
             renewed_at: noted(annotation::RENEWED_AT),
+            revoked: Revoked::of(secret),
         })
     }
 }
@@ -110,6 +114,7 @@ pub fn wanted(
     annotations.extend(details(leaf));
     annotations.extend(origin(certificate, &content.issuer));
     annotations.extend(content.renewed_at.clone().map(|at| (annotation::RENEWED_AT.to_owned(), at)));
+    annotations.extend(content.revoked.as_ref().map(|revoked| (annotation::REVOKED.to_owned(), revoked.noted())));
     let owner = wants_owner(certificate, owner_reference).then(|| certificate.controller_owner_ref(&())).flatten();
     Secret {
         metadata: ObjectMeta {

@@ -31,6 +31,7 @@ pub mod names;
 #[cfg(test)]
 mod openssl;
 pub mod pem;
+mod revocation;
 pub mod san;
 pub mod signature;
 mod signed;
@@ -46,6 +47,7 @@ pub use error::Error;
 pub use issuance::Issuance;
 pub use key::{Encoding, PrivateKey, PublicKeyNumbers};
 pub use names::{NameError, validate_dns_name};
+pub use revocation::RevocationReason;
 pub use san::SubjectAltNames;
 pub use signature::SignatureAlgorithm;
 pub use subject::Subject;

@@ -58,6 +58,8 @@ pub struct Authority {
     pub is_down: bool,
     pub signs_another_key: bool,
     pub calls: BTreeMap<&'static str, u32>,
+    /// Serial numbers, in hexadecimal.
+    pub revoked: Vec<String>,
 }
 
 impl Authority {
@@ -74,7 +76,17 @@ impl Authority {
             is_down: false,
             signs_another_key: false,
             calls: BTreeMap::new(),
+            revoked: Vec::new(),
         }
+    }
+
+    /// Once more is as good as once.
+    pub fn revoke(&mut self, serial: String) -> Result<(), CaError> {
+        self.begin("revoke")?;
+        if !self.revoked.contains(&serial) {
+            self.revoked.push(serial);
+        }
+        Ok(())
     }
 
     /// Begins an operation: counted, and failed if that is planned.

@@ -8,6 +8,7 @@ use certwright::{
     cluster::ObjectName,
     decide::{
         children,
+        fallback::Fallback,
         policy::{self, Held},
         renewal,
         secret::{TLS_KEY, entry},
@@ -111,9 +112,12 @@ impl World {
         };
         let Some(pair) = good_pair(&secret) else { return Some(if revision.is_none() { "first" } else { "damaged" }) };
         let noted = secret.annotations().get(annotation::ISSUER_NAME);
+        let spares = Fallback::of(certificate).spares;
+        let is_other =
+            |name: &str| name != certificate.spec.issuer_ref.name && spares.iter().all(|spare| spare.name != name);
         if sorted(&pair.leaf.names.dns_names) != sorted(&certificate.spec.dns_names)
-            || noted.is_some_and(|noted| *noted != certificate.spec.issuer_ref.name)
-            || self.issuer_asked(certificate).is_some_and(|asked| asked != certificate.spec.issuer_ref.name)
+            || noted.is_some_and(|noted| is_other(noted))
+            || self.issuer_asked(certificate).is_some_and(|asked| is_other(&asked))
         {
             return Some("spec");
         }
@@ -122,6 +126,9 @@ impl World {
         let renewal = renewal::jittered_renewal_time(&certificate.spec, from, until, &seed).at;
         if renewal.is_some_and(|at| at <= now) {
             return Some("renewal");
+        }
+        if self.ca.revoked.contains(&pair.leaf.serial_hex()) {
+            return Some("revoked");
         }
         if self.chronicle.wishes.contains(&uid) {
             return Some("by hand");

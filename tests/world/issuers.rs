@@ -134,7 +134,7 @@ pub fn answer(world: &mut World, request: &str, condition: Value, certificate: O
     });
 }
 
-fn issuer(name: &str, spec: &Value) -> Issuer {
+pub fn issuer(name: &str, spec: &Value) -> Issuer {
     object_of(json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
         "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,

@@ -17,7 +17,9 @@ mod issuers;
 mod local;
 mod pace;
 mod process;
+mod revocation;
 mod server;
+mod spares;
 mod upkeep;
 mod world;
 

@@ -14,6 +14,7 @@ use certwright::{
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
+        revocation::Revoked,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -44,6 +45,7 @@ pub struct Memory {
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
     pub held_key: Option<HeldKey>,
+    pub revoked: Option<Revoked>,
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,

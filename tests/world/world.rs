@@ -127,7 +127,11 @@ impl World {
 
     /// Lets the controller work for so many seconds.
     pub async fn run(&mut self, seconds: i64) {
-        let until = self.now() + SignedDuration::from_secs(seconds);
+        self.run_for(SignedDuration::from_secs(seconds)).await;
+    }
+
+    pub async fn run_for(&mut self, time: SignedDuration) {
+        let until = self.now() + time;
         let mut process = self.process.take().unwrap_or_else(|| self.start_process());
         while self.live(&mut process, until).await {
             self.crashes += 1;

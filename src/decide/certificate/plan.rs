@@ -1,8 +1,10 @@
 //! The decision about a Certificate while it is being made.
 
 mod answer;
+mod fallback;
 mod next_key;
 mod pace;
+mod revocation;
 mod tell;
 mod upkeep;
 
@@ -13,14 +15,17 @@ use kube::{Resource, ResourceExt};
 use super::{CertificateStep, SeenCertificate, ignored_wishes, is_issuing, next_revision, revision_of};
 use crate::{
     api::{
-        CertificateRequest, CertificateRequestStatus, CertificateStatus, Condition, find_condition,
+        CertificateRequest, CertificateRequestStatus, CertificateStatus, Condition, IssuerReference, find_condition,
         names::{condition, event, reason},
         set_condition,
     },
     decide::{
-        Decision, Note, Wake, fixed_name, later,
+        Decision, Note, Wake,
+        fallback::Fallback,
+        fixed_name, later,
         policy::{self, Inputs, Violation},
         renewal,
+        revocation::Revoked,
         secret::{self, Content},
         template,
     },
@@ -34,7 +39,8 @@ use tell::HeldUp;
 const STRANGERS_STAY: SignedDuration = SignedDuration::from_mins(1);
 
 /// How long an issuance by an issuer that needs nobody else may take before it is written about.
-const PROMPT: SignedDuration = SignedDuration::from_secs(10);
+/// Five hundred certificates at once take a while.
+const PROMPT: SignedDuration = SignedDuration::from_secs(30);
 
 /// What is seen, the status to be, the steps so far.
 pub(super) struct Plan<'a> {
@@ -51,6 +57,9 @@ pub(super) struct Plan<'a> {
     remark: Option<(&'static str, String)>,
     /// Why the renewal time is not what the spec asks for.
     renewal_problem: Option<String>,
+    fallback: Fallback,
+    /// Whose certificate this pass stores.
+    issued_by: Option<IssuerReference>,
 }
 
 impl<'a> Plan<'a> {
@@ -68,6 +77,8 @@ impl<'a> Plan<'a> {
             is_prompt: false,
             remark: None,
             renewal_problem: None,
+            fallback: Fallback::of(seen.certificate),
+            issued_by: None,
         }
     }
 
@@ -124,6 +135,7 @@ impl<'a> Plan<'a> {
         self.forget_old_requests();
         self.end_restraint();
         self.settle_failure();
+        self.revoke_on_demand();
         self.keep_in_order();
     }
 
@@ -209,12 +221,13 @@ impl<'a> Plan<'a> {
         self.renewal_problem = renewal.and_then(|renewal| renewal.problem);
     }
 
-    fn inputs(&self) -> Inputs<'a> {
+    fn inputs(&self) -> Inputs<'_> {
         Inputs {
             certificate: self.seen.certificate,
             secret: self.seen.secret,
             current_request: self.request_of(self.status.revision),
             renewal_time: self.status.renewal_time.as_ref().map(|time| time.0),
+            spares: &self.fallback.spares,
         }
     }
 
@@ -238,7 +251,8 @@ impl<'a> Plan<'a> {
     fn announce(&mut self, violation: &Violation) {
         // The issuer may have answered before; its answer belongs to this issuance all the same.
         let began = self.seen.held_key.map_or(self.now, |held| held.since.min(self.now));
-        self.set_since(began, condition::ISSUING, "True", violation.reason, &violation.message);
+        let message = self.with_first_choice(&violation.message);
+        self.set_since(began, condition::ISSUING, "True", violation.reason, &message);
     }
 
     /// Whether the issuance can be over before anybody could watch it. Then nothing is written about its being under
@@ -269,11 +283,12 @@ impl<'a> Plan<'a> {
         let name = fixed_name::certificate_request(&self.seen.certificate.name_any(), revision);
         let is_of_this_issuance =
             |request: &CertificateRequest| revision_of(request) == Some(revision) || request.name_any() == name;
+        let spec = self.spec_in_force();
         let requests = self.seen.requests.iter().filter(|request| is_of_this_issuance(request));
         let (dying, living): (Vec<_>, Vec<_>) = requests.partition(|request| is_dying(&***request));
         let (fitting, unfit): (Vec<_>, Vec<_>) = living.into_iter().partition(|request| {
             revision_of(request) == Some(revision)
-                && policy::request_is_current(&self.seen.certificate.spec, request, key)
+                && policy::request_is_current(&spec, request, key)
                 && !self.ended_before_this_issuance(request)
         });
         self.steps.extend(unfit.into_iter().map(|request| CertificateStep::DeleteRequest(request.clone())));
@@ -298,7 +313,8 @@ impl<'a> Plan<'a> {
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         let text = format!("Created new CertificateRequest resource {name:?}");
         let recent = self.recent_issuances();
-        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent });
+        let issuer = self.spec_in_force().issuer_ref;
+        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer });
         self.notes.push(Note::normal(event::REQUESTED, text));
     }
 
@@ -333,7 +349,9 @@ impl<'a> Plan<'a> {
                 }
             };
         }
-        if let Some(obstacle) = ready.and_then(obstacle) {
+        let obstacle = ready.and_then(obstacle);
+        let is_left = self.turn_to_spare(request, obstacle.as_deref().unwrap_or("it has not answered yet"));
+        if let Some(obstacle) = obstacle.filter(|_| !is_left) {
             self.hold_up(None, obstacle);
         }
         self.apply_temporary();
@@ -364,7 +382,10 @@ impl<'a> Plan<'a> {
             self.fail(reason::INVALID_KEY_PAIR, "the private key cannot be written in the encoding of the spec");
             return self.finish();
         };
-        let wanted = match self.wanted_secret(&Content::of_request(request, certificate, pem), leaf) {
+        let mut content = Content::of_request(request, certificate, pem);
+        content.revoked = self.seen.secret.and_then(Revoked::of);
+        self.issued_by = Some(request.spec.issuer_ref.clone());
+        let wanted = match self.wanted_secret(&content, leaf) {
             Ok(wanted) => wanted,
             Err(why) => {
                 self.hold_up(Some(event::KEYSTORE_PASSWORD_SECRET_NOT_FOUND), why);

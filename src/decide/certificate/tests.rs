@@ -40,6 +40,9 @@ struct Scene {
     account_key_of: Option<String>,
     issuer_is_prompt: bool,
     issuer_needs_no_key: bool,
+    spares: Vec<SeenSpare>,
+    issuer_revokes: bool,
+    revoked: Option<Revoked>,
     put_right: Vec<Timestamp>,
     settings: Settings,
     trouble: Option<Trouble>,
@@ -82,6 +85,9 @@ impl Scene {
             account_key_of: None,
             issuer_is_prompt: false,
             issuer_needs_no_key: false,
+            spares: Vec::new(),
+            issuer_revokes: true,
+            revoked: None,
             put_right: Vec::new(),
             settings: Settings { renewal_jitter: false, ..Settings::default() },
             trouble: None,
@@ -112,6 +118,9 @@ impl Scene {
             account_key_of: self.account_key_of.clone(),
             issuer_is_prompt: self.issuer_is_prompt,
             issuer_needs_no_key: self.issuer_needs_no_key,
+            spares: &self.spares,
+            issuer_revokes: self.issuer_revokes,
+            revoked: self.revoked.as_ref(),
             put_right: &self.put_right,
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
@@ -161,7 +170,7 @@ impl Scene {
             CertificateStep::StoreHeldKey { name } => self.store_key(&name, &self.held_key.clone().unwrap().key),
             CertificateStep::HoldKey(key) => self.held_key = Some(HeldKey::new(made(key), self.now)),
             CertificateStep::DropHeldKey => self.held_key = None,
-            CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
+            CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer } => {
                 let stored = self.next_keys.iter().find(|held| held.name_any() == key_secret);
                 let stored =
                     stored.map(|held| PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap());
@@ -171,8 +180,15 @@ impl Scene {
                 let request = children::certificate_request(&self.certificate, name, revision, key, &recent, &copied);
                 let mut request = request.unwrap();
                 request.metadata.creation_timestamp = Some(Time(self.now));
+                request.spec.issuer_ref = issuer;
                 self.requests.push(Arc::new(request));
             }
+            CertificateStep::Revoke(wish) => {
+                let leaf = crate::decide::policy::leaf_of(self.secret.as_ref().unwrap()).unwrap();
+                self.revoked = Some(Revoked::new(&wish, &leaf));
+            }
+            CertificateStep::AddFinalizer => self.certificate.finalizers_mut().push(finalizer::REVOKE.to_owned()),
+            CertificateStep::RemoveFinalizer => self.certificate.finalizers_mut().clear(),
             CertificateStep::DeleteNextKey(secret) => self.next_keys.retain(|held| *held != secret),
             CertificateStep::DeleteRequest(request) => self.requests.retain(|held| *held != request),
             CertificateStep::WriteStatus(status) => {

@@ -1,19 +1,27 @@
 //! As `controller::certificate`.
 
 use certwright::{
-    api::{Certificate, issuer::AcmeIssuer},
+    api::{
+        Certificate, IssuerReference,
+        issuer::AcmeIssuer,
+        names::{annotation, finalizer},
+    },
     cluster::{Hub, Key, ObjectName, owner_entry, secret_entry},
     controller::secret,
     decide::{
         Wake,
         certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
         children,
+        fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
+        policy,
+        revocation::Revoked,
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
     },
     pki::{Encoding, PrivateKey},
 };
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{HeldIssuer, publish, read_secret};
@@ -53,6 +61,9 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     }
     let issuer = HeldIssuer::look_up(&hub, namespace, &certificate.spec.issuer_ref);
     let (put_right, trouble, held_key) = (memory.put_right.clone(), memory.trouble.clone(), memory.held_key.clone());
+    let spares = spares(&hub, &certificate);
+    let issuer_revokes = secret.as_ref().is_some_and(|secret| can_be_revoked(&hub, &certificate, secret));
+    let revoked = memory.revoked.clone();
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
@@ -65,6 +76,9 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         account_key_of: account_key_of(&hub, &certificate),
         issuer_is_prompt: issuer.is_prompt() && world.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
+        spares: &spares,
+        issuer_revokes,
+        revoked: revoked.as_ref(),
         put_right: &put_right,
         settings: &world.settings.clone(),
         trouble: trouble.as_ref(),
@@ -83,6 +97,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 | CertificateStep::CreateRequest { .. }
                 | CertificateStep::HoldKey(_)
                 | CertificateStep::PutSecretRight(_)
+                | CertificateStep::Revoke(_)
                 | CertificateStep::StoreHeldKey { .. }
         );
         if matches!(step, CertificateStep::PutSecretRight(_)) {
@@ -94,6 +109,23 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         }
     }
     Ok(round)
+}
+
+fn spares(hub: &Hub, certificate: &Certificate) -> Vec<SeenSpare> {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let seen = |reference: IssuerReference| {
+        let is_usable = HeldIssuer::look_up(hub, &namespace, &reference).is_usable();
+        SeenSpare { reference, is_usable }
+    };
+    Fallback::of(certificate).spares.into_iter().map(seen).collect()
+}
+
+/// Whether the issuer that the certificate in the Secret came from can revoke it.
+fn can_be_revoked(hub: &Hub, certificate: &Certificate, secret: &Secret) -> bool {
+    let noted = secret.annotations().get(annotation::ISSUER_NAME);
+    let name = noted.unwrap_or(&certificate.spec.issuer_ref.name);
+    let issuer = hub.issuers.get(&ObjectName::new(certificate.namespace().unwrap_or_default(), name));
+    issuer.is_some_and(|issuer| issuer.spec.acme.is_some())
 }
 
 /// The issuer that keeps its ACME account key in the target Secret, if there is one.
@@ -140,7 +172,7 @@ fn act(
             memory.held_key = None;
             Ok(())
         }
-        CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
+        CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer } => {
             let namespace = certificate.namespace().unwrap_or_default();
             let secret = hub.secrets.get(&ObjectName::new(namespace, &key_secret));
             let stored = secret.as_deref().and_then(|secret| PrivateKey::from_pem(entry(secret, TLS_KEY)?).ok());
@@ -150,8 +182,23 @@ fn act(
             let copied = CopiedAnnotations::default();
             let key = (key_secret, &key);
             let request = children::certificate_request(certificate, name, revision, key, &recent, &copied);
-            world.api_create(hub, &request.map_err(is_final)?)
+            let mut request = request.map_err(is_final)?;
+            request.spec.issuer_ref = issuer;
+            world.api_create(hub, &request)
         }
+        CertificateStep::Revoke(wish) => {
+            let pair = seen.secret.and_then(policy::sound_pair).expect("a certificate");
+            let serial = pair.leaf.serial_hex();
+            world.ask("Failed to revoke the certificate", |ca, _| ca.revoke(serial))?;
+            memory.revoked = Some(Revoked::new(&wish, &pair.leaf));
+            Ok(())
+        }
+        CertificateStep::AddFinalizer => {
+            let mut finalizers = certificate.finalizers().to_vec();
+            finalizers.push(finalizer::REVOKE.to_owned());
+            world.api_finalizers(hub, certificate, &finalizers)
+        }
+        CertificateStep::RemoveFinalizer => world.api_finalizers(hub, certificate, &[]),
         CertificateStep::DeleteNextKey(secret) => world.api_delete(hub, &*secret),
         CertificateStep::DeleteRequest(request) => {
             world.chronicle.held_key = memory.held_key.as_ref().map(|held| held.key.clone());

@@ -85,6 +85,14 @@ impl HeldIssuer {
             && ready_of(issuer).is_some_and(Condition::is_true)
     }
 
+    fn is_usable(&self) -> bool {
+        match self {
+            Self::Foreign => true,
+            Self::Issuer(issuer) => ready_of(issuer).is_some_and(Condition::is_true),
+            Self::Missing => false,
+        }
+    }
+
     /// Whether it signs with nothing but the request.
     fn needs_no_key(&self) -> bool {
         let Self::Issuer(issuer) = self else { return false };

@@ -1,5 +1,6 @@
 //! The key of the issuance under way.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{Plan, is_dying};
@@ -8,7 +9,9 @@ use crate::{
     decide::{
         Note,
         certificate::{CertificateStep, NextKey},
-        fixed_name, policy, secret, template,
+        fixed_name, policy,
+        revocation::Revoked,
+        secret, template,
     },
     pki::{Encoding, KeyAlgorithm, PrivateKey},
 };
@@ -100,7 +103,8 @@ impl Plan<'_> {
     fn next_key(&mut self, wanted: KeyAlgorithm) -> Result<NextKey, KeyAlgorithm> {
         let spec = &self.seen.certificate.spec;
         let policy = spec.private_key.as_ref().and_then(|key| key.rotation_policy.as_deref());
-        let held = self.seen.secret.and_then(|held| secret::entry(held, secret::TLS_KEY));
+        let held = self.seen.secret.filter(|held| !is_compromised(held));
+        let held = held.and_then(|held| secret::entry(held, secret::TLS_KEY));
         let Some(pem) = held.filter(|_| policy == Some("Never")) else { return Ok(NextKey::Generate(wanted)) };
         match PrivateKey::from_pem(pem) {
             Ok(key) if key.algorithm() != wanted => Err(key.algorithm()),
@@ -143,4 +147,10 @@ impl Plan<'_> {
             self.steps.push(CertificateStep::DropHeldKey);
         }
     }
+}
+
+/// Whether the key in this Secret was revoked as compromised: it is not kept, whatever the policy.
+fn is_compromised(held: &Secret) -> bool {
+    let leaf = policy::leaf_of(held);
+    Revoked::of(held).is_some_and(|revoked| revoked.is_of_key() && leaf.is_some_and(|leaf| revoked.is_about(&leaf)))
 }

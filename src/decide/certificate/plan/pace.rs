@@ -134,10 +134,10 @@ impl Plan<'_> {
     }
 
     pub(super) fn asks_for_something_else(&self, request: &CertificateRequest) -> bool {
-        let spec = &self.seen.certificate.spec;
+        let spec = self.spec_of(request);
         let Ok(parsed) = ParsedRequest::from_pem(&request.spec.request.0) else { return false };
-        template::key_algorithm(spec).is_ok_and(|wanted| wanted != parsed.key_algorithm)
-            || !policy::outdated_fields(spec, request, &parsed).is_empty()
+        template::key_algorithm(&spec).is_ok_and(|wanted| wanted != parsed.key_algorithm)
+            || !policy::outdated_fields(&spec, request, &parsed).is_empty()
     }
 
     /// Growing, but never so long that a certificate which is still in force runs out before a few more attempts.

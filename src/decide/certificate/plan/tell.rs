@@ -16,7 +16,7 @@ const READY_TEXT: &str = "Certificate is up to date and has not expired";
 
 /// Stands in the message of the Issuing condition between why a certificate is being issued and what keeps it from
 /// going on.
-const HELD_UP: &str = "; held up: ";
+pub(super) const HELD_UP: &str = "; held up: ";
 
 /// What keeps the issuance under way from going on.
 pub(super) struct HeldUp {
@@ -69,7 +69,11 @@ impl Plan<'_> {
         if let Some((event, text)) = &remark {
             self.warn_once(event, text);
         }
-        let remarks = remark.map(|(_, text)| text).into_iter().chain(ignored_wishes(self.seen.certificate));
+        let remarks = remark
+            .map(|(_, text)| text)
+            .into_iter()
+            .chain(self.spare_remark())
+            .chain(ignored_wishes(self.seen.certificate));
         let text = remarks.fold(READY_TEXT.to_owned(), |text, remark| format!("{text}; {remark}"));
         self.set(condition::READY, "True", reason::READY, &text);
     }

@@ -10,7 +10,7 @@ fn scene() -> Scene {
 /// The key is held and the request made.
 fn requested() -> Scene {
     let mut scene = scene();
-    assert_eq!(scene.run(), (strings(&["HoldKey", "Publish", "CreateRequest", "Publish"]), Some(10)));
+    assert_eq!(scene.run(), (strings(&["HoldKey", "Publish", "CreateRequest", "Publish"]), Some(30)));
     scene
 }
 
@@ -34,7 +34,7 @@ fn it_lies_in_no_secret() {
 #[test]
 fn it_moves_into_a_secret_when_the_issuance_should_have_been_over() {
     let mut scene = requested();
-    scene.now = at(10);
+    scene.now = at(30);
     assert_eq!(scene.run().0, ["WriteStatus", "StoreHeldKey", "Publish", "DropHeldKey"]);
     assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
     assert_eq!(Some(scene.next_keys[0].name_any()), scene.status().next_private_key_secret_name);
@@ -48,11 +48,11 @@ fn an_answer_that_came_before_it_moved_is_not_thrown_away() {
     let mut scene = requested();
     scene.now = at(3);
     scene.answer();
-    scene.now = at(10);
+    scene.now = at(30);
     scene.step();
     assert_eq!((scene.next_keys.len(), scene.held_key.is_some()), (1, true));
     crash(&mut scene);
-    scene.now = at(20);
+    scene.now = at(40);
     assert_eq!(scene.run().0, ["ApplySecret", "WriteStatus", "DeleteNextKey", "Publish"]);
     assert_eq!(scene.conditions(), [READY]);
 }
@@ -76,7 +76,7 @@ fn a_temporary_certificate_is_made_once_it_has_moved() {
     let mut scene = scene();
     scene.wish(annotation::ISSUE_TEMPORARY_CERTIFICATE, "true");
     scene.run();
-    scene.now = at(10);
+    scene.now = at(30);
     let done = scene.run().0;
     let expected =
         ["WriteStatus", "StoreHeldKey", "Publish", "DropHeldKey", "ApplyTemporary", "Publish", "WriteStatus"];

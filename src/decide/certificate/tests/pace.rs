@@ -113,8 +113,8 @@ fn an_issuance_that_is_over_at_once_is_told_of_when_it_is_over() {
 #[test]
 fn an_issuance_that_should_have_been_over_is_told_of() {
     let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
-    assert_eq!(scene.run().1, Some(10));
-    scene.now = at(10);
+    assert_eq!(scene.run().1, Some(30));
+    scene.now = at(30);
     scene.run();
     assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
     scene.answer();
