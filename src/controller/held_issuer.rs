@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
+
 use crate::{
     api::{
         ClusterIssuer, Condition, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
@@ -86,6 +88,24 @@ impl HeldIssuer {
         spec.acme.is_none()
             && (spec.ca.is_some() || spec.self_signed.is_some())
             && ready.is_some_and(Condition::is_true)
+    }
+
+    pub(super) fn annotation(&self, name: &str) -> Option<&str> {
+        let annotations = match self {
+            Self::ClusterIssuer(issuer) => issuer.annotations(),
+            Self::Issuer(issuer) => issuer.annotations(),
+            _ => return None,
+        };
+        annotations.get(name).map(String::as_str)
+    }
+
+    /// Changes whenever the issuer does.
+    pub(super) fn version(&self) -> Option<String> {
+        match self {
+            Self::ClusterIssuer(issuer) => issuer.resource_version(),
+            Self::Issuer(issuer) => issuer.resource_version(),
+            _ => None,
+        }
     }
 
     pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {
