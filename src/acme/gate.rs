@@ -23,9 +23,9 @@ use super::limit::Scope;
 /// The waits after the first, second, … limit of which the CA does not say how long it lasts; the last one stays.
 const LIMIT_WAITS: [i64; 4] = [30, 60, 300, 900];
 
-/// The waits after the second, third, … time in a row that no answer came; the last one stays. One request a minute is
-/// no burden, and tells soon that the CA is back.
-const SILENCE_WAITS: [i64; 8] = [1, 5, 15, 15, 15, 15, 30, 60];
+/// The waits after the second, third, … time in a row that no answer came; the last one stays. As it is one request for
+/// all who wait, it may be sent often at first.
+const SILENCE_WAITS: [i64; 11] = [1, 5, 15, 15, 15, 15, 30, 60, 60, 60, 300];
 
 /// One lost answer says nothing about the CA.
 const FAILURES_TO_CLOSE: u32 = 2;
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(may_go(&gate, &[ANN, BOB, NOBODY], at(30)), [true; 3], "a lost answer says nothing");
         let mut now = at(30);
         let mut waits = Vec::new();
-        for _ in 0..10 {
+        for _ in 0..12 {
             gate.enter(&BOB, now).unwrap();
             gate.unanswered(&BOB, now, "the CA is away", now);
             let closed = gate.enter(&ANN, now).unwrap_err();
@@ -406,7 +406,7 @@ mod tests {
             waits.push(closed.until.duration_since(now).as_secs());
             now = closed.until;
         }
-        assert_eq!(waits, [1, 5, 15, 15, 15, 15, 30, 60, 60, 60]);
+        assert_eq!(waits, [1, 5, 15, 15, 15, 15, 30, 60, 60, 60, 300, 300]);
         gate.enter(&BOB, now).unwrap();
         gate.enter(&ANN, now).unwrap_err();
         gate.answered(&BOB, now);

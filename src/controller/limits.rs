@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// More accounts than this are never kept; another look at their Orders makes them anew.
-const MOST_KEPT: usize = 256;
+/// More accounts than this are never kept; those of which there is nothing to know go first.
+const MOST_KEPT: usize = 10_000;
 
 /// One ledger for each account, by its URL.
 #[derive(Default)]
@@ -51,7 +51,10 @@ pub(super) fn turn(context: &Context, order: &Order, names: &[String], issuer: &
     let allowance = allowance(context, issuer);
     let mut ledgers = context.limits.lock();
     if ledgers.len() >= MOST_KEPT && !ledgers.contains_key(&account) {
-        ledgers.clear();
+        ledgers.retain(|_, ledger| !ledger.is_idle(&context.options.allowance, now));
+        if ledgers.len() >= MOST_KEPT {
+            return Turn::Go;
+        }
     }
     let ledger = ledgers.entry(account).or_default();
     let (turn, calls) = turn::ask(ledger, order, &allowance, &gate(standing), now);

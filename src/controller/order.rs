@@ -23,6 +23,7 @@ use crate::{
     decide::{
         TroubleClass, Wake,
         budget::turn::Turn,
+        hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
         progress::Progress,
         solver::Method,
@@ -111,7 +112,7 @@ async fn act(
     match step {
         OrderStep::Place => match place(context, order, &account).await {
             // It waits for its turn once more, which is told of and ended by whoever gets through.
-            Err(StepError::Trouble { hold: Some(_), .. }) => {}
+            Err(StepError::Trouble { hold: Some(hold), .. }) if hold.reach != Reach::Names => {}
             placed => placed?,
         },
         OrderStep::ReadAuthorizations => read_authorizations(context, order, &account).await?,

@@ -129,6 +129,12 @@ impl Ledger {
         self.next_of_urgent(now).or_else(|| self.next_of_all())
     }
 
+    /// Whether there is nothing to remember.
+    pub fn is_idle(&mut self, allowance: &Allowance, now: Timestamp) -> bool {
+        self.forget(allowance, now);
+        self.placed.is_empty() && self.waiting.is_empty() && self.granted.is_empty()
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

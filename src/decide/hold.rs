@@ -5,8 +5,10 @@
 
 use jiff::Timestamp;
 
+/// Begins the reason of an Order that waits for its account's budget.
+pub(super) const WAITING_FOR_BUDGET: &str = "Waiting for a place: ";
 /// Before the time of the next try.
-const NEXT_TRY: &str = "; next try at ";
+pub(super) const NEXT_TRY: &str = "; next try at ";
 const OF_ACCOUNT: &str = "; all orders of this account wait";
 const OF_CA: &str = "; everything at this CA waits";
 /// Instead of a time, when nobody has said how long it takes.
@@ -55,8 +57,11 @@ impl Hold {
     }
 }
 
-/// The wait that the CA asked for in a reason that [`Hold::sentence`] has written; `doing` begins it.
+/// The wait that the CA asked for in a reason that [`Hold::sentence`] has written. A wait for the budget is none.
 pub fn read(reason: &str) -> Option<Told> {
+    if reason.starts_with(WAITING_FOR_BUDGET) {
+        return None;
+    }
     let (message, until) = reason.rsplit_once(NEXT_TRY)?;
     let until = until.parse().ok()?;
     let (message, reach) = match (message.strip_suffix(OF_ACCOUNT), message.strip_suffix(OF_CA)) {
@@ -103,6 +108,7 @@ mod tests {
             "Failed to create Order: too much",
             "Failed to create Order: too much; next try after 5 min",
             "Failed to create Order: too much; next try at noon",
+            "Waiting for a place: at most 3 new orders; next try at 2026-03-01T12:00:00Z",
             &hold(Reach::Ca, false).sentence("Failed: away"),
         ] {
             assert_eq!(read(reason), None, "{reason}");

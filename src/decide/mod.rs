@@ -137,8 +137,9 @@ impl Trouble {
     /// The message, with when it goes on.
     pub fn sentence(&self) -> String {
         match self.hold {
-            Some(hold) => hold.sentence(&self.message),
-            None => format!("{}; next try after {}", self.message, backoff::in_words(self.wait())),
+            Some(hold) if hold.is_wish => hold.sentence(&self.message),
+            // For how long others hold it up changes from try to try, so only its own wait is told.
+            _ => format!("{}; next try after {}", self.message, backoff::in_words(self.wait())),
         }
     }
 

@@ -54,6 +54,7 @@ fn no_more_than_the_budget_within_any_window() {
     assert_eq!(serve(&mut ledger, &allowance, OPEN, at(60)), ["a/3", "a/4", "a/5"]);
     assert_eq!(serve(&mut ledger, &allowance, OPEN, at(120)), ["a/6"]);
     assert_eq!(ledger.forecast(&allowance, at(120)), at(120));
+    assert!(!ledger.is_idle(&allowance, at(179)) && ledger.is_idle(&allowance, at(180)));
 }
 
 #[test]

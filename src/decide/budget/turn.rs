@@ -7,14 +7,10 @@ use super::{Allowance, Calls, Ledger, OrderName, Pace, Ticket};
 use crate::{
     api::{Order, names::annotation},
     decide::{
-        hold::{Hold, Reach},
+        hold::{Hold, NEXT_TRY, Reach, WAITING_FOR_BUDGET},
         later,
     },
 };
-
-/// Begins the reason of an Order that waits for the budget.
-const WAITING: &str = "Waiting for a place: ";
-const NEXT_TRY: &str = "; next try at ";
 
 /// Waits up to this are not told of: that would be over before anybody reads it.
 const QUIET: SignedDuration = SignedDuration::from_secs(30);
@@ -101,7 +97,7 @@ fn ticket(order: &Order) -> Ticket {
 
 /// What is told of a wait for the budget is told once, and again when the time named in it is over.
 fn by_budget(ledger: &Ledger, order: &Order, allowance: &Allowance, now: Timestamp) -> (Timestamp, Option<String>) {
-    let text = format!("{WAITING}{}{NEXT_TRY}", allowance.in_words());
+    let text = format!("{WAITING_FOR_BUDGET}{}{NEXT_TRY}", allowance.in_words());
     let told = order.status.as_ref().and_then(|status| status.reason.as_deref()).unwrap_or_default();
     let told_time = told.strip_prefix(&text).and_then(|time| time.parse::<Timestamp>().ok());
     if let Some(time) = told_time.filter(|time| *time > now) {
