@@ -40,9 +40,8 @@ pub fn judge(error: &Error, is_signed: bool, names: &[String]) -> Option<Limit> 
     let status = error.status()?;
     let wish = error.retry_after();
     let scope = match (status, error.problem()) {
-        (503, _) => Scope::Ca,
+        (503, _) | (429, None) => Scope::Ca,
         (500..=599, _) if wish.is_some() => Scope::Ca,
-        (429, None) => Scope::Ca,
         (429, Some(problem)) => scope_of(problem, is_signed, names),
         (_, Some(problem)) if problem.is_rate_limited() => scope_of(problem, is_signed, names),
         _ => return None,

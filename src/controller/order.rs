@@ -79,7 +79,7 @@ fn forget_outdated_trouble(issuer: &HeldIssuer, memory: &mut Memory) {
 
 /// Whether the order may be created now. An Order that has one, or that waits for something else, needs no place.
 fn turn(context: &Context, order: &Order, issuer: &HeldIssuer, memory: &Memory, now: Timestamp) -> Turn {
-    let has_order = order_url(order) != "" || Progress::of(order) != Progress::Open;
+    let has_order = !order_url(order).is_empty() || Progress::of(order) != Progress::Open;
     let is_gone = order.metadata.deletion_timestamp.is_some();
     let is_troubled =
         memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final || now < trouble.next_try());

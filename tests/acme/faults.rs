@@ -149,7 +149,7 @@ async fn a_sick_load_balancer_is_transient_and_its_wish_is_kept() {
     let error = server.client().directory().await.unwrap_err();
     assert!(error.is_transient());
     assert_eq!(error.retry_after(), Some(Duration::from_mins(2)));
-    assert_eq!(error.status(), Some(503));
+    assert!(error.to_string().contains("it answered HTTP 503"), "{error}");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn rate_limits_carry_their_time() {
     })
     .await;
     let error = register(&server.client()).await;
-    assert!(error.is_transient() && error.problem().unwrap().is_rate_limited());
+    assert!(error.is_transient() && matches!(error, Error::Limited(_)), "{error:?}");
     assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
     assert_eq!(
         error.to_string(),

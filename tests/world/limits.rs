@@ -182,7 +182,7 @@ async fn renew(world: &mut World, crowd: &Crowd, restless: bool) -> i64 {
         let done = issued(world, 2);
         let took = world.now().duration_since(began).as_secs();
         if done != last {
-            println!("{:>6} s after the outage: {done:?}", took);
+            println!("{took:>6} s after the outage: {done:?}");
         }
         last = done;
         if last.values().sum::<usize>() == crowd.size() {

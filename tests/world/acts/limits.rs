@@ -43,13 +43,13 @@ pub fn guarded<T>(
     let party = Party { account: Some(ACCOUNT), names: names.as_deref() };
     let began = world.now();
     world.gate.enter(&party, began).map_err(|closed| held(doing, &closed))?;
-    let sent = send(world);
+    let outcome = send(world);
     let now = world.now();
     let unanswered = |world: &World, words: &str| match world.gate.unanswered(&party, began, words, now) {
         Some(closed) => held(doing, &closed),
         None => trouble(TroubleClass::Transient, format!("{doing}: {words}"), None),
     };
-    match sent {
+    match outcome {
         Err(EffectLost::Crashed) => Err(Failure::Crash),
         Err(EffectLost::Failed) => Err(unanswered(world, "connection lost")),
         Ok(Err(error)) if error.is_silence => Err(unanswered(world, &error.message)),

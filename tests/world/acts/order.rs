@@ -156,19 +156,18 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
     names.sort();
     let found =
         if process.fresh_orders.remove(&ObjectName::of(&**order)) { None } else { find_order(process, world, &names)? };
-    let placed = match found {
-        Some(found) => found,
-        None => {
-            let answer = world.ask_for(Some(&names), "Failed to create Order", |ca, _| ca.new_order(&names));
-            match &answer {
-                Ok(_) => limits::placed(process, world, order),
-                Err(Failure::Trouble { message, hold: None, .. }) if message.ends_with("connection lost") => {
-                    limits::placed(process, world, order);
-                }
-                _ => {}
-            }
-            answer?
+    let placed = if let Some(found) = found {
+        found
+    } else {
+        let answer = world.ask_for(Some(&names), "Failed to create Order", |ca, _| ca.new_order(&names));
+        let may_have_arrived = |failure: &Failure| match failure {
+            Failure::Trouble { message, hold: None, .. } => message.ends_with("connection lost"),
+            _ => false,
+        };
+        if answer.as_ref().map_or_else(may_have_arrived, |_| true) {
+            limits::placed(process, world, order);
         }
+        answer?
     };
     let mut status = order.status.clone().unwrap_or_default();
     status.finalize_url = Some(format!("{}/finalize", placed.url));
