@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -9,7 +10,9 @@ use tokio::sync::OnceCell;
 use super::{
     Account, AccountHandle, Directory, Error, Registration, RenewalInfo,
     account::AccountBody,
+    gate::{self, Gate, Party},
     jws::{self, Payload, Signer},
+    limit,
     nonce::NoncePool,
     transport::{self, CHAIN_LIMIT, HttpTransport, JSON_LIMIT, Request, Response, Transport},
 };
@@ -49,7 +52,8 @@ impl<T> Answer<T> {
     }
 }
 
-/// Talks to one CA. Cheap to clone; clones share connections, the directory and nonces.
+/// Talks to one CA. Cheap to clone; clones share connections, the directory, nonces and the gate: what the CA has asked to
+/// be spared is answered with [`Error::Limited`] without being sent.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -57,6 +61,7 @@ struct Inner {
     directory_url: String,
     directory: OnceCell<Directory>,
     nonces: NoncePool,
+    gate: Gate,
     transport: Box<dyn Transport>,
 }
 
@@ -80,6 +85,7 @@ impl Client {
             directory_url: directory_url.to_owned(),
             directory: OnceCell::new(),
             nonces: NoncePool::default(),
+            gate: Gate::default(),
             transport,
         })))
     }
@@ -152,6 +158,11 @@ impl Client {
         self.post_json(key, account_url, account_url, &payload, "an account was expected").await
     }
 
+    /// What this CA wants to be spared now.
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
     /// The handle for acting in the name of an account.
     pub fn account(&self, key: PrivateKey, url: impl Into<String>) -> AccountHandle {
         AccountHandle::new(self.clone(), key, url.into())
@@ -208,13 +219,24 @@ impl Client {
         limit: usize,
     ) -> Result<(Request, Response), Error> {
         transport::checked(url)?;
+        let names = ordered_names(payload);
+        let key_of_names = if names.is_empty() { url.to_owned() } else { gate::names_key(&names) };
+        let account = match signer {
+            Signer::Account(account) => account,
+            // Who has no account yet shares a bucket with all others that want one.
+            Signer::Key => url,
+        };
+        let party = Party { account: Some(account), names: Some(&key_of_names) };
+        if let gate::Standing::Closed(closed) = self.0.gate.standing(&party, Timestamp::now()) {
+            return Err(Error::Limited(Box::new(closed)));
+        }
         let mut retries = 0..NONCE_RETRIES;
         loop {
             let nonce = self.nonce().await?;
             let jws = jws::sign(key, signer, &nonce, url, payload)?;
             let body = serde_json::to_vec(&jws).unwrap_or_default();
             let request = Request { method: Method::POST, url: url.to_owned(), body: Some(body), accept, limit };
-            let response = self.0.transport.exchange(&request).await?;
+            let response = self.send(&request, &party, &names).await?;
             if response.is_success() {
                 self.0.nonces.put(&response.headers);
                 return Ok((request, response));
@@ -249,8 +271,42 @@ impl Client {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, Error> {
-        let response = self.0.transport.exchange(request).await?;
+        let response = self.send(request, &Party { account: None, names: None }, &[]).await?;
         self.0.nonces.put(&response.headers);
+        Ok(response)
+    }
+
+    /// Sends a request unless the CA wants to be spared it, and notes what becomes of it.
+    async fn send(&self, request: &Request, party: &Party<'_>, names: &[String]) -> Result<Response, Error> {
+        let (gate, began) = (&self.0.gate, Timestamp::now());
+        gate.enter(party, began).map_err(|closed| Error::Limited(Box::new(closed)))?;
+        let response = match self.0.transport.exchange(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                if matches!(error, Error::Transport { .. }) {
+                    let closed = gate.unanswered(party, began, &error.to_string(), Timestamp::now());
+                    return Err(closed.map_or(error, |closed| Error::Limited(Box::new(closed))));
+                }
+                gate.answered(party, Timestamp::now());
+                return Err(error);
+            }
+        };
+        if response.is_success() {
+            gate.answered(party, Timestamp::now());
+            return Ok(response);
+        }
+        let error = response.clone().into_error(request);
+        if let Some(limit) = limit::judge(&error, party.account.is_some(), names) {
+            self.0.nonces.put(&response.headers);
+            let closed = gate.refused(party, began, (limit.scope, limit.wish), &error.to_string(), Timestamp::now());
+            return Err(Error::Limited(Box::new(closed)));
+        }
+        // A gateway that finds nobody behind it is no answer of the CA.
+        if matches!(response.status, 502 | 504) {
+            let closed = gate.unanswered(party, began, &error.to_string(), Timestamp::now());
+            return Err(closed.map_or(error, |closed| Error::Limited(Box::new(closed))));
+        }
+        gate.answered(party, Timestamp::now());
         Ok(response)
     }
 }
@@ -259,6 +315,13 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Client").field(&self.0.directory_url).finish()
     }
+}
+
+/// The names in a request for an order.
+fn ordered_names(payload: &Payload) -> Vec<String> {
+    let Payload::Json(body) = payload else { return Vec::new() };
+    let identifiers = body["identifiers"].as_array().into_iter().flatten();
+    identifiers.filter_map(|identifier| identifier["value"].as_str()).map(str::to_owned).collect()
 }
 
 fn get(url: &str) -> Request {

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Problem;
+use super::{Problem, gate::Closed};
 use crate::pki;
 
 /// Why a request to the CA did not give what was asked for. Messages name the URL that was tried and what came back;
@@ -20,6 +20,10 @@ pub enum Error {
     /// A key could not be used to sign a request.
     #[error("cannot sign the request to the ACME server: {0}")]
     Key(#[from] pki::Error),
+
+    /// The server wants fewer requests, or answers none. This one met that, or was not sent because one before it did.
+    #[error("{}", .0.words)]
+    Limited(Box<Closed>),
 
     /// The server made something but did not say where it is.
     #[error("the answer of {url} does not say where the new {what} is: its Location header is missing")]
@@ -96,7 +100,7 @@ impl Error {
         match self {
             Self::NotAcme { answer, .. } => is_transient_status(answer.status),
             Self::Problem { problem, status, .. } => is_transient_status(*status) || problem.is_transient(),
-            Self::Transport { .. } => true,
+            Self::Limited(_) | Self::Transport { .. } => true,
             Self::BadCaBundle(_)
             | Self::InvalidUrl { .. }
             | Self::Key(_)
@@ -112,6 +116,7 @@ impl Error {
         match self {
             Self::Problem { retry_after, .. } => *retry_after,
             Self::NotAcme { answer, .. } => answer.retry_after,
+            Self::Limited(closed) => closed.wish,
             _ => None,
         }
     }

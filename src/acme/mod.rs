@@ -9,6 +9,7 @@
 //! - [`order`], [`authorization`], [`certificate`], [`renewal`], [`directory`]: what the server sends
 //! - [`problem`]: error documents (RFC 7807), kept verbatim
 //! - [`jws`]: signing requests (RFC 7515), pure
+//! - [`gate`], [`limit`]: what the CA wants to be spared, and what that is about
 //! - [`transport`]: one HTTP exchange
 
 pub mod account;
@@ -17,7 +18,9 @@ pub mod certificate;
 pub mod client;
 pub mod directory;
 mod error;
+pub mod gate;
 pub mod jws;
+pub mod limit;
 mod link;
 mod nonce;
 pub mod order;

@@ -54,9 +54,14 @@ impl Problem {
         (problem.kind.is_some() || problem.detail.is_some()).then_some(problem)
     }
 
-    /// Whether this is ACME's error `name`, such as `rateLimited`.
+    /// Which of ACME's errors this is, such as `rateLimited`.
+    pub fn name(&self) -> Option<&str> {
+        self.kind.as_deref()?.strip_prefix(ACME_ERROR)
+    }
+
+    /// Whether this is ACME's error `name`.
     pub fn is(&self, name: &str) -> bool {
-        self.kind.as_deref().and_then(|kind| kind.strip_prefix(ACME_ERROR)) == Some(name)
+        self.name() == Some(name)
     }
 
     /// The nonce was not accepted (RFC 8555 6.5).
@@ -82,6 +87,13 @@ impl Problem {
     /// The same request may succeed later.
     pub(super) fn is_transient(&self) -> bool {
         self.is_bad_nonce() || self.is_rate_limited() || self.is("serverInternal")
+    }
+}
+
+impl Subproblem {
+    /// Which of ACME's errors this is.
+    pub fn name(&self) -> Option<&str> {
+        self.kind.as_deref()?.strip_prefix(ACME_ERROR)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     api::{Certificate, GoDuration, Order},
     cluster::{Cluster, Hub, Recorder},
     controller::{Context, Options},
-    decide::{certificate::Settings, template::CopiedAnnotations},
+    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations},
     dns::resolver::Resolver,
     http01::{client, objects::SolverOptions},
 };
@@ -39,6 +39,13 @@ pub struct ControllerArgs {
     /// list is without effect.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
     controllers: Vec<String>,
+    /// How many orders an ACME account may have created within --acme-order-window; 0 is no limit. The annotation
+    /// certwright.dev/new-orders of an issuer goes before it.
+    #[arg(long, value_name = "NUMBER", default_value_t = Allowance::default().most)]
+    acme_orders_per_window: u32,
+    /// See --acme-orders-per-window.
+    #[arg(long, value_name = "DURATION", default_value = "3h", value_parser = window)]
+    acme_order_window: SignedDuration,
     /// How many objects are worked on at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     concurrent_workers: usize,
@@ -156,6 +163,13 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     Ok(())
 }
 
+fn window(text: &str) -> Result<SignedDuration, String> {
+    match duration(text)? {
+        window if window > SignedDuration::ZERO => Ok(window),
+        _ => Err("the time must be longer than nothing".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<SignedDuration, String> {
     GoDuration::from(text).to_duration().map_err(|error| error.to_string())
 }
@@ -222,6 +236,7 @@ fn context(
         copied_annotations: CopiedAnnotations::new(&args.copied_annotation_prefixes),
         approves: approves(&args.controllers),
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
+        allowance: Allowance { most: args.acme_orders_per_window, window: args.acme_order_window },
         workers: args.concurrent_workers,
         authoritative_port: 53,
     };

@@ -31,6 +31,9 @@ use crate::{
 /// How long the CA is left alone while the self-check does not pass; it may have given up on the order meanwhile.
 const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
 
+/// What has ended at the CA has ended for sure by its own clock after so long.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
+
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
     let Some(challenge) = hub.challenges.get(&key.object) else {
@@ -226,6 +229,10 @@ fn ca_view(body: &ChallengeBody, next_look: Timestamp) -> CaChallenge {
 fn authorization_view(body: &AuthorizationBody, own: Option<&ChallengeBody>, next_look: Timestamp) -> CaChallenge {
     let problem = own.and_then(|own| own.error.as_ref()).or_else(|| body.error()).map(ToString::to_string);
     let (status, problem) = match body.status.as_str() {
+        // Some CAs never say so themselves, and would be asked for ever.
+        "pending" if body.expires.is_some_and(|end| Timestamp::now().duration_since(end) > CLOCKS_DIFFER) => {
+            (state::EXPIRED, Some("the authorization has expired".to_owned()))
+        }
         "pending" => (state::PENDING, problem),
         "valid" => (state::VALID, None),
         "invalid" => (state::INVALID, problem),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
+
 use crate::{
     api::{
         ClusterIssuer, Condition, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
@@ -101,6 +103,24 @@ impl HeldIssuer {
     /// Whether it signs with nothing but the request: it is a CA, with the key pair in its own Secret.
     pub(super) fn needs_no_key(&self) -> bool {
         self.parts().is_some_and(|(spec, _)| spec.acme.is_none() && spec.ca.is_some())
+    }
+
+    pub(super) fn annotation(&self, name: &str) -> Option<&str> {
+        let annotations = match self {
+            Self::ClusterIssuer(issuer) => issuer.annotations(),
+            Self::Issuer(issuer) => issuer.annotations(),
+            _ => return None,
+        };
+        annotations.get(name).map(String::as_str)
+    }
+
+    /// Changes whenever the issuer does.
+    pub(super) fn version(&self) -> Option<String> {
+        match self {
+            Self::ClusterIssuer(issuer) => issuer.resource_version(),
+            Self::Issuer(issuer) => issuer.resource_version(),
+            _ => None,
+        }
     }
 
     pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {

@@ -13,6 +13,7 @@ use crate::{
         Trouble, TroubleClass,
         certificate::HeldKey,
         challenge::{CaChallenge, Check, CleanUp},
+        hold::Hold,
         issuer::Registration,
         order::CaOrder,
         revocation::Revoked,
@@ -76,12 +77,12 @@ impl Memory {
         &mut self,
         class: TroubleClass,
         message: String,
-        retry_after: Option<jiff::SignedDuration>,
+        (retry_after, hold): (Option<jiff::SignedDuration>, Option<Hold>),
         now: Timestamp,
     ) {
         let failures = self.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
         self.trouble_credentials = None;
-        self.trouble = Some(Trouble { message, class, failures, at: now, retry_after });
+        self.trouble = Some(Trouble { message, class, failures, at: now, retry_after, hold });
     }
 }
 

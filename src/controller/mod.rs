@@ -12,6 +12,7 @@ mod challenge;
 mod held_issuer;
 mod issuer;
 mod key_generation;
+mod limits;
 mod memory;
 mod order;
 mod pace;
@@ -30,7 +31,7 @@ pub use run::run;
 
 use crate::{
     cluster::Cluster,
-    decide::{certificate::Settings, template::CopiedAnnotations},
+    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations},
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::objects::SolverOptions,
 };
@@ -50,6 +51,7 @@ pub struct Context {
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
     memories: memory::Memories,
+    limits: limits::Limits,
     keys: key_generation::KeyForge,
 }
 
@@ -62,6 +64,8 @@ pub struct Options {
     pub approves: bool,
     /// Where the Secrets that ClusterIssuers refer to lie.
     pub cluster_resource_namespace: String,
+    /// How many orders an account may have created in which time, unless its issuer says otherwise.
+    pub allowance: Allowance,
     /// How many objects are worked on at once.
     pub workers: usize,
     /// The port at which authoritative name servers are asked: 53 but in tests.
@@ -88,6 +92,7 @@ impl Context {
             authorities: signer::Authorities::default(),
             http,
             memories: memory::Memories::default(),
+            limits: limits::Limits::default(),
         }
     }
 }

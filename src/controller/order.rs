@@ -7,21 +7,25 @@ use super::{
     Context,
     account::account_of,
     held_issuer::HeldIssuer,
+    limits,
     memory::Memory,
     pace::next_look,
     round::{Round, event, step_name},
     step_error::StepError,
 };
 use crate::{
-    acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody},
+    acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody, TransportKind},
     api::{
         Challenge, Order, OrderStatus, Sensitive,
         order::{OrderAuthorization, OrderChallenge},
     },
     cluster::{Key, ObjectName, owner_entry},
     decide::{
-        Wake,
+        TroubleClass, Wake,
+        budget::turn::Turn,
+        hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
+        progress::Progress,
         solver::Method,
     },
     pki::ParsedRequest,
@@ -31,20 +35,25 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let hub = &context.cluster.hub;
     let Some(order) = hub.orders.get(&key.object) else {
         *memory = Memory::default();
+        limits::leave(context, &key.object);
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = order.uid().unwrap_or_default();
     memory.keep_for(&uid);
     let issuer = HeldIssuer::look_up(hub, &order.spec.issuer_ref, &key.object.namespace);
+    forget_outdated_trouble(&issuer, memory);
+    let now = Timestamp::now();
+    let turn = turn(context, &order, &issuer, memory, now);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
     let seen = SeenOrder {
         order: &order,
         issuer: issuer.seen(),
         challenges: &challenges,
         ca: memory.order.as_ref(),
+        turn: &turn,
         trouble: memory.trouble.as_ref(),
     };
-    let decision = decide(&seen, Timestamp::now());
+    let decision = decide(&seen, now);
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
         tracing::debug!(%key, step = step_name(&step), "step");
@@ -54,6 +63,31 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         act(context, &order, &issuer, step, memory).await?;
     }
     Ok(round)
+}
+
+/// A trouble ends when the issuer changes: with its account put right, the Order goes on at once.
+fn forget_outdated_trouble(issuer: &HeldIssuer, memory: &mut Memory) {
+    if memory.trouble.is_none() {
+        return;
+    }
+    let version = issuer.version().unwrap_or_default();
+    let former = memory.trouble_credentials.get_or_insert_with(|| version.clone());
+    if *former != version && memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Transient) {
+        memory.trouble = None;
+    }
+}
+
+/// Whether the order may be created now. An Order that has one, or that waits for something else, needs no place.
+fn turn(context: &Context, order: &Order, issuer: &HeldIssuer, memory: &Memory, now: Timestamp) -> Turn {
+    let has_order = !order_url(order).is_empty() || Progress::of(order) != Progress::Open;
+    let is_gone = order.metadata.deletion_timestamp.is_some();
+    let is_troubled =
+        memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final || now < trouble.next_try());
+    if has_order || is_gone || is_troubled || issuer.seen().usable(&order.spec.issuer_ref).is_err() {
+        limits::leave(context, &ObjectName::of(order));
+        return Turn::Go;
+    }
+    limits::turn(context, order, &limits::names_of(order), issuer, now)
 }
 
 async fn act(
@@ -76,7 +110,11 @@ async fn act(
     }
     let account = account_of(context, issuer, &namespace).await?;
     match step {
-        OrderStep::Place => place(context, order, &account).await?,
+        OrderStep::Place => match place(context, order, &account).await {
+            // It waits for its turn once more, which is told of and ended by whoever gets through.
+            Err(StepError::Trouble { hold: Some(hold), .. }) if hold.reach != Reach::Names => {}
+            placed => placed?,
+        },
         OrderStep::ReadAuthorizations => read_authorizations(context, order, &account).await?,
         OrderStep::CreateChallenge(challenge) => create_challenge(context, *challenge, &account).await?,
         OrderStep::ReadOrder => {
@@ -100,7 +138,7 @@ async fn act(
 }
 
 fn failed(doing: &'static str) -> impl Fn(Error) -> StepError {
-    move |error| StepError::from_acme(doing, &error)
+    move |error| StepError::from_acme_for_order(doing, &error)
 }
 
 fn order_url(order: &Order) -> &str {
@@ -139,6 +177,10 @@ async fn finalize(
     };
     match account.order(order_url).await {
         Ok(answer) if matches!(answer.body.status.as_str(), "processing" | "valid" | "invalid") => Ok(answer),
+        // What is unauthorized here is the order, not the account.
+        _ if refused.problem().is_some_and(|problem| problem.is("unauthorized")) => {
+            Err(StepError::from_acme("Failed to finalize Order", &refused))
+        }
         _ => Err(failed("Failed to finalize Order")(refused)),
     }
 }
@@ -155,7 +197,11 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     let (url, body) = if let Some(found) = found {
         found
     } else {
-        let (url, answer) = account.new_order(&wanted).await.map_err(failed("Failed to create Order"))?;
+        let answer = account.new_order(&wanted).await;
+        if answer.as_ref().map_or_else(may_have_arrived, |_| true) {
+            limits::placed(context, order, account.url(), Timestamp::now());
+        }
+        let (url, answer) = answer.map_err(failed("Failed to create Order"))?;
         (url, answer.body)
     };
     let mut status = order.status.clone().unwrap_or_default();
@@ -169,6 +215,11 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
         status.authorizations = read;
     }
     write_status(context, order, &status).await
+}
+
+/// Whether a request may have been done though no answer came.
+fn may_have_arrived(error: &Error) -> bool {
+    matches!(error, Error::Transport { kind: TransportKind::Interrupted | TransportKind::Timeout, .. })
 }
 
 fn new_order(order: &Order) -> Result<NewOrder, StepError> {

@@ -177,7 +177,7 @@ fn provider_trouble(doing: &str, error: &ProviderError) -> StepError {
         _ => None,
     };
     // Refused credentials are often corrected within minutes; the growing wait is kind enough to the provider.
-    StepError::Trouble { class: TroubleClass::Transient, message: format!("{doing}: {error}"), retry_after }
+    StepError::Trouble { class: TroubleClass::Transient, message: format!("{doing}: {error}"), retry_after, hold: None }
 }
 
 async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), StepError> {

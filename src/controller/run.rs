@@ -101,9 +101,9 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
                 return Outcome::Rest(wake);
             }
             Err(StepError::Awaiting) => return Outcome::Rest(Wake::At(Timestamp::now() + LONGEST_SILENCE)),
-            Err(StepError::Trouble { class, message, retry_after }) => {
+            Err(StepError::Trouble { class, message, retry_after, hold }) => {
                 tracing::info!(%key, message, "step failed");
-                memory.failed(class, message, retry_after, Timestamp::now());
+                memory.failed(class, message, (retry_after, hold), Timestamp::now());
             }
             Err(StepError::Write(error)) => {
                 memory.write_failures = memory.write_failures.saturating_add(1);

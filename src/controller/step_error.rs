@@ -4,7 +4,19 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::{acme, cluster::ApiError, decide::TroubleClass};
+use super::limits::hold_of;
+use crate::{
+    acme,
+    cluster::ApiError,
+    decide::{
+        TroubleClass,
+        hold::Hold,
+        refusal::{self, Cure, UNTIL_SPEC_CHANGES},
+    },
+};
+
+/// What its owner has to put right about an account is looked at again after this, or when the issuer changes.
+const ACCOUNT_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// See the module's description.
 #[derive(Debug)]
@@ -14,24 +26,48 @@ pub enum StepError {
     /// A write to the API server; see [`ApiError`].
     Write(ApiError),
     /// Anything outside of the cluster.
-    Trouble { class: TroubleClass, message: String, retry_after: Option<SignedDuration> },
+    Trouble { class: TroubleClass, message: String, retry_after: Option<SignedDuration>, hold: Option<Hold> },
 }
 
 impl StepError {
     pub fn is_final(message: impl Into<String>) -> Self {
-        Self::Trouble { class: TroubleClass::Final, message: message.into(), retry_after: None }
+        Self::Trouble { class: TroubleClass::Final, message: message.into(), retry_after: None, hold: None }
     }
 
     pub fn transient(message: impl Into<String>) -> Self {
-        Self::Trouble { class: TroubleClass::Transient, message: message.into(), retry_after: None }
+        Self::Trouble { class: TroubleClass::Transient, message: message.into(), retry_after: None, hold: None }
     }
 
     /// `doing` says what was tried, such as "Failed to create Order".
     pub fn from_acme(doing: &str, error: &acme::Error) -> Self {
         let class = if error.is_transient() { TroubleClass::Transient } else { TroubleClass::Final };
-        let retry_after = error.retry_after().map(signed);
-        Self::Trouble { class, message: format!("{doing}: {error}"), retry_after }
+        let message = format!("{doing}: {error}");
+        match error {
+            acme::Error::Limited(closed) => {
+                Self::Trouble { class, message, retry_after: None, hold: Some(hold_of(closed)) }
+            }
+            _ => Self::Trouble { class, message, retry_after: error.retry_after().map(signed), hold: None },
+        }
     }
+
+    /// The same for a step of an Order: what only another spec can cure says so, and what the owner of the account can
+    /// cure is waited for.
+    pub fn from_acme_for_order(doing: &str, error: &acme::Error) -> Self {
+        match (Self::from_acme(doing, error), error.problem().map(cure_of)) {
+            (Self::Trouble { class: TroubleClass::Final, message, .. }, Some(Cure::Spec)) => {
+                Self::is_final(format!("{message}{UNTIL_SPEC_CHANGES}"))
+            }
+            (Self::Trouble { class: TroubleClass::Final, message, .. }, Some(Cure::Account)) => {
+                Self::Trouble { class: TroubleClass::Transient, message, retry_after: Some(ACCOUNT_WAIT), hold: None }
+            }
+            (other, _) => other,
+        }
+    }
+}
+
+fn cure_of(problem: &acme::Problem) -> Cure {
+    let parts = problem.subproblems.iter().filter_map(acme::Subproblem::name);
+    refusal::cure_of_all(problem.name().unwrap_or_default(), parts)
 }
 
 impl From<ApiError> for StepError {

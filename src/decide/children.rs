@@ -74,6 +74,9 @@ pub fn certificate_request(
         let times: Vec<_> = recent.iter().map(ToString::to_string).collect();
         annotations.insert(annotation::RECENT_ISSUANCES.to_owned(), times.join(","));
     }
+    if let Some(end) = certificate.status.as_ref().and_then(|status| status.not_after.as_ref()) {
+        annotations.insert(annotation::EXPIRES.to_owned(), end.0.to_string());
+    }
     Ok(CertificateRequest {
         metadata: ObjectMeta {
             namespace: certificate.namespace(),

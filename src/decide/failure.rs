@@ -5,10 +5,7 @@
 
 use jiff::SignedDuration;
 
-use super::{backoff, renewal::jitter};
-
-/// Ends the message of a failure that only another spec can cure.
-pub const UNTIL_SPEC_CHANGES: &str = "; the CA will refuse it again until the spec changes";
+use super::{backoff, refusal::UNTIL_SPEC_CHANGES, renewal::jitter};
 
 /// Ends the message of an attempt that nobody refused, but that took too long.
 pub const TOOK_TOO_LONG: &str = "; it expired before it was finished";

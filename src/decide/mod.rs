@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod backoff;
+pub mod budget;
 pub mod caa;
 pub mod certificate;
 pub mod challenge;
@@ -13,6 +14,7 @@ pub mod children;
 pub mod failure;
 pub mod fallback;
 pub mod fixed_name;
+pub mod hold;
 pub mod issuer;
 pub mod issuer_of;
 pub mod keystore;
@@ -22,6 +24,7 @@ pub mod policy;
 pub mod progress;
 #[cfg(test)]
 mod properties;
+pub mod refusal;
 pub mod renewal;
 pub mod request;
 pub mod revocation;
@@ -33,6 +36,8 @@ pub mod template;
 mod testing;
 
 use jiff::{SignedDuration, Timestamp};
+
+use hold::Hold;
 
 /// What to do now, in this order, and when to look again.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +118,8 @@ pub struct Trouble {
     pub at: Timestamp,
     /// The other side's wish, if it stated one.
     pub retry_after: Option<SignedDuration>,
+    /// Until when the other side wants to be left alone, if that is known.
+    pub hold: Option<Hold>,
 }
 
 /// Whether trying the same again can help.
@@ -127,14 +134,22 @@ pub enum TroubleClass {
 impl Trouble {
     /// When the next try is due; the other side's wish is a lower bound.
     pub fn next_try(&self) -> Timestamp {
-        let wait = backoff::after_failures(self.failures);
-        later(self.at, self.retry_after.map_or(wait, |wish| wait.max(wish)))
+        let next = later(self.at, self.wait());
+        self.hold.map_or(next, |hold| next.max(hold.until))
     }
 
     /// The message, with when it goes on.
     pub fn sentence(&self) -> String {
-        let wait = backoff::in_words(self.next_try().duration_since(self.at));
-        format!("{}; next try after {wait}", self.message)
+        match self.hold {
+            Some(hold) if hold.is_wish => hold.sentence(&self.message),
+            // For how long others hold it up changes from try to try, so only its own wait is told.
+            _ => format!("{}; next try after {}", self.message, backoff::in_words(self.wait())),
+        }
+    }
+
+    fn wait(&self) -> SignedDuration {
+        let wait = backoff::after_failures(self.failures);
+        self.retry_after.map_or(wait, |wish| wait.max(wish))
     }
 }
 

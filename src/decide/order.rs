@@ -11,6 +11,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
     Decision, Note, Trouble, TroubleClass,
+    budget::turn::Turn,
     challenge::is_usual,
     children::is_owned_by,
     fixed_name,
@@ -34,6 +35,8 @@ pub struct SeenOrder<'a> {
     pub challenges: &'a [Arc<Challenge>],
     /// The order as the CA last told it to this process.
     pub ca: Option<&'a CaOrder>,
+    /// Whether the order may be created at the CA now, if it is not yet.
+    pub turn: &'a Turn,
     pub trouble: Option<&'a Trouble>,
 }
 
@@ -93,12 +96,21 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
         }
     }
     if status.url.is_none() {
-        return Decision::act(vec![OrderStep::Place]);
+        return place(seen, &status);
     }
     if status.authorizations.is_empty() || status.authorizations.iter().any(|known| known.identifier.is_none()) {
         return Decision::act(vec![OrderStep::ReadAuthorizations]);
     }
     work_off(seen, acme, &status, now)
+}
+
+/// The order is created when the CA and the account's budget allow it.
+fn place(seen: &SeenOrder<'_>, status: &OrderStatus) -> Decision<OrderStep> {
+    match seen.turn {
+        Turn::Go => Decision::act(vec![OrderStep::Place]),
+        Turn::Wait { until, why: None } => Decision::rest_until(*until),
+        Turn::Wait { until, why: Some(why) } => with_reason(seen, status, why, Decision::rest_until(*until)),
+    }
 }
 
 /// Challenges first, then the order itself.

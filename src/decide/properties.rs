@@ -108,11 +108,11 @@ proptest! {
             next_look: dice.time(),
             certificate: dice.maybe(|dice| dice.text().into_bytes()),
         });
-        let (trouble, issuer, now) = (dice.trouble(), dice.issuer(), dice.soon());
+        let (trouble, issuer, now, turn) = (dice.trouble(), dice.issuer(), dice.soon(), dice.turn());
         let mut order = order;
         let decision = settled(&mut order, |order| {
             let (ca, trouble) = (ca.as_ref(), trouble.as_ref());
-            order::decide(&SeenOrder { order, issuer: issuer.seen(), challenges: &challenges, ca, trouble }, now)
+            order::decide(&SeenOrder { order, issuer: issuer.seen(), challenges: &challenges, ca, turn: &turn, trouble }, now)
         }, |order, steps| {
             let status = steps.iter().find_map(|step| match step {
                 OrderStep::WriteStatus(status) => Some((**status).clone()),

@@ -110,7 +110,7 @@ pub(crate) fn condition(type_: &str, status: &str, reason: &str, message: &str) 
 
 pub(crate) fn trouble(class: TroubleClass, failures: u32) -> Trouble {
     let message = "Failed to try: the other side was out".to_owned();
-    Trouble { message, class, failures, at: now(), retry_after: None }
+    Trouble { message, class, failures, at: now(), retry_after: None, hold: None }
 }
 
 /// Conditions in one line each, with what tests look at.

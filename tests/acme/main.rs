@@ -8,4 +8,5 @@
 mod accounts;
 mod faults;
 mod issuance;
+mod limits;
 mod pebble;

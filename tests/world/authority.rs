@@ -14,6 +14,8 @@ pub struct CaError {
     pub message: String,
     /// Whether the same again would give the same.
     pub is_final: bool,
+    /// Whether nobody answered at all.
+    pub is_silence: bool,
     pub retry_after: Option<SignedDuration>,
 }
 
@@ -57,6 +59,14 @@ pub struct Authority {
     pub failures: BTreeMap<&'static str, (u32, CaError)>,
     pub is_down: bool,
     pub signs_another_key: bool,
+    /// No more orders than this are created within such a time; the rest is refused until there is room.
+    pub limit: Option<(usize, SignedDuration)>,
+    /// When orders were created.
+    pub created: Vec<Timestamp>,
+    /// Nobody is to ask before.
+    pub wants_quiet_until: Option<Timestamp>,
+    /// How often somebody did.
+    pub disturbed: u32,
     pub calls: BTreeMap<&'static str, u32>,
     /// Serial numbers, in hexadecimal.
     pub revoked: Vec<String>,
@@ -75,6 +85,10 @@ impl Authority {
             failures: BTreeMap::new(),
             is_down: false,
             signs_another_key: false,
+            limit: None,
+            created: Vec::new(),
+            wants_quiet_until: None,
+            disturbed: 0,
             calls: BTreeMap::new(),
             revoked: Vec::new(),
         }
@@ -93,15 +107,42 @@ impl Authority {
     fn begin(&mut self, operation: &'static str) -> Result<(), CaError> {
         *self.calls.entry(operation).or_default() += 1;
         if self.is_down {
-            return Err(CaError { message: "cannot reach the CA".into(), is_final: false, retry_after: None });
+            let message = "cannot reach the CA".to_owned();
+            return Err(CaError { message, is_final: false, is_silence: true, retry_after: None });
+        }
+        if self.wants_quiet_until.is_some_and(|until| self.now < until) {
+            self.disturbed += 1;
         }
         match self.failures.get_mut(operation) {
             Some((times, error)) if *times > 0 => {
                 *times -= 1;
-                Err(error.clone())
+                let error = error.clone();
+                self.ask_for_quiet(&error);
+                Err(error)
             }
             _ => Ok(()),
         }
+    }
+
+    fn ask_for_quiet(&mut self, error: &CaError) {
+        // What is about names only does not concern others.
+        if let Some(wish) = error.retry_after.filter(|_| !error.message.contains("exact set")) {
+            self.wants_quiet_until = self.wants_quiet_until.max(Some(self.now + wish));
+        }
+    }
+
+    /// Room for one more order.
+    fn check_limit(&mut self) -> Result<(), CaError> {
+        let Some((most, window)) = self.limit else { return Ok(()) };
+        let index = self.created.len().checked_sub(most);
+        let Some(until) = index.map(|index| self.created[index] + window).filter(|until| self.now < *until) else {
+            return Ok(());
+        };
+        // Retry-After counts whole seconds.
+        let wait = SignedDuration::from_secs(until.duration_since(self.now).as_secs() + 1);
+        let error = overload(Some(wait));
+        self.ask_for_quiet(&error);
+        Err(error)
     }
 
     pub fn all_calls(&self) -> u32 {
@@ -114,6 +155,8 @@ impl Authority {
 
     pub fn new_order(&mut self, names: &[String]) -> Result<CaOrder, CaError> {
         self.begin("new-order")?;
+        self.check_limit()?;
+        self.created.push(self.now);
         let number = self.orders.len();
         let mut names = names.to_vec();
         names.sort();
@@ -230,9 +273,9 @@ impl Authority {
 }
 
 pub fn refusal(message: &str) -> CaError {
-    CaError { message: message.to_owned(), is_final: true, retry_after: None }
+    CaError { message: message.to_owned(), is_final: true, is_silence: false, retry_after: None }
 }
 
 pub fn overload(retry_after: Option<SignedDuration>) -> CaError {
-    CaError { message: "rateLimited: too much".to_owned(), is_final: false, retry_after }
+    CaError { message: "rateLimited: too much".to_owned(), is_final: false, is_silence: false, retry_after }
 }

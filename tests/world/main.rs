@@ -14,6 +14,7 @@ mod faults;
 mod held_key;
 mod histories;
 mod issuers;
+mod limits;
 mod local;
 mod pace;
 mod process;
@@ -264,13 +265,15 @@ async fn a_rate_limit_is_waited_for_as_long_as_the_ca_wishes() {
     world.ca.failures.insert("new-order", (1, overload(Some(SignedDuration::from_hours(2)))));
     world.create(&certificate("web", &["www.example.com"]));
     world.run(60).await;
-    let why = "Failed to create Order: rateLimited: too much; next try after 2 h";
-    assert_eq!(order_told(&world), (String::new(), why.to_owned()));
+    let (state, why) = order_told(&world);
+    let expected =
+        "Failed to create Order: rateLimited: too much; all orders of this account wait; next try at 2026-03-01T14:01:";
+    assert!(state.is_empty() && why.starts_with(expected), "{why}");
     let request: CertificateRequest = world.get("web-1");
     let told = request.status.unwrap().conditions.pop().unwrap().message.unwrap();
-    assert!(told.ends_with(why), "{told}");
+    assert!(told.ends_with(&why), "{told}");
     let issuing = world.condition("web", "Issuing").unwrap();
-    assert!(issuing.starts_with("True DoesNotExist: ") && issuing.ends_with(why), "{issuing}");
+    assert!(issuing.starts_with("True DoesNotExist: ") && issuing.ends_with(&why), "{issuing}");
 
     world.take_writes();
     world.run(2 * HOUR - 120).await;
@@ -289,8 +292,11 @@ async fn an_outage_of_the_ca_is_waited_out_without_a_storm() {
     world.run(6 * HOUR).await;
     assert!(!world.is_ready("web"));
     let issuing = world.condition("web", "Issuing").unwrap();
-    assert!(issuing.ends_with("cannot reach the CA; next try after 5 min"), "{issuing}");
-    assert!(world.ca.all_calls() - calls <= 12 * 6 + 10, "{} calls", world.ca.all_calls() - calls);
+    assert!(
+        issuing.ends_with("cannot reach the CA; everything at this CA waits, and one request at a time tries again"),
+        "{issuing}"
+    );
+    assert!(world.ca.all_calls() - calls <= 12 * 6 + 20, "{} calls", world.ca.all_calls() - calls);
     world.ca.is_down = false;
     world.run(6 * 60).await;
     assert_issued(&world);

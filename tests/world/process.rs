@@ -10,8 +10,10 @@ use certwright::{
     cluster::{Hub, Key, Kind, ObjectName, Watched},
     decide::{
         Trouble, TroubleClass, Wake, backoff,
+        budget::Ledger,
         certificate::HeldKey,
         challenge::{CaChallenge, Check, CleanUp},
+        hold::Hold,
         issuer::Registration,
         order::CaOrder,
         revocation::Revoked,
@@ -35,12 +37,16 @@ pub struct Process {
     pub hub: Arc<Hub>,
     pub memories: HashMap<Key, Memory>,
     pub fresh_orders: HashSet<ObjectName>,
+    /// Of the one account, once it was looked at what the former process knew.
+    pub ledger: Option<Ledger>,
 }
 
 #[derive(Default)]
 pub struct Memory {
     pub uid: String,
     pub trouble: Option<Trouble>,
+    /// The version of the issuer with which an Order's trouble came.
+    pub trouble_issuer: Option<String>,
     pub write_failures: u32,
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
@@ -74,6 +80,7 @@ pub enum Failure {
         class: TroubleClass,
         message: String,
         retry_after: Option<SignedDuration>,
+        hold: Option<Hold>,
     },
     /// The process ends here.
     Crash,
@@ -103,7 +110,8 @@ impl Memory {
 impl Process {
     /// Starts with a list of everything.
     pub fn start(world: &World) -> Self {
-        let process = Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new() };
+        let process =
+            Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new(), ledger: None };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);
         }
@@ -157,9 +165,10 @@ impl Process {
                     memory.write_failures = 0;
                     return Ok(wake);
                 }
-                Err(Failure::Trouble { class, message, retry_after }) => {
+                Err(Failure::Trouble { class, message, retry_after, hold }) => {
                     let failures = memory.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
-                    memory.trouble = Some(Trouble { message, class, failures, at: world.now(), retry_after });
+                    memory.trouble = Some(Trouble { message, class, failures, at: world.now(), retry_after, hold });
+                    memory.trouble_issuer = None;
                 }
                 Err(Failure::Unavailable) => return Ok(after_failure(world, memory)),
                 Err(Failure::Crash) => return Err(Crashed),

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use certwright::{
+    acme::gate::Gate,
     api::{Certificate, Challenge, Issuer, Order, names::label},
     cluster::{ObjectName, Watched},
+    decide::{TroubleClass, budget::Allowance},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -14,13 +16,14 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::{
+    acts::limits::guarded,
     authority::{Authority, CaAuthorization, CaError},
     chronicle::Chronicle,
     faults::{Fate, Faults},
     process::{Failure, Process},
     server::{Server, kind_of},
 };
-use certwright::decide::{TroubleClass, certificate::Settings};
+use certwright::decide::certificate::Settings;
 
 pub const NAMESPACE: &str = "shop";
 
@@ -49,6 +52,10 @@ pub struct World {
     pub chronicle: Chronicle,
     /// Until then the API server takes no target Secret.
     pub refuses_secrets_until: Option<Timestamp>,
+    /// What the CA wants to be spared, as the process knows it.
+    pub gate: Gate,
+    /// How many orders may be created in which time.
+    pub allowance: Allowance,
     /// How long an effect takes.
     pub latency: SignedDuration,
     /// How long all effects took.
@@ -83,6 +90,8 @@ impl World {
             settings: Settings { renewal_jitter: false, ..Settings::default() },
             chronicle: Chronicle::default(),
             refuses_secrets_until: None,
+            gate: Gate::default(),
+            allowance: Allowance::default(),
             latency: SignedDuration::ZERO,
             delay: SignedDuration::ZERO,
             agenda: Vec::new(),
@@ -150,6 +159,7 @@ impl World {
     fn start_process(&mut self) -> Process {
         // What the watch would still tell of is in the list.
         self.server.changes.clear();
+        self.gate = Gate::default();
         Process::start(self)
     }
 
@@ -261,20 +271,23 @@ impl World {
         doing: &str,
         call: impl FnOnce(&mut Authority, &dyn Fn(&CaAuthorization) -> bool) -> Result<T, CaError>,
     ) -> Result<T, Failure> {
-        let answer = self.effect(|world| {
-            let now = world.now();
-            let evidence = Evidence::of(world, now);
-            call(&mut world.ca, &|known| evidence.is_there(known))
-        });
-        match answer {
-            Ok(answer) => answer.map_err(|error| Failure::Trouble {
-                class: if error.is_final { TroubleClass::Final } else { TroubleClass::Transient },
-                message: format!("{doing}: {}", error.message),
-                retry_after: error.retry_after,
-            }),
-            Err(EffectLost::Crashed) => Err(Failure::Crash),
-            Err(EffectLost::Failed) => Err(transient(format!("{doing}: connection lost"))),
-        }
+        self.ask_for(None, doing, call)
+    }
+
+    /// A call to the CA that is about these names.
+    pub fn ask_for<T>(
+        &mut self,
+        names: Option<&[String]>,
+        doing: &str,
+        call: impl FnOnce(&mut Authority, &dyn Fn(&CaAuthorization) -> bool) -> Result<T, CaError>,
+    ) -> Result<T, Failure> {
+        guarded(self, names, doing, |world| {
+            world.effect(|world| {
+                let now = world.now();
+                let evidence = Evidence::of(world, now);
+                call(&mut world.ca, &|known| evidence.is_there(known))
+            })
+        })
     }
 
     /// Writes TXT records.
@@ -380,11 +393,11 @@ pub fn dns01_key(token: &str) -> String {
 }
 
 pub fn transient(message: String) -> Failure {
-    Failure::Trouble { class: TroubleClass::Transient, message, retry_after: None }
+    Failure::Trouble { class: TroubleClass::Transient, message, retry_after: None, hold: None }
 }
 
 pub fn is_final(message: String) -> Failure {
-    Failure::Trouble { class: TroubleClass::Final, message, retry_after: None }
+    Failure::Trouble { class: TroubleClass::Final, message, retry_after: None, hold: None }
 }
 
 /// When every world begins.

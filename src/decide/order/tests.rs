@@ -6,6 +6,7 @@ use super::*;
 use crate::api::Condition;
 use crate::decide::{
     Wake,
+    hold::{Hold, Reach},
     testing::{acme, at, dying, kinds, now, object, ready, seconds_until, trouble},
 };
 
@@ -16,6 +17,7 @@ struct Scene {
     acme: AcmeIssuer,
     challenges: Vec<Arc<Challenge>>,
     ca: Option<CaOrder>,
+    turn: Turn,
     trouble: Option<Trouble>,
     now: Timestamp,
 }
@@ -36,8 +38,8 @@ impl Scene {
             "metadata": {"name": "web-1-7", "namespace": "shop", "uid": "order-uid", "labels": {"team": "a"}},
             "spec": {"request": "", "issuerRef": {"name": "le"}, "dnsNames": ["www.example.com"]},
         }));
-        let (challenges, ca, trouble) = (Vec::new(), None, None);
-        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, trouble, now: now() }
+        let (challenges, ca, turn, trouble) = (Vec::new(), None, Turn::Go, None);
+        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, turn, trouble, now: now() }
     }
 
     /// The order is placed at the CA and has these authorizations.
@@ -73,6 +75,7 @@ impl Scene {
             issuer,
             challenges: &self.challenges,
             ca: self.ca.as_ref(),
+            turn: &self.turn,
             trouble: self.trouble.as_ref(),
         };
         decide(&seen, self.now)
@@ -276,6 +279,35 @@ fn an_order_that_the_ca_gave_up() {
     assert_eq!(scene.step(), ["WriteStatus"]);
     let reason = "The CA declared the order invalid: urn:ietf:params:acme:error:caa: forbidden";
     assert_eq!(scene.told(), ("invalid".to_owned(), reason.to_owned()));
+}
+
+#[test]
+fn an_order_waits_for_its_turn_and_says_why_once() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.step(), ["Place"]);
+    scene.turn = Turn::Wait { until: at(60), why: Some("too many".into()) };
+    let decision = scene.decide();
+    assert_eq!((kinds(&decision), seconds_until(decision.wake)), (vec!["WriteStatus".to_owned()], Some(60)));
+    scene.step();
+    assert_eq!(scene.told().1, "too many");
+    assert_eq!(scene.decide(), Decision::rest_until(at(60)));
+    scene.turn = Turn::Wait { until: at(90), why: None };
+    assert_eq!(scene.decide(), Decision::rest_until(at(90)), "nothing new is no reason to write");
+    scene.turn = Turn::Go;
+    assert_eq!(scene.step(), ["Place"]);
+}
+
+#[test]
+fn a_wish_of_the_ca_is_told_with_its_time() {
+    let mut scene = Scene::challenged();
+    let hold = Hold { until: at(7200), reach: Reach::Account, is_wish: true };
+    scene.trouble = Some(Trouble { hold: Some(hold), ..trouble(TroubleClass::Transient, 1) });
+    assert_eq!(seconds_until(scene.decide().wake), Some(7200));
+    scene.step();
+    let told = "Failed to try: the other side was out; all orders of this account wait; next try at";
+    assert_eq!(scene.told().1, format!("{told} {}", at(7200)));
+    scene.now = at(7199);
+    assert_eq!(scene.decide(), Decision::rest_until(at(7200)), "told once");
 }
 
 #[test]

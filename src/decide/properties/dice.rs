@@ -15,7 +15,9 @@ use crate::{
     decide::{
         Trouble, TroubleClass,
         authority::{Authority, SeenAuthority, SeenKey},
+        budget::turn::Turn,
         children,
+        hold::{Hold, Reach},
         issuer_of::SeenIssuerOf,
         template::CopiedAnnotations,
         testing::{DAY, HOUR, acme, chain, key, now, object, pem},
@@ -114,8 +116,20 @@ impl Dice {
             at: dice.time(),
             retry_after: dice
                 .maybe(|dice| *dice.pick(&[SignedDuration::ZERO, SignedDuration::MAX, SignedDuration::MIN])),
+            hold: dice.maybe(|dice| Hold {
+                until: dice.time(),
+                reach: *dice.pick(&[Reach::Names, Reach::Account, Reach::Ca]),
+                is_wish: dice.chance(2),
+            }),
         })
         .filter(|_| self.chance(2))
+    }
+
+    pub(super) fn turn(&mut self) -> Turn {
+        match self.below(3) {
+            0 => Turn::Go,
+            _ => Turn::Wait { until: self.time(), why: self.maybe(Self::text) },
+        }
     }
 
     pub(super) fn conditions(&mut self, types: &[&str]) -> Vec<Value> {

@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod challenge;
 pub mod issuer;
+pub mod limits;
 pub mod order;
 pub mod request;
 
@@ -35,7 +36,7 @@ fn publish(world: &mut World, about: &str, note: &Note) {
 }
 
 /// The issuer that an object refers to. As `controller::held_issuer`.
-enum HeldIssuer {
+pub enum HeldIssuer {
     Foreign,
     Issuer(Arc<Issuer>),
     Missing,
@@ -54,6 +55,14 @@ impl HeldIssuer {
             return Self::Foreign;
         }
         hub.issuers.get(&ObjectName::new(namespace, &reference.name)).map_or(Self::Missing, Self::Issuer)
+    }
+
+    /// Changes whenever the issuer does.
+    fn version(&self) -> String {
+        match self {
+            Self::Issuer(issuer) => issuer.metadata.resource_version.clone().unwrap_or_default(),
+            _ => String::new(),
+        }
     }
 
     fn seen(&self) -> SeenIssuerOf<'_> {

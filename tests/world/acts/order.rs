@@ -10,13 +10,14 @@ use certwright::{
     cluster::{Key, ObjectName, owner_entry},
     decide::{
         TroubleClass, Wake,
+        hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
     },
     pki::ParsedRequest,
 };
 use kube::ResourceExt;
 
-use super::{HeldIssuer, next_look, publish};
+use super::{HeldIssuer, limits, next_look, publish};
 use crate::{
     authority,
     process::{Failure, Memory, Process, Round},
@@ -27,17 +28,21 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let hub = process.hub.clone();
     let Some(order) = hub.orders.get(&key.object) else {
         *memory = Memory::default();
+        limits::leave(process, world, &key.object);
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = order.uid().unwrap_or_default();
     memory.of(&uid);
     let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &order.spec.issuer_ref);
+    forget_outdated_trouble(&issuer, memory);
+    let turn = limits::turn(process, world, &order, &issuer, memory);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
     let seen = SeenOrder {
         order: &order,
         issuer: issuer.seen(),
         challenges: &challenges,
         ca: memory.order.as_ref(),
+        turn: &turn,
         trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, world.now());
@@ -49,6 +54,17 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         act(process, world, &order, step, memory)?;
     }
     Ok(round)
+}
+
+fn forget_outdated_trouble(issuer: &HeldIssuer, memory: &mut Memory) {
+    if memory.trouble.is_none() {
+        return;
+    }
+    let version = issuer.version();
+    let former = memory.trouble_issuer.get_or_insert_with(|| version.clone());
+    if *former != version && memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Transient) {
+        memory.trouble = None;
+    }
 }
 
 fn act(
@@ -66,7 +82,10 @@ fn act(
             publish(world, &order.name_any(), &note);
             return Ok(());
         }
-        OrderStep::Place => place(process, world, order)?,
+        OrderStep::Place => match place(process, world, order) {
+            Err(Failure::Trouble { hold: Some(hold), .. }) if hold.reach != Reach::Names => {}
+            placed => placed?,
+        },
         OrderStep::ReadAuthorizations => read_authorizations(process, world, order)?,
         OrderStep::CreateChallenge(mut challenge) => {
             let token = challenge.spec.token.clone();
@@ -137,9 +156,18 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
     names.sort();
     let found =
         if process.fresh_orders.remove(&ObjectName::of(&**order)) { None } else { find_order(process, world, &names)? };
-    let placed = match found {
-        Some(found) => found,
-        None => world.ask("Failed to create Order", |ca, _| ca.new_order(&names))?,
+    let placed = if let Some(found) = found {
+        found
+    } else {
+        let answer = world.ask_for(Some(&names), "Failed to create Order", |ca, _| ca.new_order(&names));
+        let may_have_arrived = |failure: &Failure| match failure {
+            Failure::Trouble { message, hold: None, .. } => message.ends_with("connection lost"),
+            _ => false,
+        };
+        if answer.as_ref().map_or_else(may_have_arrived, |_| true) {
+            limits::placed(process, world, order);
+        }
+        answer?
     };
     let mut status = order.status.clone().unwrap_or_default();
     status.finalize_url = Some(format!("{}/finalize", placed.url));

@@ -1,7 +1,10 @@
 //! How soon one issuance may follow another, and issuances that are over at once.
 
 use super::*;
-use crate::{api::names::annotation, decide::failure};
+use crate::{
+    api::names::annotation,
+    decide::{failure, refusal},
+};
 
 /// Has the certificate issued once more, because somebody has deleted the Secret.
 fn lose_and_issue(scene: &mut Scene) {
@@ -179,7 +182,7 @@ fn an_issuance_that_is_announced_late_keeps_its_answer() {
 fn what_only_a_new_spec_can_cure_is_not_tried_hour_by_hour() {
     let mut scene = Scene::new();
     scene.run();
-    scene.fail(&format!("order is in \"errored\" state: no{}", failure::UNTIL_SPEC_CHANGES));
+    scene.fail(&format!("order is in \"errored\" state: no{}", refusal::UNTIL_SPEC_CHANGES));
     assert_eq!(scene.run().1, Some(32 * HOUR));
     scene.now = at(31 * HOUR);
     assert_eq!(scene.run(), (vec![], Some(32 * HOUR)), "a new process reads it in the status");

@@ -1,0 +1,257 @@
+//! Who may have the CA create an order now: a budget for each account, shared fairly.
+//!
+//! The [`Ledger`] of an account knows when its latest orders were created and which Orders wait for a place. It has no
+//! clock: whoever asks says what time it is.
+//!
+//! - No more than [`Allowance::most`] orders are created within any [`Allowance::window`].
+//! - A tenth is kept for the urgent ([`Ticket::is_urgent`]), so that they need not wait for a window to end. Windows of up
+//!   to ten minutes are waited for.
+//! - The namespaces take turns. Within one the most urgent goes first: who says so, then by the life that is left of the
+//!   certificate, where one that never was has none; then by age.
+//! - When a CA comes back after it did not answer or would not be asked, one goes to see, then two in the first second,
+//!   four in the next, and so on.
+
+mod allowance;
+pub mod past;
+#[cfg(test)]
+mod tests;
+pub mod turn;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use allowance::Allowance;
+
+use super::later;
+
+/// How many may go in the first, second, … second after a CA came back; then as many as the budget allows.
+const RAMP: [usize; 5] = [2, 4, 8, 16, 32];
+
+/// Who holds a place and does nothing with it for so long has lost it.
+const LONGEST_GRANT: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whose certificate has less to live than this is urgent.
+const LITTLE_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// An account without a limit remembers its orders for so long, for the ramp.
+const RAMP_MEMORY: SignedDuration = SignedDuration::from_secs(10);
+
+/// Namespace and name of an Order.
+pub type OrderName = (String, String);
+
+/// An Order that wants to be created at the CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub name: OrderName,
+    /// When the Order was created here.
+    pub created: Timestamp,
+    /// When the certificate ends that this one replaces; none if there is no such.
+    pub expires: Option<Timestamp>,
+    /// Whether it says itself that it is urgent.
+    pub urgent: bool,
+}
+
+impl Ticket {
+    /// Whether it may use what is kept for the urgent.
+    pub fn is_urgent(&self, now: Timestamp) -> bool {
+        self.urgent || self.expires.is_some_and(|expires| expires < later(now, LITTLE_LIFE))
+    }
+
+    /// Smaller goes first.
+    fn rank(&self) -> (bool, Timestamp, Timestamp, &str) {
+        (!self.urgent, self.expires.unwrap_or(self.created), self.created, &self.name.1)
+    }
+}
+
+/// How the CA stands to the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It takes nothing before this time.
+    Closed(Timestamp),
+    /// One may go and see.
+    Probe,
+    /// It answers; if it came back from something, since when.
+    Open(Option<Timestamp>),
+}
+
+/// Whom to look at, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// These have been given a place.
+    pub now: Vec<OrderName>,
+    /// This one is next; its look at that time hands out the places that are free by then.
+    pub next: Option<(OrderName, Timestamp)>,
+}
+
+/// See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// When orders were created, the oldest first; as far back as the window and no more than it allows.
+    placed: VecDeque<Timestamp>,
+    waiting: BTreeMap<OrderName, Ticket>,
+    /// Who has a place and has not used it yet, and since when.
+    granted: BTreeMap<OrderName, Timestamp>,
+    /// Whose turn it was last, among all and among the urgent.
+    last: Option<String>,
+    last_urgent: Option<String>,
+}
+
+impl Ledger {
+    /// Takes in that an Order wants a place.
+    pub fn enter(&mut self, ticket: Ticket) {
+        if !self.granted.contains_key(&ticket.name) {
+            self.waiting.insert(ticket.name.clone(), ticket);
+        }
+    }
+
+    /// Takes in that an Order wants no place any more, or cannot use it now. Whether that changes anything.
+    pub fn leave(&mut self, name: &OrderName) -> bool {
+        let waited = self.waiting.remove(name).is_some();
+        self.granted.remove(name).is_some() || waited
+    }
+
+    /// Takes in that an order was created, or may have been.
+    pub fn place(&mut self, name: Option<&OrderName>, at: Timestamp) {
+        if let Some(name) = name {
+            self.leave(name);
+        }
+        let index = self.placed.partition_point(|earlier| *earlier <= at);
+        self.placed.insert(index, at);
+    }
+
+    pub fn has_place(&self, name: &OrderName) -> bool {
+        self.granted.contains_key(name)
+    }
+
+    /// Who is next in turn, to be looked at when a place may have become free.
+    pub fn head(&self, now: Timestamp) -> Option<OrderName> {
+        self.next_of_urgent(now).or_else(|| self.next_of_all())
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_idle(&mut self, allowance: &Allowance, now: Timestamp) -> bool {
+        self.forget(allowance, now);
+        self.placed.is_empty() && self.waiting.is_empty() && self.granted.is_empty()
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Hands out the places that are free.
+    pub fn hand_out(&mut self, allowance: &Allowance, pace: Pace, now: Timestamp) -> Calls {
+        self.forget(allowance, now);
+        let mut calls = Calls::default();
+        let most = self.most_now(pace, now);
+        while calls.now.len() < most {
+            let used = self.used();
+            let (name, last) = if used < allowance.ordinary() {
+                (self.next_of_all(), &mut self.last)
+            } else if used < allowance.all() {
+                (self.next_of_urgent(now), &mut self.last_urgent)
+            } else {
+                break;
+            };
+            let Some(name) = name else { break };
+            *last = Some(name.0.clone());
+            self.waiting.remove(&name);
+            self.granted.insert(name.clone(), now);
+            calls.now.push(name);
+        }
+        calls.next = self.next(allowance, pace, now);
+        calls
+    }
+
+    /// When the last of those who wait now will have its place at the latest, as things stand.
+    pub fn forecast(&self, allowance: &Allowance, now: Timestamp) -> Timestamp {
+        let room = allowance.ordinary().saturating_sub(self.used());
+        let Some(ahead) = self.waiting.len().checked_sub(room.saturating_add(1)) else { return now };
+        let ordinary = allowance.ordinary().max(1);
+        let (windows, index) = (ahead / ordinary, ahead % ordinary);
+        let first = self.placed.get(index).copied().unwrap_or(now);
+        let windows = i32::try_from(windows.saturating_add(1)).unwrap_or(i32::MAX);
+        later(first, allowance.window.checked_mul(windows).unwrap_or(SignedDuration::MAX))
+    }
+
+    fn used(&self) -> usize {
+        self.placed.len().saturating_add(self.granted.len())
+    }
+
+    fn forget(&mut self, allowance: &Allowance, now: Timestamp) {
+        let memory = if allowance.is_unlimited() { RAMP_MEMORY } else { allowance.window };
+        while self.placed.front().is_some_and(|at| later(*at, memory) <= now) {
+            self.placed.pop_front();
+        }
+        self.granted.retain(|_, since| now < later(*since, LONGEST_GRANT));
+    }
+
+    /// How many the CA would take now, whatever the budget.
+    fn most_now(&self, pace: Pace, now: Timestamp) -> usize {
+        match pace {
+            Pace::Closed(_) => 0,
+            Pace::Probe => usize::from(self.granted.is_empty()),
+            Pace::Open(None) => usize::MAX,
+            Pace::Open(Some(since)) => {
+                let Some(seconds) = ramp_second(since, now) else { return usize::MAX };
+                let allowed: usize = RAMP.iter().take(seconds + 1).sum();
+                let went = self.placed.iter().rev().take_while(|at| **at >= since).count();
+                allowed.saturating_sub(went.saturating_add(self.granted.len()))
+            }
+        }
+    }
+
+    fn next_of_all(&self) -> Option<OrderName> {
+        self.next_in_turn(self.last.as_deref(), |_| true)
+    }
+
+    fn next_of_urgent(&self, now: Timestamp) -> Option<OrderName> {
+        self.next_in_turn(self.last_urgent.as_deref(), |ticket| ticket.is_urgent(now))
+    }
+
+    /// The first of the namespace that comes after the last one, among those that count.
+    fn next_in_turn(&self, last: Option<&str>, counts: impl Fn(&Ticket) -> bool) -> Option<OrderName> {
+        let is_after = |ticket: &&Ticket| last.is_none_or(|last| ticket.name.0.as_str() > last);
+        let mut counted = self.waiting.values().filter(|ticket| counts(ticket));
+        // The waiting are sorted by namespace.
+        let namespace = match counted.clone().find(is_after) {
+            Some(ticket) => &ticket.name.0,
+            None => &counted.next()?.name.0,
+        };
+        let own = self.waiting.range((namespace.clone(), String::new())..).map(|(_, ticket)| ticket);
+        let own = own.take_while(|ticket| ticket.name.0 == *namespace).filter(|ticket| counts(ticket));
+        own.min_by(|a, b| a.rank().cmp(&b.rank())).map(|ticket| ticket.name.clone())
+    }
+
+    fn next(&self, allowance: &Allowance, pace: Pace, now: Timestamp) -> Option<(OrderName, Timestamp)> {
+        let urgent = self.next_of_urgent(now);
+        let most = if urgent.is_some() { allowance.all() } else { allowance.ordinary() };
+        let name = urgent.or_else(|| self.next_of_all())?;
+        let by_budget = match self.used().checked_sub(most) {
+            None => now,
+            // What has a place and no order yet frees it soon, and says so; this is for when it does not.
+            Some(over) => self.placed.get(over).map_or(later(now, LONGEST_GRANT), |at| later(*at, allowance.window)),
+        };
+        let by_pace = match pace {
+            Pace::Closed(until) => until,
+            Pace::Probe => later(now, LONGEST_GRANT),
+            Pace::Open(None) => now,
+            Pace::Open(Some(since)) => match ramp_second(since, now) {
+                Some(second) => later(since, SignedDuration::from_secs(i64::try_from(second).unwrap_or(0) + 1)),
+                None => now,
+            },
+        };
+        Some((name, by_budget.max(by_pace).max(now)))
+    }
+
+    /// The namespaces that wait, for who wants to see that none starves.
+    pub fn namespaces(&self) -> BTreeSet<&str> {
+        self.waiting.keys().map(|(namespace, _)| namespace.as_str()).collect()
+    }
+}
+
+/// In which second of the ramp it is, if that is not over.
+fn ramp_second(since: Timestamp, now: Timestamp) -> Option<usize> {
+    usize::try_from(now.duration_since(since).as_secs()).ok().filter(|second| *second < RAMP.len())
+}
