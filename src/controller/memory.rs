@@ -11,6 +11,7 @@ use crate::{
     cluster::{Key, ObjectName},
     decide::{
         Trouble, TroubleClass,
+        caa::CaaFindings,
         certificate::HeldKey,
         challenge::{CaChallenge, Check, CleanUp},
         hold::Hold,
@@ -42,6 +43,8 @@ pub struct Memory {
     /// What was revoked, until it is noted in the target Secret.
     pub revoked: Option<Revoked>,
     pub order: Option<CaOrder>,
+    /// What the CAA records of an Order's names were last found to say.
+    pub caa: Option<CaaFindings>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
     pub looks: u32,
     pub challenge: Option<CaChallenge>,

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use super::{
     Context,
     account::account_of,
+    caa,
     held_issuer::HeldIssuer,
     limits,
     memory::Memory,
@@ -17,12 +18,14 @@ use crate::{
     acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody, TransportKind},
     api::{
         Challenge, Order, OrderStatus, Sensitive,
+        names::annotation,
         order::{OrderAuthorization, OrderChallenge},
     },
     cluster::{Key, ObjectName, owner_entry},
     decide::{
         TroubleClass, Wake,
         budget::turn::Turn,
+        caa::{BeforeOrder, before_order},
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
         progress::Progress,
@@ -43,7 +46,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let issuer = HeldIssuer::look_up(hub, &order.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(&issuer, memory);
     let now = Timestamp::now();
-    let turn = turn(context, &order, &issuer, memory, now);
+    let caa = before_order(issuer.annotation(annotation::CAA), memory.caa.as_ref(), now);
+    let turn = turn(context, &order, &issuer, (memory, &caa), now);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
     let seen = SeenOrder {
         order: &order,
@@ -52,6 +56,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         ca: memory.order.as_ref(),
         turn: &turn,
         trouble: memory.trouble.as_ref(),
+        caa: &caa,
     };
     let decision = decide(&seen, now);
     let mut round = Round::Rest(decision.wake);
@@ -78,12 +83,19 @@ fn forget_outdated_trouble(issuer: &HeldIssuer, memory: &mut Memory) {
 }
 
 /// Whether the order may be created now. An Order that has one, or that waits for something else, needs no place.
-fn turn(context: &Context, order: &Order, issuer: &HeldIssuer, memory: &Memory, now: Timestamp) -> Turn {
+fn turn(
+    context: &Context,
+    order: &Order,
+    issuer: &HeldIssuer,
+    (memory, caa): (&Memory, &BeforeOrder),
+    now: Timestamp,
+) -> Turn {
     let has_order = !order_url(order).is_empty() || Progress::of(order) != Progress::Open;
     let is_gone = order.metadata.deletion_timestamp.is_some();
     let is_troubled =
         memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final || now < trouble.next_try());
-    if has_order || is_gone || is_troubled || issuer.seen().usable(&order.spec.issuer_ref).is_err() {
+    let is_forbidden = !matches!(caa, BeforeOrder::Order(_));
+    if has_order || is_gone || is_troubled || is_forbidden || issuer.seen().usable(&order.spec.issuer_ref).is_err() {
         limits::leave(context, &ObjectName::of(order));
         return Turn::Go;
     }
@@ -110,6 +122,7 @@ async fn act(
     }
     let account = account_of(context, issuer, &namespace).await?;
     match step {
+        OrderStep::LookUpCaa => memory.caa = Some(caa::look_up(context, order, &account).await?),
         OrderStep::Place => match place(context, order, &account).await {
             // It waits for its turn once more, which is told of and ended by whoever gets through.
             Err(StepError::Trouble { hold: Some(hold), .. }) if hold.reach != Reach::Names => {}

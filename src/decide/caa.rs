@@ -1,18 +1,16 @@
 //! Whether an order is made although the domains' CAA records (RFC 8659) forbid the CA to issue for them.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Note, later};
-use crate::api::names::{annotation, event};
+use crate::api::names::{annotation as names, event};
 
 /// When records that forbid it are looked up again.
 const NEXT_LOOK: SignedDuration = SignedDuration::from_mins(5);
 
-/// What an issuer's annotation [`annotation::CAA`] asks for.
+/// What an issuer's annotation [`names::CAA`] asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CaaPolicy {
+enum CaaPolicy {
     /// The records are not looked up: the CA does it anyway.
     #[default]
     Off,
@@ -25,15 +23,14 @@ pub enum CaaPolicy {
 impl CaaPolicy {
     /// # Errors
     /// In words for people, when the annotation says something else; it is passed over then.
-    pub fn of(annotations: &BTreeMap<String, String>) -> Result<Self, String> {
-        match annotations.get(annotation::CAA).map(String::as_str) {
+    fn of(annotation: Option<&str>) -> Result<Self, String> {
+        match annotation {
             None | Some("off") => Ok(Self::Off),
             Some("refuse") => Ok(Self::Refuse),
             Some("warn") => Ok(Self::Warn),
-            Some(other) => Err(format!(
-                "the annotation {} is ignored, because {other:?} is not off, warn or refuse",
-                annotation::CAA
-            )),
+            Some(other) => {
+                Err(format!("the annotation {} is ignored, because {other:?} is not off, warn or refuse", names::CAA))
+            }
         }
     }
 }
@@ -60,8 +57,12 @@ pub enum BeforeOrder {
     },
 }
 
-/// See the module's description.
-pub fn before_order(policy: CaaPolicy, findings: Option<&CaaFindings>, now: Timestamp) -> BeforeOrder {
+/// See the module's description; `annotation` is the issuer's.
+pub fn before_order(annotation: Option<&str>, findings: Option<&CaaFindings>, now: Timestamp) -> BeforeOrder {
+    let policy = match CaaPolicy::of(annotation) {
+        Ok(policy) => policy,
+        Err(text) => return BeforeOrder::Order(Some(Note::warning(event::CAA, text))),
+    };
     let findings = match (policy, findings) {
         (CaaPolicy::Off, _) => return BeforeOrder::Order(None),
         (_, None) => return BeforeOrder::LookUp,
@@ -95,35 +96,37 @@ mod tests {
 
     #[test]
     fn the_annotation() {
-        let of = |value: &str| CaaPolicy::of(&[(annotation::CAA.to_owned(), value.to_owned())].into());
-        assert_eq!(CaaPolicy::of(&BTreeMap::new()), Ok(CaaPolicy::Off));
+        let of = |value| CaaPolicy::of(Some(value));
+        assert_eq!(CaaPolicy::of(None), Ok(CaaPolicy::Off));
         assert_eq!(
             ["off", "warn", "refuse"].map(|value| of(value).unwrap()),
             [CaaPolicy::Off, CaaPolicy::Warn, CaaPolicy::Refuse]
         );
+        let told = before_order(Some("no"), None, now());
+        assert!(matches!(told, BeforeOrder::Order(Some(note)) if note.text.contains("\"no\" is not off")));
         assert!(of("Refuse!").unwrap_err().contains("is not off, warn or refuse"));
     }
 
     #[test]
     fn what_is_forbidden_is_waited_for_or_told_of() {
         let forbidden = findings(&["the CAA records of a.org allow nobody"], &[]);
-        assert_eq!(before_order(CaaPolicy::Off, None, now()), BeforeOrder::Order(None));
-        for policy in [CaaPolicy::Warn, CaaPolicy::Refuse] {
+        assert_eq!(before_order(None, None, now()), BeforeOrder::Order(None));
+        for policy in [Some("warn"), Some("refuse")] {
             assert_eq!(before_order(policy, None, now()), BeforeOrder::LookUp);
             assert_eq!(before_order(policy, Some(&findings(&[], &[])), now()), BeforeOrder::Order(None));
             let unknown = before_order(policy, Some(&findings(&[], &["no answer"])), now());
             assert!(matches!(unknown, BeforeOrder::Order(Some(note)) if note.text == "no answer"));
         }
-        let told = before_order(CaaPolicy::Warn, Some(&forbidden), now());
+        let told = before_order(Some("warn"), Some(&forbidden), now());
         assert!(matches!(told, BeforeOrder::Order(Some(note)) if note.warning && note.text.contains("allow nobody")));
         assert_eq!(
-            before_order(CaaPolicy::Refuse, Some(&forbidden), at(299)),
+            before_order(Some("refuse"), Some(&forbidden), at(299)),
             BeforeOrder::Wait {
                 until: at(300),
                 reason: "Nothing was ordered: the CAA records of a.org allow nobody; looked up again after 5 min"
                     .to_owned()
             }
         );
-        assert_eq!(before_order(CaaPolicy::Refuse, Some(&forbidden), at(300)), BeforeOrder::LookUp);
+        assert_eq!(before_order(Some("refuse"), Some(&forbidden), at(300)), BeforeOrder::LookUp);
     }
 }

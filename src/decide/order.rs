@@ -12,6 +12,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use super::{
     Decision, Note, Trouble, TroubleClass,
     budget::turn::Turn,
+    caa::BeforeOrder,
     challenge::is_usual,
     children::is_owned_by,
     fixed_name,
@@ -38,6 +39,8 @@ pub struct SeenOrder<'a> {
     /// Whether the order may be created at the CA now, if it is not yet.
     pub turn: &'a Turn,
     pub trouble: Option<&'a Trouble>,
+    /// What the domains' CAA records say to it.
+    pub caa: &'a BeforeOrder,
 }
 
 /// The CA's view of an order (RFC 8555 section 7.1.3).
@@ -57,6 +60,8 @@ pub struct CaOrder {
 /// Every effect that can follow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OrderStep {
+    /// Looks up the CAA records of the names.
+    LookUpCaa,
     /// Creates the order at the CA, or finds the one that a former process created, reads its authorizations, and
     /// writes them to the status.
     Place,
@@ -104,10 +109,20 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
     work_off(seen, acme, &status, now)
 }
 
-/// The order is created when the CA and the account's budget allow it.
+/// The order is created when the domains, the CA and the account's budget allow it.
 fn place(seen: &SeenOrder<'_>, status: &OrderStatus) -> Decision<OrderStep> {
+    let note = match seen.caa {
+        BeforeOrder::LookUp => return Decision::act(vec![OrderStep::LookUpCaa]),
+        BeforeOrder::Wait { until, reason } => {
+            return with_reason(seen, status, reason, Decision::rest_until(*until));
+        }
+        BeforeOrder::Order(note) => note,
+    };
     match seen.turn {
-        Turn::Go => Decision::act(vec![OrderStep::Place]),
+        Turn::Go => {
+            let told = note.iter().cloned().map(OrderStep::Publish);
+            Decision::act(std::iter::once(OrderStep::Place).chain(told).collect())
+        }
         Turn::Wait { until, why: None } => Decision::rest_until(*until),
         Turn::Wait { until, why: Some(why) } => with_reason(seen, status, why, Decision::rest_until(*until)),
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::{
     Decision, Trouble, Wake,
+    caa::BeforeOrder,
     certificate::{self, CertificateStep, HeldKey, SeenCertificate, Settings},
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
     fallback::{Fallback, SeenSpare},
@@ -112,7 +113,7 @@ proptest! {
         let mut order = order;
         let decision = settled(&mut order, |order| {
             let (ca, trouble) = (ca.as_ref(), trouble.as_ref());
-            order::decide(&SeenOrder { order, issuer: issuer.seen(), challenges: &challenges, ca, turn: &turn, trouble }, now)
+            order::decide(&SeenOrder { order, issuer: issuer.seen(), challenges: &challenges, ca, turn: &turn, trouble, caa: &BeforeOrder::Order(None) }, now)
         }, |order, steps| {
             let status = steps.iter().find_map(|step| match step {
                 OrderStep::WriteStatus(status) => Some((**status).clone()),

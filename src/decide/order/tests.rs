@@ -17,6 +17,7 @@ struct Scene {
     acme: AcmeIssuer,
     challenges: Vec<Arc<Challenge>>,
     ca: Option<CaOrder>,
+    caa: BeforeOrder,
     turn: Turn,
     trouble: Option<Trouble>,
     now: Timestamp,
@@ -39,7 +40,8 @@ impl Scene {
             "spec": {"request": "", "issuerRef": {"name": "le"}, "dnsNames": ["www.example.com"]},
         }));
         let (challenges, ca, turn, trouble) = (Vec::new(), None, Turn::Go, None);
-        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, turn, trouble, now: now() }
+        let caa = BeforeOrder::Order(None);
+        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, caa, turn, trouble, now: now() }
     }
 
     /// The order is placed at the CA and has these authorizations.
@@ -77,6 +79,7 @@ impl Scene {
             ca: self.ca.as_ref(),
             turn: &self.turn,
             trouble: self.trouble.as_ref(),
+            caa: &self.caa,
         };
         decide(&seen, self.now)
     }
@@ -396,4 +399,16 @@ fn a_valid_order_whose_certificate_was_not_stored_is_asked_for_it() {
     let mut scene = Scene::proven();
     scene.order.status.as_mut().unwrap().state = Some("valid".into());
     assert_eq!(scene.decide(), Decision::act(vec![OrderStep::ReadOrder]));
+}
+
+#[test]
+fn what_the_domains_forbid_is_not_ordered() {
+    let mut scene = Scene::new();
+    scene.caa = BeforeOrder::LookUp;
+    assert_eq!(kinds(&scene.decide()), ["LookUpCaa"]);
+    scene.caa = BeforeOrder::Wait { until: at(300), reason: "Nothing was ordered: they allow nobody".to_owned() };
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.decide(), Decision::rest_until(at(300)), "told once");
+    scene.caa = BeforeOrder::Order(Some(Note::warning(event::CAA, "they allow nobody")));
+    assert_eq!(kinds(&scene.decide()), ["Place", "Publish"]);
 }

@@ -10,6 +10,7 @@ use certwright::{
     cluster::{Key, ObjectName, owner_entry},
     decide::{
         TroubleClass, Wake,
+        caa::BeforeOrder,
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
     },
@@ -44,6 +45,8 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         ca: memory.order.as_ref(),
         turn: &turn,
         trouble: memory.trouble.as_ref(),
+        // The CAs of the model leave CAA to others.
+        caa: &BeforeOrder::Order(None),
     };
     let decision = decide(&seen, world.now());
     let mut round = Round::Rest(decision.wake);
@@ -82,6 +85,7 @@ fn act(
             publish(world, &order.name_any(), &note);
             return Ok(());
         }
+        OrderStep::LookUpCaa => {}
         OrderStep::Place => match place(process, world, order) {
             Err(Failure::Trouble { hold: Some(hold), .. }) if hold.reach != Reach::Names => {}
             placed => placed?,
