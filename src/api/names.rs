@@ -140,6 +140,11 @@ pub mod annotation {
     pub const MAX_ISSUANCES_PER_DAY: &str = "certwright.dev/max-issuances-per-day";
     /// On a CertificateRequest: when the requests before it were made, as far as that is less than a day ago.
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
+    /// On a CertificateRequest: identifier of the certificate that the requested one replaces (RFC 9773 section 4.1).
+    pub const REPLACES: &str = "certwright.dev/replaces";
+    /// On CertificateRequests and Orders, `true`: the CA wants the renewal sooner than it would come by itself, or the time
+    /// that it suggested has passed. Such Orders go before others.
+    pub const URGENT: &str = "certwright.dev/urgent";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
 

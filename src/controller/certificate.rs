@@ -21,6 +21,7 @@ use crate::{
         certificate::{CertificateStep, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
         children,
         keystore::PasswordSecrets,
+        renewal_information::{Marks, SeenRenewalInformation, Source},
         secret::{TLS_KEY, entry},
     },
     pki::{Encoding, PrivateKey},
@@ -45,6 +46,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
     let (trouble, put_right) = (memory.trouble.clone(), memory.put_right.clone());
+    let answer = memory.renewal_information.clone();
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
     let seen = SeenCertificate {
@@ -58,6 +60,11 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         account_key_of: account_key_of(context, &certificate),
         issuer_is_prompt: issuer.is_prompt() && context.options.approves,
         put_right: &put_right,
+        renewal_information: SeenRenewalInformation {
+            source: Source::of(&issuer.seen(), context.options.renewal_information),
+            answer: answer.as_ref(),
+            since: context.started,
+        },
         settings: &context.options.certificate,
         trouble: trouble.as_ref(),
     };
@@ -72,7 +79,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(Timestamp::now());
         }
-        act(context, &seen, step).await?;
+        act(context, &seen, &issuer, step, memory).await?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -88,7 +95,8 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::CreateNextKey { .. }
         | CertificateStep::CreateRequest { .. }
         | CertificateStep::PutSecretRight(_) => true,
-        CertificateStep::DeleteNextKey(_)
+        CertificateStep::CheckRenewalInformation { .. }
+        | CertificateStep::DeleteNextKey(_)
         | CertificateStep::DeleteRequest(_)
         | CertificateStep::Publish(_)
         | CertificateStep::WriteStatus(_) => false,
@@ -136,7 +144,13 @@ fn rivals(context: &Context, certificate: &Certificate) -> Vec<Arc<Certificate>>
     context.cluster.hub.certificates.indexed(&entry).into_iter().filter(is_rival).collect()
 }
 
-async fn act(context: &Context, seen: &SeenCertificate<'_>, step: CertificateStep) -> Result<(), StepError> {
+async fn act(
+    context: &Context,
+    seen: &SeenCertificate<'_>,
+    issuer: &HeldIssuer,
+    step: CertificateStep,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
     let (cluster, certificate) = (&context.cluster, seen.certificate);
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
@@ -144,8 +158,14 @@ async fn act(context: &Context, seen: &SeenCertificate<'_>, step: CertificateSte
         }
         CertificateStep::ApplyTemporary { key_secret } => apply_temporary(context, seen, &key_secret).await?,
         CertificateStep::CreateNextKey { name, key } => create_next_key(context, certificate, &name, key).await?,
-        CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
-            create_request(context, certificate, name, revision, key_secret, &recent).await?;
+        CertificateStep::CreateRequest { name, revision, key_secret, recent, marks } => {
+            create_request(context, certificate, name, revision, key_secret, (&recent, &marks)).await?;
+        }
+        CertificateStep::CheckRenewalInformation { certificate_id } => {
+            let Some(acme) = issuer.parts().and_then(|(spec, _)| spec.acme.as_ref()) else { return Ok(()) };
+            let owner = Key { kind: Kind::Certificate, object: ObjectName::of(certificate) };
+            let answer = context.inquiries.ask(&owner, context.accounts.client(acme), &certificate_id)?;
+            memory.renewal_information = Some(answer);
         }
         CertificateStep::DeleteNextKey(secret) => cluster.delete(&*secret).await?,
         CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
@@ -206,7 +226,7 @@ async fn create_request(
     name: String,
     revision: i64,
     key_secret: String,
-    recent: &[Timestamp],
+    (recent, marks): (&[Timestamp], &Marks),
 ) -> Result<(), StepError> {
     let namespace = certificate.namespace().unwrap_or_default();
     let secret = context.cluster.hub.secrets.get(&ObjectName::new(&namespace, &key_secret));
@@ -215,8 +235,9 @@ async fn create_request(
         return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
     };
     let copied = &context.options.copied_annotations;
-    let request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
+    let mut request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
         .map_err(StepError::is_final)?;
+    marks.put_on(&mut request);
     context.cluster.create(&request).await?;
     Ok(())
 }

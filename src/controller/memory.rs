@@ -14,6 +14,7 @@ use crate::{
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
+        renewal_information,
     },
 };
 
@@ -34,6 +35,8 @@ pub struct Memory {
     pub restless: u32,
     /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
     pub put_right: Vec<Timestamp>,
+    /// What the CA last said of the renewal.
+    pub renewal_information: Option<renewal_information::Answer>,
     pub order: Option<CaOrder>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
     pub looks: u32,

@@ -15,6 +15,8 @@ mod memory;
 mod order;
 mod pace;
 mod presenter;
+mod renewal_information;
+mod replacement;
 mod request;
 mod round;
 mod run;
@@ -23,6 +25,8 @@ pub mod signer;
 mod step_error;
 
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 pub use run::run;
 
@@ -47,6 +51,9 @@ pub struct Context {
     pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
+    /// When this process began.
+    started: Timestamp,
+    inquiries: renewal_information::Inquiries,
     memories: memory::Memories,
     keys: key_generation::KeyForge,
 }
@@ -58,6 +65,8 @@ pub struct Options {
     pub copied_annotations: CopiedAnnotations,
     /// Whether CertificateRequests that nobody has approved or denied are approved.
     pub approves: bool,
+    /// Whether CAs are asked when to renew (RFC 9773), unless an issuer says otherwise.
+    pub renewal_information: bool,
     /// Where the Secrets that ClusterIssuers refer to lie.
     pub cluster_resource_namespace: String,
     /// How many objects are worked on at once.
@@ -75,6 +84,7 @@ impl Context {
         http: reqwest::Client,
     ) -> Self {
         Self {
+            inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             cluster,
             options,
@@ -85,6 +95,7 @@ impl Context {
             approvals: approvals::Approvals::default(),
             authorities: signer::Authorities::default(),
             http,
+            started: Timestamp::now(),
             memories: memory::Memories::default(),
         }
     }

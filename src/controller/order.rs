@@ -9,6 +9,7 @@ use super::{
     held_issuer::HeldIssuer,
     memory::Memory,
     pace::next_look,
+    replacement,
     round::{Round, event, step_name},
     step_error::StepError,
 };
@@ -155,7 +156,7 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     let (url, body) = if let Some(found) = found {
         found
     } else {
-        let (url, answer) = account.new_order(&wanted).await.map_err(failed("Failed to create Order"))?;
+        let (url, answer) = replacement::new_order(account, wanted).await.map_err(failed("Failed to create Order"))?;
         (url, answer.body)
     };
     let mut status = order.status.clone().unwrap_or_default();

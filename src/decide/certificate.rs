@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt};
 use super::{
     Decision, Note, Trouble, children, fixed_name,
     keystore::{PasswordSecrets, Wish},
+    renewal_information::{Marks, SeenRenewalInformation},
 };
 use crate::{
     api::{
@@ -46,6 +47,7 @@ pub struct SeenCertificate<'a> {
     pub issuer_is_prompt: bool,
     /// When this process last put the Secret right, as far as that is not long ago; the latest last.
     pub put_right: &'a [Timestamp],
+    pub renewal_information: SeenRenewalInformation<'a>,
     pub settings: &'a Settings,
     pub trouble: Option<&'a Trouble>,
 }
@@ -96,6 +98,11 @@ pub enum CertificateStep {
         key_secret: String,
         /// When the requests of the last day were made.
         recent: Vec<Timestamp>,
+        marks: Marks,
+    },
+    /// Asks the CA when it wants the certificate of this identifier renewed, and remembers what came of it.
+    CheckRenewalInformation {
+        certificate_id: String,
     },
     DeleteNextKey(Arc<Secret>),
     DeleteRequest(Arc<CertificateRequest>),

@@ -20,6 +20,7 @@ pub mod progress;
 #[cfg(test)]
 mod properties;
 pub mod renewal;
+pub mod renewal_information;
 pub mod request;
 pub mod secret;
 pub mod signing;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use certwright::pki::ParsedRequest;
+use certwright::pki::{ParsedCertificate, ParsedRequest, certificate_id};
 use jiff::{SignedDuration, Timestamp};
 
 #[path = "../support/ca.rs"]
@@ -27,6 +27,8 @@ pub struct CaOrder {
     pub state: &'static str,
     pub problem: Option<String>,
     pub certificate: Option<String>,
+    /// The identifier of the certificate that this one replaces.
+    pub replaces: Option<String>,
     request: Option<ParsedRequest>,
     done_at: Timestamp,
 }
@@ -58,6 +60,15 @@ pub struct Authority {
     pub is_down: bool,
     pub signs_another_key: bool,
     pub calls: BTreeMap<&'static str, u32>,
+    /// How it answers for a certificate with this validity when that should be renewed, if it answers at all.
+    pub renewals: Option<fn(Timestamp, Timestamp) -> (Timestamp, Timestamp)>,
+}
+
+/// When the CA would have a certificate renewed.
+pub struct CaSuggestion {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub retry_after: Option<SignedDuration>,
 }
 
 impl Authority {
@@ -74,6 +85,7 @@ impl Authority {
             is_down: false,
             signs_another_key: false,
             calls: BTreeMap::new(),
+            renewals: None,
         }
     }
 
@@ -100,8 +112,11 @@ impl Authority {
         self.begin("register").map(|()| "ca/account/1".to_owned())
     }
 
-    pub fn new_order(&mut self, names: &[String]) -> Result<CaOrder, CaError> {
+    pub fn new_order(&mut self, names: &[String], replaces: Option<&str>) -> Result<CaOrder, CaError> {
         self.begin("new-order")?;
+        if let Some(id) = replaces {
+            self.check_replacement(id)?;
+        }
         let number = self.orders.len();
         let mut names = names.to_vec();
         names.sort();
@@ -125,10 +140,38 @@ impl Authority {
             state: "pending",
             problem: None,
             certificate: None,
+            replaces: replaces.map(str::to_owned),
             request: None,
             done_at: self.now,
         });
         Ok(self.orders[number].clone())
+    }
+
+    /// RFC 9773 section 4.
+    pub fn renewal_info(&mut self, id: &str) -> Result<CaSuggestion, CaError> {
+        self.begin("renewal-info")?;
+        let leaf = self.issued(id).map(|(_, leaf)| leaf).ok_or_else(|| refusal("no such certificate"))?;
+        let renewals = self.renewals.ok_or_else(|| refusal("no renewal information"))?;
+        let (start, end) = renewals(leaf.not_before, leaf.not_after);
+        Ok(CaSuggestion { start, end, retry_after: self.retry_after })
+    }
+
+    /// RFC 9773 section 5.
+    fn check_replacement(&self, id: &str) -> Result<(), CaError> {
+        let (replaced, _) = self.issued(id).ok_or_else(|| refusal("malformed: no such certificate"))?;
+        let is_live = |order: &&CaOrder| order.state != "invalid" && order.replaces.as_deref() == Some(id);
+        match self.orders.iter().find(is_live) {
+            Some(other) => Err(refusal(&format!("alreadyReplaced: {} by {}", replaced.url, other.url))),
+            None => Ok(()),
+        }
+    }
+
+    fn issued(&self, id: &str) -> Option<(&CaOrder, ParsedCertificate)> {
+        self.orders.iter().find_map(|order| {
+            let chain = ParsedCertificate::from_pem_chain(order.certificate.as_ref()?.as_bytes()).ok()?;
+            let leaf = chain.into_iter().next().filter(|leaf| certificate_id(leaf).as_deref() == Some(id))?;
+            Some((order, leaf))
+        })
     }
 
     pub fn list_orders(&mut self) -> Result<Option<Vec<String>>, CaError> {

@@ -17,6 +17,7 @@ mod local;
 mod pace;
 mod process;
 mod server;
+mod suggestions;
 mod upkeep;
 mod world;
 

@@ -13,6 +13,7 @@ use certwright::{
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
+        renewal_information::Answer,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +34,7 @@ pub struct Process {
     pub hub: Arc<Hub>,
     pub memories: HashMap<Key, Memory>,
     pub fresh_orders: HashSet<ObjectName>,
+    pub since: Timestamp,
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ pub struct Memory {
     pub write_failures: u32,
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
+    pub renewal_information: Option<Answer>,
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
@@ -99,7 +102,8 @@ impl Memory {
 impl Process {
     /// Starts with a list of everything.
     pub fn start(world: &World) -> Self {
-        let process = Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new() };
+        let process =
+            Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new(), since: world.now() };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);
         }

@@ -3,6 +3,7 @@
 mod answer;
 mod next_key;
 mod pace;
+mod renewal_information;
 mod tell;
 mod upkeep;
 
@@ -50,6 +51,8 @@ pub(super) struct Plan<'a> {
     remark: Option<(&'static str, String)>,
     /// Why the renewal time is not what the spec asks for.
     renewal_problem: Option<String>,
+    /// About which certificate the CA is asked when to renew it. The answer may take a while, so that comes last.
+    question: Option<String>,
 }
 
 impl<'a> Plan<'a> {
@@ -67,6 +70,7 @@ impl<'a> Plan<'a> {
             is_prompt: false,
             remark: None,
             renewal_problem: None,
+            question: None,
         }
     }
 
@@ -111,6 +115,7 @@ impl<'a> Plan<'a> {
                 self.forget_old_requests();
                 self.end_restraint();
                 self.keep_in_order();
+                self.ask_for_renewal_information();
             }
             Some(violation) => match self.restraint() {
                 Some(restraint) => {
@@ -160,16 +165,15 @@ impl<'a> Plan<'a> {
 
     fn set_dates(&mut self, leaf: Option<&ParsedCertificate>) {
         let certificate = self.seen.certificate;
+        self.update_renewal_information(leaf);
         self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
         self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));
         let renewal = leaf.map(|leaf| {
             let (spec, not_before, not_after) = (&certificate.spec, leaf.not_before, leaf.not_after);
-            if self.seen.settings.renewal_jitter {
-                let seed = format!("{}/{not_after}", certificate.uid().unwrap_or_default());
-                renewal::jittered_renewal_time(spec, not_before, not_after, &seed)
-            } else {
-                renewal::renewal_time(spec, not_before, not_after)
-            }
+            let seed = format!("{}/{not_after}", certificate.uid().unwrap_or_default());
+            let seed = self.seen.settings.renewal_jitter.then_some(seed.as_str());
+            self.suggested_renewal(leaf, renewal::desired_or_jittered(spec, not_before, not_after, seed))
+                .unwrap_or_else(|| renewal::renewal_time(spec, not_before, not_after, seed))
         });
         let regular = renewal.as_ref().and_then(|renewal| renewal.at);
         let demanded = leaf.and_then(|_| self.demanded_renewal());
@@ -261,7 +265,8 @@ impl<'a> Plan<'a> {
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         let text = format!("Created new CertificateRequest resource {name:?}");
         let recent = self.recent_issuances();
-        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent });
+        let marks = self.marks();
+        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent, marks });
         self.notes.push(Note::normal(event::REQUESTED, text));
     }
 
@@ -419,6 +424,8 @@ impl<'a> Plan<'a> {
             self.steps.extend(effects);
         }
         self.steps.extend(self.notes.into_iter().map(CertificateStep::Publish));
+        let ask = |certificate_id| CertificateStep::CheckRenewalInformation { certificate_id };
+        self.steps.extend(self.question.map(ask));
         Decision { steps: self.steps, wake: self.wake }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     api::{names::reason, set_condition},
     decide::{
         TroubleClass, Wake, children,
+        renewal_information::{Answer, Found, Source},
         template::CopiedAnnotations,
         testing::{
             DAY, HOUR, answer, applied, at, chain, condition as told, dying, key, kinds, lines, now, object, pem,
@@ -22,6 +23,7 @@ const READY: &str = "Ready=True Ready: Certificate is up to date and has not exp
 mod answer;
 mod next_key;
 mod pace;
+mod renewal_information;
 mod upkeep;
 
 /// What surrounds one Certificate. Steps change it as the API server would.
@@ -37,6 +39,10 @@ struct Scene {
     account_key_of: Option<String>,
     issuer_is_prompt: bool,
     put_right: Vec<Timestamp>,
+    source: Source,
+    /// What the CA would say, and what it said.
+    suggestion: Found,
+    answer: Option<Answer>,
     settings: Settings,
     trouble: Option<Trouble>,
     now: Timestamp,
@@ -69,6 +75,9 @@ impl Scene {
             account_key_of: None,
             issuer_is_prompt: false,
             put_right: Vec::new(),
+            source: Source::Nobody,
+            suggestion: Found::Unsupported,
+            answer: None,
             settings: Settings { renewal_jitter: false, ..Settings::default() },
             trouble: None,
             now: now(),
@@ -97,6 +106,11 @@ impl Scene {
             account_key_of: self.account_key_of.clone(),
             issuer_is_prompt: self.issuer_is_prompt,
             put_right: &self.put_right,
+            renewal_information: SeenRenewalInformation {
+                source: self.source,
+                answer: self.answer.as_ref(),
+                since: at(-DAY),
+            },
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
         };
@@ -152,15 +166,19 @@ impl Scene {
                 secret.metadata.creation_timestamp = Some(Time(self.now));
                 self.next_keys.push(Arc::new(secret));
             }
-            CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
+            CertificateStep::CreateRequest { name, revision, key_secret, recent, marks } => {
                 let held = self.next_keys.iter().find(|held| held.name_any() == key_secret).unwrap();
                 let key = crate::pki::PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap();
                 let copied = CopiedAnnotations::default();
                 let key = (key_secret, &key);
                 let request = children::certificate_request(&self.certificate, name, revision, key, &recent, &copied);
                 let mut request = request.unwrap();
+                marks.put_on(&mut request);
                 request.metadata.creation_timestamp = Some(Time(self.now));
                 self.requests.push(Arc::new(request));
+            }
+            CertificateStep::CheckRenewalInformation { certificate_id } => {
+                self.answer = Some(Answer { certificate_id, at: self.now, found: self.suggestion.clone() });
             }
             CertificateStep::DeleteNextKey(secret) => self.next_keys.retain(|held| *held != secret),
             CertificateStep::DeleteRequest(request) => self.requests.retain(|held| *held != request),

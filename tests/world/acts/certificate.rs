@@ -5,10 +5,11 @@ use certwright::{
     cluster::{Hub, Key, ObjectName, owner_entry, secret_entry},
     controller::secret,
     decide::{
-        Wake,
+        TroubleClass, Wake,
         certificate::{CertificateStep, NextKey, SeenCertificate, Settings, decide, next_request_name},
         children,
         keystore::PasswordSecrets,
+        renewal_information::{Answer, Found, SeenRenewalInformation, Source},
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
     },
@@ -18,6 +19,7 @@ use kube::ResourceExt;
 
 use super::{HeldIssuer, publish, read_secret};
 use crate::{
+    authority::CaSuggestion,
     process::{Failure, Memory, Process, Round},
     world::{World, is_final, transient},
 };
@@ -53,6 +55,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     }
     let issuer = HeldIssuer::look_up(&hub, namespace, &certificate.spec.issuer_ref);
     let (put_right, trouble) = (memory.put_right.clone(), memory.trouble.clone());
+    let answer = memory.renewal_information.clone();
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
@@ -64,6 +67,11 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         account_key_of: account_key_of(&hub, &certificate),
         issuer_is_prompt: issuer.is_prompt() && world.approves,
         put_right: &put_right,
+        renewal_information: SeenRenewalInformation {
+            source: Source::of(&issuer.seen(), true),
+            answer: answer.as_ref(),
+            since: process.since,
+        },
         settings: &Settings::default(),
         trouble: trouble.as_ref(),
     };
@@ -84,7 +92,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(world.now());
         }
-        act(process, world, &seen, step)?;
+        act(process, world, &seen, step, memory)?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -101,7 +109,13 @@ fn account_key_of(hub: &Hub, certificate: &Certificate) -> Option<String> {
     Some(format!("the Issuer {:?}", issuer.name_any()))
 }
 
-fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: CertificateStep) -> Result<(), Failure> {
+fn act(
+    process: &Process,
+    world: &mut World,
+    seen: &SeenCertificate<'_>,
+    step: CertificateStep,
+    memory: &mut Memory,
+) -> Result<(), Failure> {
     let (hub, certificate) = (&process.hub, seen.certificate);
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
@@ -123,7 +137,7 @@ fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: C
             };
             world.api_create(hub, &children::next_key_secret(certificate, &name, pem))
         }
-        CertificateStep::CreateRequest { name, revision, key_secret, recent } => {
+        CertificateStep::CreateRequest { name, revision, key_secret, recent, marks } => {
             let namespace = certificate.namespace().unwrap_or_default();
             let secret = hub.secrets.get(&ObjectName::new(namespace, &key_secret));
             let pem = secret.as_deref().and_then(|secret| entry(secret, TLS_KEY));
@@ -133,7 +147,14 @@ fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: C
             let copied = CopiedAnnotations::default();
             let key = (key_secret, &key);
             let request = children::certificate_request(certificate, name, revision, key, &recent, &copied);
-            world.api_create(hub, &request.map_err(is_final)?)
+            let mut request = request.map_err(is_final)?;
+            marks.put_on(&mut request);
+            world.api_create(hub, &request)
+        }
+        CertificateStep::CheckRenewalInformation { certificate_id } => {
+            let found = ask(world, &certificate_id)?;
+            memory.renewal_information = Some(Answer { certificate_id, at: world.now(), found });
+            Ok(())
         }
         CertificateStep::DeleteNextKey(secret) => world.api_delete(hub, &*secret),
         CertificateStep::DeleteRequest(request) => world.api_delete(hub, &*request),
@@ -144,5 +165,22 @@ fn act(process: &Process, world: &mut World, seen: &SeenCertificate<'_>, step: C
             publish(world, &certificate.name_any(), &note);
             Ok(())
         }
+    }
+}
+
+/// The controller asks beside its passes; here the answer is there at once.
+fn ask(world: &mut World, certificate_id: &str) -> Result<Found, Failure> {
+    const DOING: &str = "Failed to ask the CA when to renew";
+    if world.ca.renewals.is_none() {
+        return Ok(Found::Unsupported);
+    }
+    match world.ask(DOING, |ca, _| ca.renewal_info(certificate_id)) {
+        Ok(CaSuggestion { start, end, retry_after }) => {
+            Ok(Found::Suggestion { start, end, explanation_url: None, retry_after })
+        }
+        Err(Failure::Trouble { class, message, retry_after }) => {
+            Ok(Found::Failed { message, is_transient: class == TroubleClass::Transient, retry_after })
+        }
+        Err(other) => Err(other),
     }
 }

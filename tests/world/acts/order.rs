@@ -139,7 +139,7 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
         if process.fresh_orders.remove(&ObjectName::of(&**order)) { None } else { find_order(process, world, &names)? };
     let placed = match found {
         Some(found) => found,
-        None => world.ask("Failed to create Order", |ca, _| ca.new_order(&names))?,
+        None => new_order(world, &names, order.spec.replaces.as_deref())?,
     };
     let mut status = order.status.clone().unwrap_or_default();
     status.finalize_url = Some(format!("{}/finalize", placed.url));
@@ -155,6 +155,18 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
         Err(_) => {}
     }
     write_status(process, world, order, &status)
+}
+
+/// As `controller::replacement`.
+fn new_order(world: &mut World, names: &[String], replaces: Option<&str>) -> Result<authority::CaOrder, Failure> {
+    const DOING: &str = "Failed to create Order";
+    let replaces = replaces.filter(|_| world.ca.renewals.is_some());
+    match world.ask(DOING, |ca, _| ca.new_order(names, replaces)) {
+        Err(Failure::Trouble { class: TroubleClass::Final, .. }) if replaces.is_some() => {
+            world.ask(DOING, |ca, _| ca.new_order(names, None))
+        }
+        answer => answer,
+    }
 }
 
 fn find_order(process: &Process, world: &mut World, names: &[String]) -> Result<Option<authority::CaOrder>, Failure> {
