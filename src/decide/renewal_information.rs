@@ -232,3 +232,161 @@ impl Marks {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        api::issuer::AcmeIssuer,
+        decide::testing::{DAY, HOUR, acme, at},
+    };
+
+    fn hours(count: i64) -> SignedDuration {
+        SignedDuration::from_hours(count)
+    }
+
+    fn answer(found: Found) -> Answer {
+        Answer { certificate_id: "a.b".to_owned(), at: at(0), found }
+    }
+
+    fn suggestion(start: i64, end: i64, retry_after: Option<SignedDuration>) -> Found {
+        let explanation_url = Some("https://ca.example/why".to_owned());
+        Found::Suggestion { start: at(start), end: at(end), explanation_url, retry_after }
+    }
+
+    fn failure(is_transient: bool, retry_after: Option<SignedDuration>) -> Found {
+        Found::Failed { message: "no".to_owned(), is_transient, retry_after }
+    }
+
+    /// Minutes until the next question.
+    fn wait(former: Option<&AcmeRenewalInfo>, found: Found) -> i64 {
+        let status = taken_in(former, &answer(found), "uid").unwrap();
+        assert_eq!(status.last_checked, Some(Time(at(0))));
+        next_check(&status).duration_since(at(0)).as_mins()
+    }
+
+    #[test]
+    fn who_tells() {
+        let off = AcmeIssuer { renewal_information_source: Some("None".to_owned()), ..acme() };
+        let on = AcmeIssuer { renewal_information_source: Some("ARI".to_owned()), ..acme() };
+        let of = |acme: &AcmeIssuer, enabled| Source::of(&SeenIssuerOf::Acme { ready: None, acme }, enabled);
+        assert_eq!([of(&acme(), true), of(&on, true), of(&off, true)], [Source::Ca, Source::Ca, Source::Off]);
+        assert_eq!([of(&on, false), of(&off, false)], [Source::Nobody; 2]);
+        assert_eq!(Source::of(&SeenIssuerOf::Missing, true), Source::Unknown);
+        for other in [SeenIssuerOf::Foreign, SeenIssuerOf::Unserved("no")] {
+            assert_eq!(Source::of(&other, true), Source::Nobody);
+        }
+    }
+
+    #[test]
+    fn the_cas_wish_counts_within_an_hour_and_a_week() {
+        for (wish, expected) in
+            [(None, hours(6)), (Some(hours(0)), hours(1)), (Some(hours(24)), hours(24)), (Some(hours(999)), hours(168))]
+        {
+            let minutes = wait(None, suggestion(DAY, 2 * DAY, wish));
+            let usual = expected.as_mins();
+            assert!((usual * 9 / 10..=usual * 11 / 10).contains(&minutes), "{wish:?}: {minutes}");
+        }
+    }
+
+    #[test]
+    fn failures_are_repeated_soon_then_ever_less_often() {
+        let failed = |last: i64, next: i64| AcmeRenewalInfo {
+            last_checked: Some(Time(at(last))),
+            next_check: Some(Time(at(next))),
+            last_error: Some("no".to_owned()),
+            ..AcmeRenewalInfo::default()
+        };
+        let after_success = AcmeRenewalInfo { last_error: None, ..failed(-6 * HOUR, 0) };
+        for (former, found, usual) in [
+            (None, failure(true, None), 5),
+            (Some(after_success), failure(true, None), 5),
+            (Some(failed(-300, 0)), failure(true, None), 15),
+            (Some(failed(-900, 0)), failure(true, None), 45),
+            (Some(failed(-5 * HOUR, 0)), failure(true, None), 360),
+            (Some(failed(i64::from(i32::MAX), 0)), failure(true, None), 5),
+            (None, failure(true, Some(hours(2))), 120),
+            (None, failure(true, Some(hours(9999))), 7 * 24 * 60),
+            (None, failure(false, None), 360),
+            (None, suggestion(2 * DAY, 2 * DAY, None), 5),
+        ] {
+            let minutes = wait(former.as_ref(), found);
+            assert!((usual * 9 / 10 - 1..=usual * 11 / 10).contains(&minutes), "{former:?}: {minutes}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_leaves_the_former_one() {
+        let known = taken_in(None, &answer(suggestion(DAY, 2 * DAY, None)), "uid").unwrap();
+        assert_eq!(known.suggested_window.as_ref().unwrap().end.0, at(2 * DAY));
+        assert_eq!(known.explanation_url.as_deref(), Some("https://ca.example/why"));
+        let later = |found| Answer { at: at(HOUR), ..answer(found) };
+        for odd in [failure(true, None), suggestion(DAY, DAY, None), suggestion(DAY, 0, None)] {
+            let status = taken_in(Some(&known), &later(odd), "uid").unwrap();
+            assert_eq!(status.suggested_window, known.suggested_window);
+            assert_eq!(status.explanation_url, known.explanation_url);
+            assert!(status.last_error.is_some());
+        }
+        assert_eq!(taken_in(Some(&known), &later(Found::Unsupported), "uid"), None);
+        let (start, end) = (Timestamp::MIN, Timestamp::MAX);
+        let odd = Found::Suggestion { start, end, explanation_url: None, retry_after: None };
+        assert!(taken_in(None, &answer(odd), "uid").unwrap().suggested_window.is_none());
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_bounded() {
+        for (url, is_shown) in [
+            ("https://ca.example/why", true),
+            ("http://ca.example", true),
+            ("javascript:alert(1)", false),
+            ("https://ca.example/a b", false),
+            ("https://ca.example/\n", false),
+            (&format!("https://ca.example/{}", "x".repeat(500)), false),
+        ] {
+            let Found::Suggestion { start, end, .. } = suggestion(DAY, 2 * DAY, None) else { panic!() };
+            let found = Found::Suggestion { start, end, explanation_url: Some(url.to_owned()), retry_after: None };
+            let status = taken_in(None, &answer(found), "uid").unwrap();
+            assert_eq!(status.explanation_url.is_some(), is_shown, "{url}");
+        }
+        let found = Found::Failed { message: "\u{e4}".repeat(9999), is_transient: true, retry_after: None };
+        assert_eq!(taken_in(None, &answer(found), "uid").unwrap().last_error.unwrap().chars().count(), 500);
+    }
+
+    #[test]
+    fn a_status_that_nobody_could_have_meant_does_not_end_the_questions() {
+        let far = AcmeRenewalInfo { next_check: Some(Time(Timestamp::MAX)), ..AcmeRenewalInfo::default() };
+        let checked = AcmeRenewalInfo { last_checked: Some(Time(at(0))), ..far.clone() };
+        assert!(next_check(&checked) < at(8 * DAY));
+        assert_eq!(next_check(&AcmeRenewalInfo::default()), Timestamp::MIN);
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_is_taken_in_once(second in 0..4 * DAY, nanosecond in 0..999_999_999_i64, uid in "[a-z]{1,9}", kind in 0..2) {
+            let found = if kind == 0 { suggestion(DAY, 2 * DAY, None) } else { failure(true, None) };
+            let taken_at = at(second) + SignedDuration::from_nanos(nanosecond);
+            let answer = Answer { at: taken_at, ..answer(found) };
+            let once = taken_in(None, &answer, &uid);
+            prop_assert_eq!(&taken_in(once.as_ref(), &answer, &uid), &once);
+            let next = next_check(once.as_ref().unwrap());
+            prop_assert!(next > taken_at && next <= taken_at + hours(7));
+            prop_assert_eq!(next.subsec_nanosecond(), 0, "as the API server keeps it");
+        }
+
+        #[test]
+        fn the_first_question_and_those_that_were_missed(uid in "[a-z0-9-]{1,36}", due in -9 * DAY..9 * DAY) {
+            let first = first_check(at(0), &uid);
+            prop_assert!(at(HOUR) <= first && first < at(2 * HOUR));
+            let seen = SeenRenewalInformation { source: Source::Ca, answer: None, since: at(0) };
+            let paced = paced(at(due), &seen, "a.b", &uid);
+            if due >= 0 {
+                prop_assert_eq!(paced, at(due));
+            } else {
+                prop_assert!(at(0) <= paced && paced < at(HOUR));
+            }
+        }
+    }
+}
