@@ -26,10 +26,14 @@ pub struct SuggestedWindow {
 
 /// Whether a CA that refused an order with [`super::NewOrder::replaces`] may take it without: the certificate was replaced
 /// already (RFC 9773 section 5), or the CA does not know it any more, or not as one of this account. CAs find different
-/// words for that, so every refusal counts that is neither about how much is asked for nor likely to go away by itself.
+/// words for that, so every refusal counts that is neither about how much is asked for nor about being out of service; and
+/// an error within the CA, which may be all that it has to say of a certificate that it cannot find.
 pub fn may_be_about_replacement(refusal: &Error) -> bool {
-    let is_refused = matches!(refusal, Error::Problem { status: 400..=499, .. });
-    is_refused && !refusal.is_transient()
+    match refusal {
+        Error::Problem { status: 500, retry_after, .. } => retry_after.is_none(),
+        Error::Problem { status: 400..=499, .. } => !refusal.is_transient(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +55,7 @@ mod tests {
             (400, "malformed", true),
             (429, "rateLimited", false),
             (403, "rateLimited", false),
-            (500, "serverInternal", false),
+            (500, "serverInternal", true),
             (503, "serverInternal", false),
         ] {
             assert_eq!(may_be_about_replacement(&refusal(status, kind)), expected, "{status} {kind}");

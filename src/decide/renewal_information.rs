@@ -25,6 +25,9 @@ const FIRST: SignedDuration = SignedDuration::from_hours(1);
 /// What was due while no process was there is spread over this time.
 const CATCHING_UP: SignedDuration = SignedDuration::from_hours(1);
 
+/// Nobody is asked again so soon after an answer, whatever the status says.
+const AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
 /// A CA without renewal information is asked again after this.
 const UNSUPPORTED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -106,7 +109,7 @@ pub fn paced(due: Timestamp, seen: &SeenRenewalInformation<'_>, certificate_id: 
     let due = if due < seen.since { later(seen.since, part_of(CATCHING_UP, seed)) } else { due };
     match seen.answer.filter(|answer| answer.certificate_id == certificate_id) {
         Some(Answer { at, found: Found::Unsupported, .. }) => due.max(later(*at, UNSUPPORTED)),
-        Some(Answer { at, .. }) => due.max(later(*at, FIRST_RETRY / 2)),
+        Some(Answer { at, .. }) => due.max(later(*at, AGAIN)),
         None => due,
     }
 }

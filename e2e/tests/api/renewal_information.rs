@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::support::{event, mark, scene, settles, writes_since};
+use crate::support::{event, issuer_with, mark, scene, settles, writes_since};
 
 fn ari(certificate: &Certificate) -> Option<AcmeRenewalInfo> {
     certificate.status.as_ref()?.acme.as_ref()?.ari.clone()
@@ -55,7 +55,7 @@ async fn order_of(scene: &Scene, request: &str) -> Order {
 #[ignore = "runs inside a testbed"]
 async fn the_ca_is_asked_obeyed_and_told_what_is_replaced() {
     let scene = scene("ari").await;
-    scene.issuer("pebble").await.unwrap();
+    issuer_with(&scene, |acme| acme["profile"] = json!("default")).await;
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     let first = scene.issued("www").await.unwrap();
     assert_eq!(ari(&first.certificate), None);

@@ -18,7 +18,7 @@ pub struct Suggestion<'a> {
     /// When the CA was last asked.
     pub checked: Timestamp,
     /// The suggestion is not followed before this time.
-    pub not_before: Option<Timestamp>,
+    pub obeyed_from: Option<Timestamp>,
 }
 
 /// The renewal time of a certificate with this validity for which the CA suggests a time span: an instant in it, always
@@ -34,7 +34,7 @@ pub fn suggested_renewal_time(
 ) -> RenewalTime {
     let lifetime = not_after.duration_since(not_before).max(SignedDuration::ZERO);
     let latest = to_the_second(later(not_after, -(lifetime / LEAST_REST)));
-    let at = suggestion.instant().max(suggestion.not_before.unwrap_or(Timestamp::MIN)).min(latest);
+    let at = suggestion.instant().max(suggestion.obeyed_from.unwrap_or(Timestamp::MIN)).min(latest);
     if chosen_before_end(spec, lifetime).is_some() && regular <= at {
         return in_windows(spec, regular, not_before, not_after);
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn suggestion(start: i64, end: i64) -> Suggestion<'static> {
-        Suggestion { start: at(start), end: at(end), seed: "uid/serial", checked: at(2 * HOUR), not_before: None }
+        Suggestion { start: at(start), end: at(end), seed: "uid/serial", checked: at(2 * HOUR), obeyed_from: None }
     }
 
     /// The renewal of a certificate that lives ninety days from [`at`] zero.
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_suggestion_that_is_not_obeyed_yet() {
         let spec = CertificateSpec::default();
-        let held = |until: i64| Suggestion { not_before: Some(at(until)), ..suggestion(-HOUR, HOUR) };
+        let held = |until: i64| Suggestion { obeyed_from: Some(at(until)), ..suggestion(-HOUR, HOUR) };
         assert!(seconds(&renewal(&spec, &suggestion(-HOUR, HOUR))) <= HOUR);
         assert_eq!(seconds(&renewal(&spec, &held(DAY))), DAY);
         assert!(seconds(&renewal(&spec, &held(100 * DAY))) < 89 * DAY);

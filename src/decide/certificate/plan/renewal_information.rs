@@ -116,14 +116,14 @@ impl Plan<'_> {
             end: end.0,
             seed: &format!("{}/{}", self.uid(), leaf.serial_hex()),
             checked: ari.last_checked.as_ref().map_or(Timestamp::MIN, |time| time.0),
-            not_before: self.end_of_obedience(),
+            obeyed_from: self.end_of_disobedience(),
         };
         let spec = &self.seen.certificate.spec;
         Some(renewal::suggested_renewal_time(spec, leaf.not_before, leaf.not_after, regular, &suggestion))
     }
 
     /// Until when the CA is not obeyed, because it has had too many certificates renewed.
-    fn end_of_obedience(&self) -> Option<Timestamp> {
+    fn end_of_disobedience(&self) -> Option<Timestamp> {
         let noted = self.noted_issuances();
         let oldest = noted.len().checked_sub(MOST_BY_SUGGESTION)?;
         noted.get(oldest).map(|oldest| later(*oldest, DAY))
