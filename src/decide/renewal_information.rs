@@ -99,14 +99,14 @@ pub enum Found {
 }
 
 /// When a certificate that was issued then is first asked about.
-pub fn first_check(issued: Timestamp, seed: &str) -> Timestamp {
-    later(later(issued, FIRST), part_of(FIRST, seed))
+pub fn first_check(issued: Timestamp, uid: &str) -> Timestamp {
+    later(later(issued, FIRST), part_of(FIRST, uid))
 }
 
 /// When to ask, for a question that was due at `due`: those that came due before this process was there are not asked
 /// all at once, and nobody is asked again right after an answer.
-pub fn paced(due: Timestamp, seen: &SeenRenewalInformation<'_>, certificate_id: &str, seed: &str) -> Timestamp {
-    let due = if due < seen.since { later(seen.since, part_of(CATCHING_UP, seed)) } else { due };
+pub fn paced(due: Timestamp, seen: &SeenRenewalInformation<'_>, certificate_id: &str, uid: &str) -> Timestamp {
+    let due = if due < seen.since { later(seen.since, part_of(CATCHING_UP, uid)) } else { due };
     match seen.answer.filter(|answer| answer.certificate_id == certificate_id) {
         Some(Answer { at, found: Found::Unsupported, .. }) => due.max(later(*at, UNSUPPORTED)),
         Some(Answer { at, .. }) => due.max(later(*at, AGAIN)),

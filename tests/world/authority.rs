@@ -60,9 +60,12 @@ pub struct Authority {
     pub is_down: bool,
     pub signs_another_key: bool,
     pub calls: BTreeMap<&'static str, u32>,
-    /// How it answers for a certificate with this validity when that should be renewed, if it answers at all.
-    pub renewals: Option<fn(Timestamp, Timestamp) -> (Timestamp, Timestamp)>,
+    /// When it would have certificates renewed, if it says so at all.
+    pub renewals: Option<Suggest>,
 }
+
+/// From when until when a certificate should be renewed that lives from the first time to the second.
+pub type Suggest = fn(Timestamp, Timestamp) -> (Timestamp, Timestamp);
 
 /// When the CA would have a certificate renewed.
 pub struct CaSuggestion {

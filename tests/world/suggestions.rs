@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use crate::{
     DAY, HOUR,
-    authority::{CaError, overload, refusal},
+    authority::{CaError, Suggest, overload, refusal},
     counted,
     faults::{Fate, Faults},
     local::{leaf, revision, run_until_renewal},
@@ -34,7 +34,7 @@ fn past(from: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
 }
 
 /// Certificates that were just issued by a CA that suggests.
-async fn issued(names: &[&str], suggest: fn(Timestamp, Timestamp) -> (Timestamp, Timestamp)) -> World {
+async fn issued(names: &[&str], suggest: Suggest) -> World {
     let mut world = world().await;
     world.ca.renewals = Some(suggest);
     for name in names {
