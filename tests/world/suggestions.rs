@@ -28,9 +28,9 @@ pub fn usual(from: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
     (middle - SignedDuration::from_hours(24), middle + SignedDuration::from_hours(24))
 }
 
-/// Whatever it was, it is to be renewed at once, until it is.
+/// What was issued in the first hours is to be renewed at once.
 fn past(from: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
-    if from < world::after(5 * DAY) { (from, from + SignedDuration::from_secs(1)) } else { usual(from, until) }
+    if from < world::after(4 * HOUR) { (from, from + SignedDuration::from_secs(1)) } else { usual(from, until) }
 }
 
 /// Certificates that were just issued by a CA that suggests.
