@@ -16,6 +16,8 @@ mod life;
 mod malformed;
 #[path = "api/refusals.rs"]
 mod refusals;
+#[path = "api/renewal_information.rs"]
+mod renewal_information;
 #[path = "api/requests.rs"]
 mod requests;
 #[path = "api/schema.rs"]

@@ -1,10 +1,11 @@
 //! Renewal information (RFC 9773).
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::pki::ParsedCertificate;
+pub use crate::pki::certificate_id;
+
+use super::Error;
 
 /// When the CA suggests to renew a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,30 +24,44 @@ pub struct SuggestedWindow {
     pub end: Timestamp,
 }
 
-/// The identifier of a certificate in renewal information and in [`super::NewOrder::replaces`] (RFC 9773 4.1): `None`
-/// if the certificate does not name its issuer's key.
-pub fn certificate_id(certificate: &ParsedCertificate) -> Option<String> {
-    let authority = certificate.authority_key_id.as_ref()?;
-    Some(join(authority, &certificate.serial))
-}
-
-fn join(authority_key_id: &[u8], serial: &[u8]) -> String {
-    format!("{}.{}", BASE64URL.encode(authority_key_id), BASE64URL.encode(serial))
+/// Whether a CA that refused an order with [`super::NewOrder::replaces`] may take it without: the certificate was replaced
+/// already (RFC 9773 section 5), or the CA does not know it any more, or not as one of this account. CAs find different
+/// words for that, so every refusal counts that is neither about how much is asked for nor about being out of service; and
+/// an error within the CA, which may be all that it has to say of a certificate that it cannot find.
+pub fn may_be_about_replacement(refusal: &Error) -> bool {
+    match refusal {
+        Error::Problem { status: 500, retry_after, .. } => retry_after.is_none(),
+        Error::Problem { status: 400..=499, .. } => !refusal.is_transient(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::acme::Problem;
 
-    /// The example of RFC 9773 section 4.1.
     #[test]
-    fn the_identifier_joins_issuer_key_and_serial_number() {
-        let authority = [
-            0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01,
-            0xc8, 0xd4,
-        ];
-        assert_eq!(join(&authority, &[0x00, 0x87, 0x65, 0x43, 0x21]), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    fn a_refusal_that_may_be_about_the_replaced_certificate() {
+        let refusal = |status, kind: &str| {
+            let problem = Problem { kind: Some(format!("urn:ietf:params:acme:error:{kind}")), ..Problem::default() };
+            Error::Problem { problem: Box::new(problem), status, retry_after: None }
+        };
+        for (status, kind, expected) in [
+            (409, "alreadyReplaced", true),
+            (404, "malformed", true),
+            (403, "unauthorized", true),
+            (400, "malformed", true),
+            (429, "rateLimited", false),
+            (403, "rateLimited", false),
+            (500, "serverInternal", true),
+            (503, "serverInternal", false),
+        ] {
+            assert_eq!(may_be_about_replacement(&refusal(status, kind)), expected, "{status} {kind}");
+        }
+        let setup = Error::Setup("no trust".to_owned());
+        assert!(!may_be_about_replacement(&setup));
     }
 
     /// The example of RFC 9773 section 4.2.

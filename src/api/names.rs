@@ -153,12 +153,15 @@ pub mod annotation {
     pub const CAA: &str = "certwright.dev/caa";
     /// On a CertificateRequest: when the requests before it were made, as far as that is less than a day ago.
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
-    /// On an Order, copied from its CertificateRequest: `true` has it go before the others of its namespace.
-    pub const URGENT: &str = "certwright.dev/urgent";
     /// On a CertificateRequest and its Order: when the certificate ends that this one replaces (RFC 3339).
     pub const EXPIRES: &str = "certwright.dev/expires";
     /// On an issuer: how many orders its account may have created in which time, such as `300/3h`.
     pub const NEW_ORDERS: &str = "certwright.dev/new-orders";
+    /// On a CertificateRequest: identifier of the certificate that the requested one replaces (RFC 9773 section 4.1).
+    pub const REPLACES: &str = "certwright.dev/replaces";
+    /// On CertificateRequests and Orders, `true`: the CA wants the renewal sooner than it would come by itself, or the time
+    /// that it suggested has passed. Such Orders go before others.
+    pub const URGENT: &str = "certwright.dev/urgent";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
     /// On a target Secret: the value of [`RENEW_AT`] that is done with.

@@ -15,7 +15,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::{log, probe};
+use super::{
+    feature_gates::{FeatureGate, FeatureGates},
+    log, probe,
+};
 use crate::{
     api::{Certificate, GoDuration, Order},
     cluster::{Cluster, Hub, Recorder},
@@ -80,6 +83,10 @@ pub struct ControllerArgs {
     /// issued together are not renewed together.
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     renewal_jitter: bool,
+    /// Features by cert-manager's names, such as ACMEUseARI=false, separated by commas. ACMEUseARI, which is on, is the only
+    /// one that has an effect here: CAs are asked when they want certificates renewed (RFC 9773).
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = FeatureGate::parse)]
+    feature_gates: Vec<FeatureGate>,
     /// Which annotations are copied from Certificates to CertificateRequests and Orders, by prefix; `-` excludes.
     #[arg(
         long,
@@ -235,6 +242,7 @@ fn context(
         },
         copied_annotations: CopiedAnnotations::new(&args.copied_annotation_prefixes),
         approves: approves(&args.controllers),
+        renewal_information: FeatureGates::of(&args.feature_gates).renewal_information,
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         allowance: Allowance { most: args.acme_orders_per_window, window: args.acme_order_window },
         workers: args.concurrent_workers,

@@ -3,6 +3,7 @@
 mod acmesolver;
 mod controller;
 mod crds;
+mod feature_gates;
 mod log;
 mod probe;
 

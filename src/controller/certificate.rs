@@ -26,6 +26,7 @@ use crate::{
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
+        renewal_information::{Marks, SeenRenewalInformation, Source},
         secret::{TLS_KEY, entry},
     },
     pki::{Encoding, PrivateKey},
@@ -50,6 +51,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
     let (trouble, put_right, held_key) = (memory.trouble.clone(), memory.put_right.clone(), memory.held_key.clone());
+    let answer = memory.renewal_information.clone();
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
     let revoker = revocation::issuer_of(context, &certificate, secret.as_deref());
@@ -70,6 +72,11 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         issuer_revokes: revoker.parts().is_some_and(|(spec, _)| spec.acme.is_some()),
         revoked: revoked.as_ref(),
         put_right: &put_right,
+        renewal_information: SeenRenewalInformation {
+            source: Source::of(&issuer.seen(), context.options.renewal_information),
+            answer: answer.as_ref(),
+            since: context.started,
+        },
         settings: &context.options.certificate,
         trouble: trouble.as_ref(),
     };
@@ -84,7 +91,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(Timestamp::now());
         }
-        act(context, &seen, memory, step).await?;
+        act(context, &seen, &issuer, step, memory).await?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -104,6 +111,7 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::Revoke(_)
         | CertificateStep::StoreHeldKey { .. } => true,
         CertificateStep::AddFinalizer
+        | CertificateStep::CheckRenewalInformation { .. }
         | CertificateStep::DeleteNextKey(_)
         | CertificateStep::DeleteRequest(_)
         | CertificateStep::DropHeldKey
@@ -167,8 +175,9 @@ fn rivals(context: &Context, certificate: &Certificate) -> Vec<Arc<Certificate>>
 async fn act(
     context: &Context,
     seen: &SeenCertificate<'_>,
-    memory: &mut Memory,
+    issuer: &HeldIssuer,
     step: CertificateStep,
+    memory: &mut Memory,
 ) -> Result<(), StepError> {
     let (cluster, certificate) = (&context.cluster, seen.certificate);
     match step {
@@ -188,8 +197,8 @@ async fn act(
             }
         }
         CertificateStep::DropHeldKey => memory.held_key = None,
-        CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer } => {
-            create_request(context, seen, name, revision, key_secret, (&recent, issuer)).await?;
+        CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks } => {
+            create_request(context, seen, name, revision, key_secret, (&recent, issuer, &marks)).await?;
         }
         CertificateStep::Revoke(wish) => {
             memory.revoked = revocation::revoke(context, certificate, seen.secret, &wish).await?;
@@ -202,6 +211,12 @@ async fn act(
         CertificateStep::RemoveFinalizer => {
             let others = certificate.finalizers().iter().filter(|set| *set != finalizer::REVOKE);
             cluster.write_finalizers(certificate, &others.cloned().collect::<Vec<_>>()).await?;
+        }
+        CertificateStep::CheckRenewalInformation { certificate_id } => {
+            let Some(acme) = issuer.parts().and_then(|(spec, _)| spec.acme.as_ref()) else { return Ok(()) };
+            let owner = Key { kind: Kind::Certificate, object: ObjectName::of(certificate) };
+            let answer = context.inquiries.ask(&owner, context.accounts.client(acme), &certificate_id)?;
+            memory.renewal_information = Some(answer);
         }
         CertificateStep::DeleteNextKey(secret) => cluster.delete(&*secret).await?,
         CertificateStep::DeleteRequest(request) => cluster.delete(&*request).await?,
@@ -267,7 +282,7 @@ async fn create_request(
     name: String,
     revision: i64,
     key_secret: String,
-    (recent, issuer): (&[Timestamp], IssuerReference),
+    (recent, issuer, marks): (&[Timestamp], IssuerReference, &Marks),
 ) -> Result<(), StepError> {
     let certificate = seen.certificate;
     let namespace = certificate.namespace().unwrap_or_default();
@@ -280,6 +295,7 @@ async fn create_request(
     let mut request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
         .map_err(StepError::is_final)?;
     request.spec.issuer_ref = issuer;
+    marks.put_on(&mut request);
     context.cluster.create(&request).await?;
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::{
         hold::Hold,
         issuer::Registration,
         order::CaOrder,
+        renewal_information,
         revocation::Revoked,
     },
 };
@@ -42,6 +43,8 @@ pub struct Memory {
     pub held_key: Option<HeldKey>,
     /// What was revoked, until it is noted in the target Secret.
     pub revoked: Option<Revoked>,
+    /// What the CA last said of the renewal.
+    pub renewal_information: Option<renewal_information::Answer>,
     pub order: Option<CaOrder>,
     /// What the CAA records of an Order's names were last found to say.
     pub caa: Option<CaaFindings>,

@@ -17,6 +17,8 @@ mod memory;
 mod order;
 mod pace;
 mod presenter;
+mod renewal_information;
+mod replacement;
 mod request;
 mod revocation;
 mod round;
@@ -26,6 +28,8 @@ pub mod signer;
 mod step_error;
 
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 pub use run::run;
 
@@ -50,6 +54,9 @@ pub struct Context {
     pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
+    /// When this process began.
+    started: Timestamp,
+    inquiries: renewal_information::Inquiries,
     memories: memory::Memories,
     limits: limits::Limits,
     keys: key_generation::KeyForge,
@@ -62,6 +69,8 @@ pub struct Options {
     pub copied_annotations: CopiedAnnotations,
     /// Whether CertificateRequests that nobody has approved or denied are approved.
     pub approves: bool,
+    /// Whether CAs are asked when to renew (RFC 9773), unless an issuer says otherwise.
+    pub renewal_information: bool,
     /// Where the Secrets that ClusterIssuers refer to lie.
     pub cluster_resource_namespace: String,
     /// How many orders an account may have created in which time, unless its issuer says otherwise.
@@ -81,6 +90,7 @@ impl Context {
         http: reqwest::Client,
     ) -> Self {
         Self {
+            inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             cluster,
             options,
@@ -91,6 +101,7 @@ impl Context {
             approvals: approvals::Approvals::default(),
             authorities: signer::Authorities::default(),
             http,
+            started: Timestamp::now(),
             memories: memory::Memories::default(),
             limits: limits::Limits::default(),
         }

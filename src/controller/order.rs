@@ -11,6 +11,7 @@ use super::{
     limits,
     memory::Memory,
     pace::next_look,
+    replacement,
     round::{Round, event, step_name},
     step_error::StepError,
 };
@@ -210,7 +211,7 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     let (url, body) = if let Some(found) = found {
         found
     } else {
-        let answer = account.new_order(&wanted).await;
+        let answer = replacement::new_order(account, wanted).await;
         if answer.as_ref().map_or_else(may_have_arrived, |_| true) {
             limits::placed(context, order, account.url(), Timestamp::now());
         }

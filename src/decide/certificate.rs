@@ -18,6 +18,7 @@ use super::{
     fallback::{Fallback, SeenSpare},
     fixed_name,
     keystore::{PasswordSecrets, Wish},
+    renewal_information::{Marks, SeenRenewalInformation},
     revocation::{self, Revoked},
 };
 use crate::{
@@ -62,6 +63,7 @@ pub struct SeenCertificate<'a> {
     pub revoked: Option<&'a Revoked>,
     /// When this process last put the Secret right, as far as that is not long ago; the latest last.
     pub put_right: &'a [Timestamp],
+    pub renewal_information: SeenRenewalInformation<'a>,
     pub settings: &'a Settings,
     pub trouble: Option<&'a Trouble>,
 }
@@ -121,6 +123,11 @@ pub enum CertificateStep {
         recent: Vec<Timestamp>,
         /// The issuer of the spec, or a spare.
         issuer: IssuerReference,
+        marks: Marks,
+    },
+    /// Asks the CA when it wants the certificate of this identifier renewed, and remembers what came of it.
+    CheckRenewalInformation {
+        certificate_id: String,
     },
     /// Has the certificate in the Secret revoked at its CA.
     Revoke(revocation::Wish),

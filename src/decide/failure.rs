@@ -5,7 +5,7 @@
 
 use jiff::SignedDuration;
 
-use super::{backoff, refusal::UNTIL_SPEC_CHANGES, renewal::jitter};
+use super::{backoff, refusal::UNTIL_SPEC_CHANGES, renewal::chosen};
 
 /// Ends the message of an attempt that nobody refused, but that took too long.
 pub const TOOK_TOO_LONG: &str = "; it expired before it was finished";
@@ -57,7 +57,7 @@ impl Cause {
 /// same wait.
 pub fn spread(wait: SignedDuration, seed: &str) -> SignedDuration {
     let most = u64::try_from(wait.as_secs() / 10).unwrap_or_default();
-    let longer = i64::try_from(jitter::pick(seed, most.saturating_add(1))).unwrap_or_default();
+    let longer = i64::try_from(chosen(seed, most.saturating_add(1))).unwrap_or_default();
     wait.checked_add(SignedDuration::from_secs(longer)).unwrap_or(wait)
 }
 

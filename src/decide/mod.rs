@@ -26,6 +26,7 @@ pub mod progress;
 mod properties;
 pub mod refusal;
 pub mod renewal;
+pub mod renewal_information;
 pub mod request;
 pub mod revocation;
 pub mod secret;

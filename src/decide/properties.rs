@@ -8,7 +8,7 @@ mod dice;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
 use kube::ResourceExt;
 use proptest::prelude::*;
 use serde_json::json;
@@ -22,7 +22,9 @@ use super::{
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
     keystore::PasswordSecrets,
     order::{self, CaOrder, OrderStep, SeenOrder},
+    policy,
     progress::Progress,
+    renewal_information::{Answer, SeenRenewalInformation, Source},
     request::{self, RequestStep, SeenRequest},
     template::CopiedAnnotations,
     testing::{DAY, HOUR, key, now, object},
@@ -31,6 +33,7 @@ use crate::api::{
     Certificate, CertificateRequest, Challenge, IssuerSpec, Order, find_condition,
     names::{annotation, condition, reason},
 };
+use crate::pki::{ParsedCertificate, certificate_id};
 
 use dice::{Dice, Issuer};
 
@@ -245,6 +248,9 @@ struct CertificateScene {
     spares: Vec<SeenSpare>,
     issuer_revokes: bool,
     put_right: Vec<Timestamp>,
+    source: Source,
+    answer: Option<Answer>,
+    since: Timestamp,
     settings: Settings,
     trouble: Option<Trouble>,
     now: Timestamp,
@@ -267,7 +273,7 @@ impl CertificateScene {
             status.next_private_key_secret_name = Some(next.name_any());
         }
         let wait = |dice: &mut Dice| SignedDuration::from_secs(*dice.pick(&[1, HOUR, DAY, i64::MAX]));
-        Self {
+        let mut scene = Self {
             secret: dice.maybe(Dice::secret),
             next_keys,
             held_key: dice.maybe(|dice| HeldKey::new(key(dice.below(2)).clone(), dice.soon())),
@@ -288,6 +294,9 @@ impl CertificateScene {
                 .collect(),
             issuer_revokes: dice.chance(2),
             put_right: (0..dice.below(9)).map(|_| dice.soon()).collect(),
+            source: *dice.pick(&[Source::Ca, Source::Ca, Source::Off, Source::Unknown, Source::Nobody]),
+            answer: None,
+            since: dice.time(),
             settings: Settings {
                 owner_reference: dice.chance(2),
                 least_wait: wait(dice),
@@ -297,7 +306,28 @@ impl CertificateScene {
             trouble: dice.trouble(),
             now: dice.soon(),
             certificate,
+        };
+        let leaf = scene.secret.as_ref().and_then(policy::leaf_of);
+        if let (Some(leaf), true) = (&leaf, dice.chance(2)) {
+            scene.make_at_home(leaf);
         }
+        scene.answer = leaf.as_ref().and_then(certificate_id).filter(|_| !dice.chance(3)).map(|id| dice.answer(id));
+        scene
+    }
+
+    /// The certificate came from the issuer, and the status is about it.
+    fn make_at_home(&mut self, leaf: &ParsedCertificate) {
+        let issuer = self.certificate.spec.issuer_ref.clone();
+        let (kind, group) = (issuer.kind.unwrap_or_default(), issuer.group.unwrap_or_default());
+        let noted = [
+            (annotation::ISSUER_NAME, issuer.name),
+            (annotation::ISSUER_KIND, kind),
+            (annotation::ISSUER_GROUP, group),
+        ];
+        let noted = noted.map(|(key, value)| (key.to_owned(), value)).into();
+        self.secret.as_mut().unwrap().metadata.annotations = Some(noted);
+        let status = self.certificate.status.get_or_insert_default();
+        (status.not_before, status.not_after) = (Some(Time(leaf.not_before)), Some(Time(leaf.not_after)));
     }
 
     fn decide(&self) -> Decision<CertificateStep> {
@@ -317,6 +347,11 @@ impl CertificateScene {
             issuer_revokes: self.issuer_revokes,
             revoked: None,
             put_right: &self.put_right,
+            renewal_information: SeenRenewalInformation {
+                source: self.source,
+                answer: self.answer.as_ref(),
+                since: self.since,
+            },
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
         };

@@ -1,21 +1,24 @@
 //! When a certificate is due for renewal.
 
 pub mod cron;
-pub(super) mod jitter;
+mod jitter;
+mod suggestion;
 mod window;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub(super) use jitter::chosen;
 pub use jitter::jittered;
+pub use suggestion::{Suggestion, suggested_renewal_time};
 pub use window::WindowError;
 
 use super::later;
-use crate::api::CertificateSpec;
+use crate::api::{CertificateSpec, certificate::RenewalWindow};
 
 /// Renew before the certificate expires; also what an unset policy means.
 const RENEW_BEFORE: &str = "RenewBefore";
 /// Never renew because the certificate expires.
-const DISABLED: &str = "Disabled";
+pub(super) const DISABLED: &str = "Disabled";
 
 /// When a certificate is to be renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +31,39 @@ pub struct RenewalTime {
 
 /// The renewal time of a certificate with this validity: `renewBefore` its end, or with that percentage of its lifetime
 /// left, or with a third of it left; moved into a window if `spec.renewal` has windows.
-pub fn renewal_time(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp) -> RenewalTime {
-    in_windows(spec, desired(spec, not_before, not_after), not_before, not_after)
-}
-
-/// As [`renewal_time`], with a time that [`jittered`] chose before the windows are looked at: what lies in a window
-/// stays in it. The seed is to differ between certificates and between their issuances.
-pub fn jittered_renewal_time(
+///
+/// With a seed, [`jittered`] chooses a time before the windows are looked at: what lies in a window stays in it. The seed
+/// is to differ between certificates and between their issuances.
+pub fn renewal_time(
     spec: &CertificateSpec,
     not_before: Timestamp,
     not_after: Timestamp,
-    seed: &str,
+    seed: Option<&str>,
 ) -> RenewalTime {
-    let at = jittered(desired(spec, not_before, not_after), not_before, not_after, seed);
-    in_windows(spec, at, not_before, not_after)
+    in_windows(spec, desired_or_jittered(spec, not_before, not_after, seed), not_before, not_after)
+}
+
+/// Before the windows are looked at.
+pub(super) fn desired_or_jittered(
+    spec: &CertificateSpec,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    seed: Option<&str>,
+) -> Timestamp {
+    let desired = desired(spec, not_before, not_after);
+    seed.map_or(desired, |seed| jittered(desired, not_before, not_after, seed))
 }
 
 fn in_windows(spec: &CertificateSpec, desired: Timestamp, not_before: Timestamp, not_after: Timestamp) -> RenewalTime {
+    in_windows_by(spec, desired, |windows| window::within(windows, desired, not_before, not_after))
+}
+
+/// The desired time, moved by `within` if `spec.renewal` has windows.
+fn in_windows_by(
+    spec: &CertificateSpec,
+    desired: Timestamp,
+    within: impl FnOnce(&[RenewalWindow]) -> Result<Timestamp, WindowError>,
+) -> RenewalTime {
     let free = RenewalTime { at: Some(desired), problem: None };
     let Some(renewal) = &spec.renewal else { return free };
     match renewal.policy.as_deref() {
@@ -58,27 +77,31 @@ fn in_windows(spec: &CertificateSpec, desired: Timestamp, not_before: Timestamp,
     if renewal.windows.is_empty() {
         return free;
     }
-    match window::within(&renewal.windows, desired, not_before, not_after) {
+    match within(&renewal.windows) {
         Ok(at) => RenewalTime { at: Some(at), problem: None },
         Err(error) => RenewalTime { problem: Some(error.to_string()), ..free },
     }
 }
 
-fn desired(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+/// When the certificate is renewed if there are neither windows nor a CA's suggestion.
+pub(super) fn desired(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp) -> Timestamp {
     let lifetime = not_after.duration_since(not_before).max(SignedDuration::ZERO);
-    let at = later(not_after, -before_end(spec, lifetime));
+    to_the_second(later(not_after, -chosen_before_end(spec, lifetime).unwrap_or(lifetime / 3)))
+}
+
+fn to_the_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-fn before_end(spec: &CertificateSpec, lifetime: SignedDuration) -> SignedDuration {
+/// How long before the end the spec wants it, if it says so in a way that makes sense.
+fn chosen_before_end(spec: &CertificateSpec, lifetime: SignedDuration) -> Option<SignedDuration> {
     let fixed = spec.renew_before.as_ref().and_then(|text| text.to_duration().ok());
-    if let Some(fixed) = fixed.filter(|fixed| *fixed > SignedDuration::ZERO && *fixed < lifetime) {
+    let fixed = fixed.filter(|fixed| *fixed > SignedDuration::ZERO && *fixed < lifetime);
+    if fixed.is_some() {
         return fixed;
     }
-    match spec.renew_before_percentage {
-        Some(percentage) if (1..100).contains(&percentage) => lifetime / 100 * percentage,
-        _ => lifetime / 3,
-    }
+    let percentage = spec.renew_before_percentage.filter(|percentage| (1..100).contains(percentage))?;
+    Some(lifetime / 100 * percentage)
 }
 
 #[cfg(test)]
@@ -107,7 +130,7 @@ mod tests {
 
     fn hours_left(spec: &CertificateSpec) -> i64 {
         let not_after = start() + days(90);
-        not_after.duration_since(renewal_time(spec, start(), not_after).at.unwrap()).as_hours()
+        not_after.duration_since(renewal_time(spec, start(), not_after, None).at.unwrap()).as_hours()
     }
 
     fn with(policy: Option<&str>, windows: Vec<RenewalWindow>) -> CertificateSpec {
@@ -136,13 +159,13 @@ mod tests {
 
     #[test]
     fn a_validity_that_ends_before_it_begins_is_due_at_its_end() {
-        let time = renewal_time(&CertificateSpec::default(), start(), start() - days(3));
+        let time = renewal_time(&CertificateSpec::default(), start(), start() - days(3), None);
         assert_eq!(time.at, Some(start() - days(3)));
     }
 
     #[test]
     fn policies() {
-        let time = |spec: &CertificateSpec| renewal_time(spec, start(), start() + days(90));
+        let time = |spec: &CertificateSpec| renewal_time(spec, start(), start() + days(90), None);
         assert_eq!(time(&with(Some("Disabled"), Vec::new())), RenewalTime { at: None, problem: None });
         let free = RenewalTime { at: Some(start() + days(60)), problem: None };
         assert_eq!(time(&with(Some("RenewBefore"), Vec::new())), free);
@@ -153,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_window_that_cannot_be_used_leaves_the_desired_time() {
-        let time = renewal_time(&with(None, vec![window("nonsense", None, "1h")]), start(), start() + days(90));
+        let time = renewal_time(&with(None, vec![window("nonsense", None, "1h")]), start(), start() + days(90), None);
         assert_eq!(time.at, Some(start() + days(60)));
         assert!(time.problem.unwrap().contains("\"nonsense\" of renewal window 1"));
     }
@@ -161,7 +184,7 @@ mod tests {
     #[test]
     fn jitter_comes_before_the_windows() {
         let end = start() + days(90);
-        let time = |windows, seed: &str| jittered_renewal_time(&with(None, windows), start(), end, seed).at.unwrap();
+        let time = |windows, seed: &str| renewal_time(&with(None, windows), start(), end, Some(seed)).at.unwrap();
         let due = start() + days(60);
         let free: Vec<_> = (0..20).map(|seed| time(Vec::new(), &seed.to_string())).collect();
         assert!(free.iter().all(|at| *at <= due && due.duration_since(*at) <= SignedDuration::from_hours(1)));
@@ -196,13 +219,9 @@ mod tests {
             let spec = with(None, windows.clone());
             let free = CertificateSpec::default();
             let seed = seed.to_string();
-            for (time, free) in [
-                (renewal_time(&spec, not_before, not_after), renewal_time(&free, not_before, not_after)),
-                (
-                    jittered_renewal_time(&spec, not_before, not_after, &seed),
-                    jittered_renewal_time(&free, not_before, not_after, &seed),
-                ),
-            ] {
+            for seed in [None, Some(seed.as_str())] {
+                let time = renewal_time(&spec, not_before, not_after, seed);
+                let free = renewal_time(&free, not_before, not_after, seed);
                 let at = time.at.unwrap();
                 prop_assert!(not_before < at && at < not_after);
                 match time.problem {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
@@ -304,11 +306,20 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
         namespace: request.namespace(),
         name: Some(fixed_name::order(&request.name_any(), &request.uid().unwrap_or_default())),
         labels: Some(labels),
-        annotations: Some(seen.copied_annotations.filter(request.annotations())),
+        annotations: Some(order_annotations(seen)),
         owner_references: request.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
     Ok(Order { metadata, spec, status: None })
+}
+
+/// That it is urgent goes on to the Order, whatever else does.
+fn order_annotations(seen: &SeenRequest<'_>) -> BTreeMap<String, String> {
+    let noted = seen.request.annotations();
+    let mut annotations = seen.copied_annotations.filter(noted);
+    let urgent = noted.get(annotation::URGENT);
+    annotations.extend(urgent.map(|value| (annotation::URGENT.to_owned(), value.clone())));
+    annotations
 }
 
 fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeIssuer) -> Result<OrderSpec, Refusal> {
@@ -342,7 +353,7 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
         ip_addresses,
         duration: request.spec.duration.clone().filter(|_| acme.enable_duration_feature),
         profile: acme.profile.clone().filter(|profile| !profile.is_empty()),
-        replaces: None,
+        replaces: request.annotations().get(annotation::REPLACES).cloned(),
     })
 }
 

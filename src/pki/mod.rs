@@ -13,6 +13,7 @@
 //! - [`usage`]: key usages under the names that Certificate resources use
 //! - [`csr`]: building and reading PKCS#10 requests
 //! - [`certificate`]: reading certificates and chains
+//! - [`certificate_id()`]: the name of a certificate in ACME renewal information
 //! - [`bundle`]: putting certificates into the order of a chain
 //! - [`issuance`]: signing certificates
 //! - [`keystore`]: writing Java and PKCS#12 keystores
@@ -21,6 +22,7 @@
 mod algorithm;
 pub mod bundle;
 pub mod certificate;
+mod certificate_id;
 pub mod constraints;
 pub mod csr;
 mod error;
@@ -41,6 +43,7 @@ pub mod usage;
 pub use algorithm::{Curve, KeyAlgorithm};
 pub use bundle::{Bundle, bundle};
 pub use certificate::{ParsedCertificate, verify_chain_links};
+pub use certificate_id::certificate_id;
 pub use constraints::{NameConstraints, NameSubtrees};
 pub use csr::{CertificateRequestTemplate, ParsedRequest};
 pub use error::Error;

@@ -10,7 +10,7 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, PublicKeyData,
-    SanType, SignatureAlgorithm,
+    SanType, SerialNumber, SignatureAlgorithm,
 };
 
 /// A public key as a certificate request brings it.
@@ -36,6 +36,8 @@ pub fn chain(public_key_der: &[u8], names: &[String], not_before: i64, not_after
     static ISSUED: AtomicU64 = AtomicU64::new(1);
     parameters.serial_number = Some(ISSUED.fetch_add(1, Ordering::Relaxed).into());
     parameters.distinguished_name = DistinguishedName::new();
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.serial_number = Some(serial(&point, not_before));
     parameters.subject_alt_names =
         names.iter().map(|name| SanType::DnsName(name.as_str().try_into().expect("a DNS name"))).collect();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -43,6 +45,12 @@ pub fn chain(public_key_der: &[u8], names: &[String], not_before: i64, not_after
     parameters.not_after = epoch + Duration::from_secs(not_after.unsigned_abs());
     let leaf = parameters.signed_by(&ForeignKey(point), authority()).expect("a certificate");
     format!("{}{}", leaf.pem(), authority().pem())
+}
+
+/// Another one for another key or another time.
+fn serial(point: &[u8], not_before: i64) -> SerialNumber {
+    let bytes = point.iter().rev().zip(not_before.to_le_bytes()).map(|(key, time)| key ^ time);
+    SerialNumber::from(bytes.collect::<Vec<u8>>())
 }
 
 fn authority() -> &'static CertifiedIssuer<'static, KeyPair> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use certwright::pki::ParsedRequest;
+use certwright::pki::{ParsedCertificate, ParsedRequest, certificate_id};
 use jiff::{SignedDuration, Timestamp};
 
 #[path = "../support/ca.rs"]
@@ -29,6 +29,8 @@ pub struct CaOrder {
     pub state: &'static str,
     pub problem: Option<String>,
     pub certificate: Option<String>,
+    /// The identifier of the certificate that this one replaces.
+    pub replaces: Option<String>,
     request: Option<ParsedRequest>,
     done_at: Timestamp,
 }
@@ -70,6 +72,18 @@ pub struct Authority {
     pub calls: BTreeMap<&'static str, u32>,
     /// Serial numbers, in hexadecimal.
     pub revoked: Vec<String>,
+    /// When it would have certificates renewed, if it says so at all.
+    pub renewals: Option<Suggest>,
+}
+
+/// From when until when a certificate should be renewed that lives from the first time to the second.
+pub type Suggest = fn(Timestamp, Timestamp) -> (Timestamp, Timestamp);
+
+/// When the CA would have a certificate renewed.
+pub struct CaSuggestion {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub retry_after: Option<SignedDuration>,
 }
 
 impl Authority {
@@ -91,6 +105,7 @@ impl Authority {
             disturbed: 0,
             calls: BTreeMap::new(),
             revoked: Vec::new(),
+            renewals: None,
         }
     }
 
@@ -153,10 +168,13 @@ impl Authority {
         self.begin("register").map(|()| "ca/account/1".to_owned())
     }
 
-    pub fn new_order(&mut self, names: &[String]) -> Result<CaOrder, CaError> {
+    pub fn new_order(&mut self, names: &[String], replaces: Option<&str>) -> Result<CaOrder, CaError> {
         self.begin("new-order")?;
         self.check_limit()?;
         self.created.push(self.now);
+        if let Some(id) = replaces {
+            self.check_replacement(id)?;
+        }
         let number = self.orders.len();
         let mut names = names.to_vec();
         names.sort();
@@ -180,10 +198,38 @@ impl Authority {
             state: "pending",
             problem: None,
             certificate: None,
+            replaces: replaces.map(str::to_owned),
             request: None,
             done_at: self.now,
         });
         Ok(self.orders[number].clone())
+    }
+
+    /// RFC 9773 section 4.
+    pub fn renewal_info(&mut self, id: &str) -> Result<CaSuggestion, CaError> {
+        self.begin("renewal-info")?;
+        let leaf = self.issued(id).map(|(_, leaf)| leaf).ok_or_else(|| refusal("no such certificate"))?;
+        let renewals = self.renewals.ok_or_else(|| refusal("no renewal information"))?;
+        let (start, end) = renewals(leaf.not_before, leaf.not_after);
+        Ok(CaSuggestion { start, end, retry_after: self.retry_after })
+    }
+
+    /// RFC 9773 section 5.
+    fn check_replacement(&self, id: &str) -> Result<(), CaError> {
+        let (replaced, _) = self.issued(id).ok_or_else(|| refusal("malformed: no such certificate"))?;
+        let is_live = |order: &&CaOrder| order.state != "invalid" && order.replaces.as_deref() == Some(id);
+        match self.orders.iter().find(is_live) {
+            Some(other) => Err(refusal(&format!("alreadyReplaced: {} by {}", replaced.url, other.url))),
+            None => Ok(()),
+        }
+    }
+
+    fn issued(&self, id: &str) -> Option<(&CaOrder, ParsedCertificate)> {
+        self.orders.iter().find_map(|order| {
+            let chain = ParsedCertificate::from_pem_chain(order.certificate.as_ref()?.as_bytes()).ok()?;
+            let leaf = chain.into_iter().next().filter(|leaf| certificate_id(leaf).as_deref() == Some(id))?;
+            Some((order, leaf))
+        })
     }
 
     pub fn list_orders(&mut self) -> Result<Option<Vec<String>>, CaError> {

@@ -123,12 +123,16 @@ impl World {
         }
         let (from, until) = (pair.leaf.not_before, pair.leaf.not_after);
         let seed = format!("{uid}/{until}");
-        let renewal = renewal::jittered_renewal_time(&certificate.spec, from, until, &seed).at;
+        let renewal = renewal::renewal_time(&certificate.spec, from, until, Some(&seed)).at;
         if renewal.is_some_and(|at| at <= now) {
             return Some("renewal");
         }
         if self.ca.revoked.contains(&pair.leaf.serial_hex()) {
             return Some("revoked");
+        }
+        let suggestion = self.ca.renewals.map(|renewals| renewals(from, until));
+        if suggestion.is_some_and(|(start, _)| start <= now) {
+            return Some("suggested");
         }
         if self.chronicle.wishes.contains(&uid) {
             return Some("by hand");

@@ -35,6 +35,7 @@ use crate::{
     faults::Faults,
     issuers::{certificate_of, replace_ca, spoil_ca, world_of_issuers},
     local::leaf,
+    suggestions::usual,
     total,
     world::{World, after, object_of},
 };
@@ -148,6 +149,9 @@ async fn live(seed: u64, sum: &mut Sum) {
     world.faults = Faults::random(seed, budget);
     world.settings.renewal_jitter = true;
     let is_short_lived = settings(&mut world);
+    if seed % 2 == 1 && !seed.is_multiple_of(PEACEFUL) {
+        world.ca.renewals = Some(usual);
+    }
     for name in NAMES {
         let certificate = random_certificate(&mut world, name, is_short_lived);
         world.create(&certificate);

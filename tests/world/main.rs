@@ -21,6 +21,7 @@ mod process;
 mod revocation;
 mod server;
 mod spares;
+mod suggestions;
 mod upkeep;
 mod world;
 

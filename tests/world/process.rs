@@ -16,6 +16,7 @@ use certwright::{
         hold::Hold,
         issuer::Registration,
         order::CaOrder,
+        renewal_information::Answer,
         revocation::Revoked,
     },
 };
@@ -39,6 +40,7 @@ pub struct Process {
     pub fresh_orders: HashSet<ObjectName>,
     /// Of the one account, once it was looked at what the former process knew.
     pub ledger: Option<Ledger>,
+    pub since: Timestamp,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ pub struct Memory {
     pub put_right: Vec<Timestamp>,
     pub held_key: Option<HeldKey>,
     pub revoked: Option<Revoked>,
+    pub renewal_information: Option<Answer>,
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
@@ -110,8 +113,13 @@ impl Memory {
 impl Process {
     /// Starts with a list of everything.
     pub fn start(world: &World) -> Self {
-        let process =
-            Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new(), ledger: None };
+        let process = Self {
+            hub: Arc::default(),
+            memories: HashMap::new(),
+            fresh_orders: HashSet::new(),
+            ledger: None,
+            since: world.now(),
+        };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);
         }

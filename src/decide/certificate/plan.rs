@@ -4,6 +4,7 @@ mod answer;
 mod fallback;
 mod next_key;
 mod pace;
+mod renewal_information;
 mod revocation;
 mod tell;
 mod upkeep;
@@ -60,6 +61,8 @@ pub(super) struct Plan<'a> {
     fallback: Fallback,
     /// Whose certificate this pass stores.
     issued_by: Option<IssuerReference>,
+    /// About which certificate the CA is asked when to renew it. The answer may take a while, so that comes last.
+    question: Option<String>,
 }
 
 impl<'a> Plan<'a> {
@@ -79,6 +82,7 @@ impl<'a> Plan<'a> {
             renewal_problem: None,
             fallback: Fallback::of(seen.certificate),
             issued_by: None,
+            question: None,
         }
     }
 
@@ -137,6 +141,7 @@ impl<'a> Plan<'a> {
         self.settle_failure();
         self.revoke_on_demand();
         self.keep_in_order();
+        self.ask_for_renewal_information();
     }
 
     fn hold_back(&mut self, restraint: Restraint) {
@@ -204,16 +209,15 @@ impl<'a> Plan<'a> {
 
     fn set_dates(&mut self, leaf: Option<&ParsedCertificate>) {
         let certificate = self.seen.certificate;
+        self.update_renewal_information(leaf);
         self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
         self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));
         let renewal = leaf.map(|leaf| {
             let (spec, not_before, not_after) = (&certificate.spec, leaf.not_before, leaf.not_after);
-            if self.seen.settings.renewal_jitter {
-                let seed = format!("{}/{not_after}", certificate.uid().unwrap_or_default());
-                renewal::jittered_renewal_time(spec, not_before, not_after, &seed)
-            } else {
-                renewal::renewal_time(spec, not_before, not_after)
-            }
+            let seed = format!("{}/{not_after}", certificate.uid().unwrap_or_default());
+            let seed = self.seen.settings.renewal_jitter.then_some(seed.as_str());
+            self.suggested_renewal(leaf, renewal::desired_or_jittered(spec, not_before, not_after, seed))
+                .unwrap_or_else(|| renewal::renewal_time(spec, not_before, not_after, seed))
         });
         let regular = renewal.as_ref().and_then(|renewal| renewal.at);
         let demanded = leaf.and_then(|_| self.demanded_renewal());
@@ -313,8 +317,8 @@ impl<'a> Plan<'a> {
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         let text = format!("Created new CertificateRequest resource {name:?}");
         let recent = self.recent_issuances();
-        let issuer = self.spec_in_force().issuer_ref;
-        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer });
+        let (issuer, marks) = (self.spec_in_force().issuer_ref, self.marks());
+        self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks });
         self.notes.push(Note::normal(event::REQUESTED, text));
     }
 
@@ -482,6 +486,8 @@ impl<'a> Plan<'a> {
             self.steps.extend(effects);
         }
         self.steps.extend(self.notes.into_iter().map(CertificateStep::Publish));
+        let ask = |certificate_id| CertificateStep::CheckRenewalInformation { certificate_id };
+        self.steps.extend(self.question.map(ask));
         Decision { steps: self.steps, wake: self.wake }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     api::{names::reason, set_condition},
     decide::{
         TroubleClass, Wake, children,
+        renewal_information::{Answer, Found, Source},
         template::CopiedAnnotations,
         testing::{
             DAY, HOUR, answer, applied, at, chain, condition as told, dying, key, kinds, lines, now, object, pem,
@@ -24,6 +25,7 @@ mod answer;
 mod held_key;
 mod next_key;
 mod pace;
+mod renewal_information;
 mod upkeep;
 
 /// What surrounds one Certificate. Steps change it as the API server would.
@@ -44,6 +46,10 @@ struct Scene {
     issuer_revokes: bool,
     revoked: Option<Revoked>,
     put_right: Vec<Timestamp>,
+    source: Source,
+    /// What the CA would say, and what it said.
+    suggestion: Found,
+    answer: Option<Answer>,
     settings: Settings,
     trouble: Option<Trouble>,
     now: Timestamp,
@@ -89,6 +95,9 @@ impl Scene {
             issuer_revokes: true,
             revoked: None,
             put_right: Vec::new(),
+            source: Source::Nobody,
+            suggestion: Found::Unsupported,
+            answer: None,
             settings: Settings { renewal_jitter: false, ..Settings::default() },
             trouble: None,
             now: now(),
@@ -122,6 +131,11 @@ impl Scene {
             issuer_revokes: self.issuer_revokes,
             revoked: self.revoked.as_ref(),
             put_right: &self.put_right,
+            renewal_information: SeenRenewalInformation {
+                source: self.source,
+                answer: self.answer.as_ref(),
+                since: at(-DAY),
+            },
             settings: &self.settings,
             trouble: self.trouble.as_ref(),
         };
@@ -170,7 +184,7 @@ impl Scene {
             CertificateStep::StoreHeldKey { name } => self.store_key(&name, &self.held_key.clone().unwrap().key),
             CertificateStep::HoldKey(key) => self.held_key = Some(HeldKey::new(made(key), self.now)),
             CertificateStep::DropHeldKey => self.held_key = None,
-            CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer } => {
+            CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks } => {
                 let stored = self.next_keys.iter().find(|held| held.name_any() == key_secret);
                 let stored =
                     stored.map(|held| PrivateKey::from_pem(&held.data.as_ref().unwrap()["tls.key"].0).unwrap());
@@ -179,6 +193,7 @@ impl Scene {
                 let key = (key_secret, &key);
                 let request = children::certificate_request(&self.certificate, name, revision, key, &recent, &copied);
                 let mut request = request.unwrap();
+                marks.put_on(&mut request);
                 request.metadata.creation_timestamp = Some(Time(self.now));
                 request.spec.issuer_ref = issuer;
                 self.requests.push(Arc::new(request));
@@ -189,6 +204,9 @@ impl Scene {
             }
             CertificateStep::AddFinalizer => self.certificate.finalizers_mut().push(finalizer::REVOKE.to_owned()),
             CertificateStep::RemoveFinalizer => self.certificate.finalizers_mut().clear(),
+            CertificateStep::CheckRenewalInformation { certificate_id } => {
+                self.answer = Some(Answer { certificate_id, at: self.now, found: self.suggestion.clone() });
+            }
             CertificateStep::DeleteNextKey(secret) => self.next_keys.retain(|held| *held != secret),
             CertificateStep::DeleteRequest(request) => self.requests.retain(|held| *held != request),
             CertificateStep::WriteStatus(status) => {

@@ -19,6 +19,7 @@ use crate::{
         children,
         hold::{Hold, Reach},
         issuer_of::SeenIssuerOf,
+        renewal_information::{Answer, Found},
         template::CopiedAnnotations,
         testing::{DAY, HOUR, acme, chain, key, now, object, pem},
     },
@@ -198,6 +199,7 @@ impl Dice {
                 "notAfter": dice.maybe(Self::time).map(|time| time.to_string()),
                 "revision": dice.maybe(Self::number),
                 "nextPrivateKeySecretName": dice.maybe(Self::text),
+                "acme": dice.maybe(|dice| json!({"ari": dice.renewal_information()})),
             })
         });
         let mut certificate: Certificate = object(json!({"metadata": {}, "spec": spec, "status": status}));
@@ -262,6 +264,28 @@ impl Dice {
                 SeenAuthority::Usable(Arc::new(Authority { chain, key: key(0).clone() }))
             }
         }
+    }
+
+    pub(super) fn answer(&mut self, certificate_id: String) -> Answer {
+        let retry_after = self.maybe(|dice| *dice.pick(&[SignedDuration::ZERO, SignedDuration::MAX]));
+        let found = match self.below(4) {
+            0 => Found::Unsupported,
+            1 => Found::Failed { message: self.text(), is_transient: self.chance(2), retry_after },
+            _ => {
+                let (start, end, explanation_url) = (self.time(), self.time(), self.maybe(Self::text));
+                Found::Suggestion { start, end, explanation_url, retry_after }
+            }
+        };
+        Answer { certificate_id, at: self.soon(), found }
+    }
+
+    pub(super) fn renewal_information(&mut self) -> Value {
+        let time = |dice: &mut Self| dice.maybe(Self::time).map(|time| time.to_string());
+        let window = self.maybe(|dice| json!({"start": dice.time().to_string(), "end": dice.soon().to_string()}));
+        json!({
+            "suggestedWindow": window, "explanationURL": self.maybe(Self::text), "lastError": self.maybe(Self::text),
+            "lastChecked": time(self), "nextCheck": time(self),
+        })
     }
 
     pub(super) fn next_key(&mut self, certificate: &Certificate) -> Secret {

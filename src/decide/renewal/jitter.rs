@@ -14,15 +14,15 @@ pub fn jittered(at: Timestamp, not_before: Timestamp, not_after: Timestamp, seed
     if choices < 2 {
         return at;
     }
-    let part = i64::try_from(pick(seed, choices)).unwrap_or_default();
+    let part = i64::try_from(chosen(seed, choices)).unwrap_or_default();
     let half_time = not_before.as_second().saturating_add(lifetime.as_secs() / 2);
     let earlier = at.as_second().saturating_sub(part).max(half_time);
     Timestamp::from_second(earlier).unwrap_or(at).min(at)
 }
 
-/// One of the numbers below `choices`, always the same for a seed; 0 if there is no choice.
-pub fn pick(seed: &str, choices: u64) -> u64 {
-    fnv1a_64(seed.as_bytes()).checked_rem(choices).unwrap_or_default()
+/// One of so many choices, counted from 0; always the same one for the same seed.
+pub(in crate::decide) fn chosen(seed: &str, choices: u64) -> u64 {
+    fnv1a_64(seed.as_bytes()) % choices.max(1)
 }
 
 /// FNV-1a, 64 bits (draft-eastlake-fnv): the same on every machine and in every version, unlike the hash of a `HashMap`.

@@ -39,12 +39,7 @@ pub(super) fn within(
     not_before: Timestamp,
     not_after: Timestamp,
 ) -> Result<Timestamp, WindowError> {
-    if windows.len() > MOST_WINDOWS {
-        return Err(WindowError::TooMany(windows.len()));
-    }
-    let parsed: Result<Vec<_>, _> =
-        windows.iter().enumerate().map(|(at, window)| Window::parse(at + 1, window)).collect();
-    let parsed = parsed?;
+    let parsed = parse(windows)?;
     if parsed.iter().any(|window| window.holds(desired)) {
         return Ok(desired);
     }
@@ -55,6 +50,34 @@ pub(super) fn within(
         let crons: Vec<_> = windows.iter().map(|window| window.cron.as_str()).collect();
         WindowError::None { crons: crons.join(", "), not_before, not_after }
     })
+}
+
+/// The time for a renewal that the CA suggests to make at `at` and until `until`: that time if it lies in a window, else
+/// the first start of a window until then, else the last end of one from `earliest` on. Without any it is `at` itself:
+/// the CA's wish goes before the windows.
+///
+/// # Errors
+/// [`WindowError`] for the first window that cannot be used.
+pub(super) fn within_suggestion(
+    windows: &[RenewalWindow],
+    at: Timestamp,
+    until: Timestamp,
+    earliest: Timestamp,
+) -> Result<Timestamp, WindowError> {
+    let parsed = parse(windows)?;
+    if parsed.iter().any(|window| window.holds(at)) {
+        return Ok(at);
+    }
+    let after = parsed.iter().filter_map(|window| window.next_start(at, until)).min();
+    let before = || parsed.iter().filter_map(|window| window.last_end(earliest, at)).max();
+    Ok(after.or_else(before).unwrap_or(at))
+}
+
+fn parse(windows: &[RenewalWindow]) -> Result<Vec<Window>, WindowError> {
+    if windows.len() > MOST_WINDOWS {
+        return Err(WindowError::TooMany(windows.len()));
+    }
+    windows.iter().enumerate().map(|(at, window)| Window::parse(at + 1, window)).collect()
 }
 
 struct Window {

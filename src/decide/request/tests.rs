@@ -16,6 +16,7 @@ use crate::{
         TroubleClass, Wake,
         authority::Authority,
         children,
+        renewal_information::Marks,
         template::CopiedAnnotations,
         testing::{
             DAY, HOUR, acme, answer, at, chain, condition as told, dying, key, kinds, lines, now, object, ready,
@@ -318,6 +319,23 @@ fn what_the_issuer_says_goes_into_the_order() {
     scene.request.status = None;
     scene.step();
     assert_eq!(scene.order.unwrap().spec.duration, Some("48h".into()));
+}
+
+#[test]
+fn what_the_certificate_says_of_the_one_before_goes_into_the_order() {
+    let mut scene = Scene::new();
+    Marks { replaces: Some("a.b".to_owned()), urgent: true }.put_on(&mut scene.request);
+    scene.step();
+    let order = scene.order.unwrap();
+    assert_eq!(order.spec.replaces.as_deref(), Some("a.b"));
+    assert_eq!(order.annotations()[annotation::URGENT], "true");
+
+    let mut scene = Scene::new();
+    Marks::default().put_on(&mut scene.request);
+    scene.step();
+    let order = scene.order.unwrap();
+    assert_eq!(order.spec.replaces, None);
+    assert!(!order.annotations().contains_key(annotation::URGENT));
 }
 
 #[test]

@@ -9,12 +9,13 @@ use certwright::{
     cluster::{Hub, Key, ObjectName, owner_entry, secret_entry},
     controller::secret,
     decide::{
-        Wake,
+        TroubleClass, Wake,
         certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
         policy,
+        renewal_information::{Answer, Found, SeenRenewalInformation, Source},
         revocation::Revoked,
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
@@ -26,6 +27,7 @@ use kube::ResourceExt;
 
 use super::{HeldIssuer, publish, read_secret};
 use crate::{
+    authority::CaSuggestion,
     process::{Failure, Memory, Process, Round},
     world::{World, is_final, transient},
 };
@@ -64,6 +66,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let spares = spares(&hub, &certificate);
     let issuer_revokes = secret.as_ref().is_some_and(|secret| can_be_revoked(&hub, &certificate, secret));
     let revoked = memory.revoked.clone();
+    let answer = memory.renewal_information.clone();
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
@@ -80,6 +83,11 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         issuer_revokes,
         revoked: revoked.as_ref(),
         put_right: &put_right,
+        renewal_information: SeenRenewalInformation {
+            source: Source::of(&issuer.seen(), true),
+            answer: answer.as_ref(),
+            since: process.since,
+        },
         settings: &world.settings.clone(),
         trouble: trouble.as_ref(),
     };
@@ -103,7 +111,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(world.now());
         }
-        act(process, world, &seen, memory, step)?;
+        act(process, world, &seen, step, memory)?;
         if is_answer_to_trouble {
             memory.trouble = None;
         }
@@ -141,8 +149,8 @@ fn act(
     process: &Process,
     world: &mut World,
     seen: &SeenCertificate<'_>,
-    memory: &mut Memory,
     step: CertificateStep,
+    memory: &mut Memory,
 ) -> Result<(), Failure> {
     let (hub, certificate) = (&process.hub, seen.certificate);
     match step {
@@ -172,7 +180,7 @@ fn act(
             memory.held_key = None;
             Ok(())
         }
-        CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer } => {
+        CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks } => {
             let namespace = certificate.namespace().unwrap_or_default();
             let secret = hub.secrets.get(&ObjectName::new(namespace, &key_secret));
             let stored = secret.as_deref().and_then(|secret| PrivateKey::from_pem(entry(secret, TLS_KEY)?).ok());
@@ -184,7 +192,13 @@ fn act(
             let request = children::certificate_request(certificate, name, revision, key, &recent, &copied);
             let mut request = request.map_err(is_final)?;
             request.spec.issuer_ref = issuer;
+            marks.put_on(&mut request);
             world.api_create(hub, &request)
+        }
+        CertificateStep::CheckRenewalInformation { certificate_id } => {
+            let found = ask(world, &certificate_id)?;
+            memory.renewal_information = Some(Answer { certificate_id, at: world.now(), found });
+            Ok(())
         }
         CertificateStep::Revoke(wish) => {
             let pair = seen.secret.and_then(policy::sound_pair).expect("a certificate");
@@ -211,6 +225,23 @@ fn act(
             publish(world, &certificate.name_any(), &note);
             Ok(())
         }
+    }
+}
+
+/// The controller asks beside its passes; here the answer is there at once.
+fn ask(world: &mut World, certificate_id: &str) -> Result<Found, Failure> {
+    const DOING: &str = "Failed to ask the CA when to renew";
+    if world.ca.renewals.is_none() {
+        return Ok(Found::Unsupported);
+    }
+    match world.ask(DOING, |ca, _| ca.renewal_info(certificate_id)) {
+        Ok(CaSuggestion { start, end, retry_after }) => {
+            Ok(Found::Suggestion { start, end, explanation_url: None, retry_after })
+        }
+        Err(Failure::Trouble { class, message, retry_after, .. }) => {
+            Ok(Found::Failed { message, is_transient: class == TroubleClass::Transient, retry_after })
+        }
+        Err(other) => Err(other),
     }
 }
 

@@ -163,7 +163,7 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
     let placed = if let Some(found) = found {
         found
     } else {
-        let answer = world.ask_for(Some(&names), "Failed to create Order", |ca, _| ca.new_order(&names));
+        let answer = new_order(world, &names, order.spec.replaces.as_deref());
         let may_have_arrived = |failure: &Failure| match failure {
             Failure::Trouble { message, hold: None, .. } => message.ends_with("connection lost"),
             _ => false,
@@ -187,6 +187,18 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
         Err(_) => {}
     }
     write_status(process, world, order, &status)
+}
+
+/// As `controller::replacement`.
+fn new_order(world: &mut World, names: &[String], replaces: Option<&str>) -> Result<authority::CaOrder, Failure> {
+    const DOING: &str = "Failed to create Order";
+    let replaces = replaces.filter(|_| world.ca.renewals.is_some());
+    match world.ask_for(Some(names), DOING, |ca, _| ca.new_order(names, replaces)) {
+        Err(Failure::Trouble { class: TroubleClass::Final, .. }) if replaces.is_some() => {
+            world.ask_for(Some(names), DOING, |ca, _| ca.new_order(names, None))
+        }
+        answer => answer,
+    }
 }
 
 fn find_order(process: &Process, world: &mut World, names: &[String]) -> Result<Option<authority::CaOrder>, Failure> {

@@ -48,7 +48,8 @@ pub(super) struct Restraint {
 impl Plan<'_> {
     /// Why a certificate is to be issued now, if one is.
     pub(super) fn issuance_reason(&self) -> Option<Violation> {
-        policy::issuance_reason(&self.inputs(), self.now).or_else(|| self.renewal_on_demand())
+        let violation = policy::issuance_reason(&self.inputs(), self.now);
+        violation.map(|violation| self.with_the_cas_reason(violation)).or_else(|| self.renewal_on_demand())
     }
 
     /// The time that the annotation names, for a certificate that was issued before.
@@ -160,14 +161,21 @@ impl Plan<'_> {
     }
 
     fn issuances_within(&self, span: SignedDuration) -> Vec<Timestamp> {
+        let since = later(self.now, -span);
+        let mut times = self.noted_issuances();
+        times.retain(|time| *time > since && *time <= self.now);
+        times.split_off(times.len().saturating_sub(MOST_REMEMBERED))
+    }
+
+    /// When the request that led to the present certificate was made, and those within the day before it; the earliest
+    /// first.
+    pub(super) fn noted_issuances(&self) -> Vec<Timestamp> {
         let Some(current) = self.request_of(self.status.revision) else { return Vec::new() };
         let noted = current.annotations().get(annotation::RECENT_ISSUANCES).map(String::as_str).unwrap_or_default();
-        let since = later(self.now, -span);
         let mut times: Vec<Timestamp> = noted.split(',').filter_map(|time| time.trim().parse().ok()).collect();
         times.extend(request_time(current));
-        times.retain(|time| *time > since && *time <= self.now);
         times.sort_unstable();
-        times.split_off(times.len().saturating_sub(MOST_REMEMBERED))
+        times
     }
 
     /// Says why the issuance does not begin.
