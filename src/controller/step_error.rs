@@ -80,3 +80,33 @@ impl From<ApiError> for StepError {
 pub fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What an Order makes of a refusal of this ACME error type: its class, its wait, and its message.
+    fn told(kind: &str) -> (TroubleClass, Option<SignedDuration>, String) {
+        let body = json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": "no"});
+        let problem = Box::new(serde_json::from_value(body).unwrap());
+        let error = acme::Error::Problem { problem, status: 403, retry_after: None };
+        match StepError::from_acme_for_order("Failed to create Order", &error) {
+            StepError::Trouble { class, message, retry_after, hold: None } => (class, retry_after, message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_it_takes() {
+        let (class, _, message) = told("rejectedIdentifier");
+        assert!(class == TroubleClass::Final && message.ends_with(UNTIL_SPEC_CHANGES), "{message}");
+        let (class, _, message) = told("caa");
+        assert!(class == TroubleClass::Final && message.ends_with("caa: no"), "{message}");
+        let (class, wait, message) = told("userActionRequired");
+        assert_eq!((class, wait), (TroubleClass::Transient, Some(ACCOUNT_WAIT)));
+        assert!(message.ends_with("userActionRequired: no"), "{message}");
+    }
+}
