@@ -29,6 +29,10 @@ pub enum Error {
     #[error("{url} did not answer as an ACME server does: {problem}; it answered {}", .answer)]
     NotAcme { url: String, problem: String, answer: Box<Excerpt> },
 
+    /// The server has no such resource in its directory.
+    #[error("the ACME server does not offer {what}: its directory has no {entry}")]
+    NotOffered { what: &'static str, entry: &'static str },
+
     /// The server refused the request and said why.
     #[error("the ACME server answered {status}: {problem}")]
     Problem { problem: Box<Problem>, status: u16, retry_after: Option<Duration> },
@@ -97,6 +101,7 @@ impl Error {
             | Self::InvalidUrl { .. }
             | Self::Key(_)
             | Self::NoLocation { .. }
+            | Self::NotOffered { .. }
             | Self::Setup(_)
             | Self::TooLarge { .. } => false,
         }
