@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt};
 use super::{
     Decision, Note, Trouble, children, fixed_name,
     keystore::{PasswordSecrets, Wish},
+    profile,
 };
 use crate::{
     api::{
@@ -143,6 +144,9 @@ pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Certificat
     let plan = Plan::new(seen, now);
     if let Err(error) = validation::problem(&certificate.spec) {
         return plan.refuse(&error.to_string());
+    }
+    if let Err(problem) = profile::problem(certificate.annotations()) {
+        return plan.refuse(&problem);
     }
     if let Some(owner) = rightful_owner(seen) {
         return plan.stand_back(&owner);
