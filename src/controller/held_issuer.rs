@@ -7,7 +7,7 @@ use crate::{
         ClusterIssuer, Condition, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
         names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition},
     },
-    cluster::{Hub, ObjectName},
+    cluster::{Hub, Key, Kind, ObjectName},
     decide::{
         authority::{SeenAuthority, SeenKey},
         issuer_of::SeenIssuerOf,
@@ -86,6 +86,15 @@ impl HeldIssuer {
         spec.acme.is_none()
             && (spec.ca.is_some() || spec.self_signed.is_some())
             && ready.is_some_and(Condition::is_true)
+    }
+
+    /// What it is called in the queue, if it is one of ours.
+    pub(super) fn key(&self) -> Option<Key> {
+        match self {
+            Self::ClusterIssuer(issuer) => Some(Key { kind: Kind::ClusterIssuer, object: ObjectName::of(&**issuer) }),
+            Self::Issuer(issuer) => Some(Key { kind: Kind::Issuer, object: ObjectName::of(&**issuer) }),
+            _ => None,
+        }
     }
 
     pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {

@@ -12,7 +12,7 @@ use crate::{
     decide::{
         Trouble, TroubleClass,
         challenge::{CaChallenge, Check, CleanUp},
-        issuer::Registration,
+        issuer::{Outcome, Registration},
         order::CaOrder,
     },
 };
@@ -47,6 +47,10 @@ pub struct Memory {
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
     pub registration: Option<Registration>,
+    /// Whether the issuer's account is to be looked at again, although its status calls it ready.
+    pub is_doubtful: bool,
+    /// What came of the change of the account key that is under way.
+    pub roll_over: Option<Outcome>,
 }
 
 impl Memory {

@@ -5,9 +5,12 @@
 //! depends on changes. Nothing sleeps and nothing polls within a pass.
 
 mod account;
+mod account_key;
+mod account_notes;
 mod approvals;
 mod certificate;
 mod challenge;
+mod download;
 mod held_issuer;
 mod issuer;
 mod key_generation;
@@ -15,6 +18,7 @@ mod memory;
 mod order;
 mod pace;
 mod presenter;
+mod registration;
 mod request;
 mod round;
 mod run;

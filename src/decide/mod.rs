@@ -7,8 +7,10 @@
 pub mod authority;
 pub mod backoff;
 pub mod certificate;
+pub mod chain;
 pub mod challenge;
 pub mod children;
+pub mod external_account;
 pub mod fixed_name;
 pub mod issuer;
 pub mod issuer_of;
@@ -16,6 +18,7 @@ pub mod keystore;
 pub mod order;
 pub mod owned_fields;
 pub mod policy;
+pub mod profile;
 pub mod progress;
 #[cfg(test)]
 mod properties;
@@ -27,6 +30,7 @@ pub mod solver;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod well_known;
 
 use jiff::{SignedDuration, Timestamp};
 

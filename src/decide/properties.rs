@@ -16,6 +16,7 @@ use serde_json::json;
 use super::{
     Decision, Trouble, Wake,
     certificate::{self, CertificateStep, SeenCertificate, Settings},
+    chain::ChosenChain,
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
     keystore::PasswordSecrets,
@@ -105,7 +106,8 @@ proptest! {
             problem: dice.maybe(Dice::text),
             finalized: dice.chance(2),
             next_look: dice.time(),
-            certificate: dice.maybe(|dice| dice.text().into_bytes()),
+            expires: dice.maybe(Dice::time),
+            certificate: dice.maybe(|dice| ChosenChain { pem: dice.text().into_bytes(), warning: dice.maybe(Dice::text) }),
         });
         let (trouble, issuer, now) = (dice.trouble(), dice.issuer(), dice.soon());
         let mut order = order;
@@ -177,7 +179,11 @@ proptest! {
             1 => AccountKey::Unusable(dice.text()),
             _ => AccountKey::Usable { hash: dice.text() },
         };
-        let registration = dice.maybe(|dice| Registration { uri: dice.text(), email: dice.text() });
+        let registration = dice.maybe(|dice| Registration {
+            uri: dice.text(),
+            email: dice.text(),
+            agreed_terms: dice.maybe(Dice::text),
+        });
         let (trouble, deleting, generation) = (dice.trouble(), dice.chance(9), dice.maybe(Dice::number));
         let status = dice.maybe(|dice| object(json!({
             "conditions": dice.conditions(&["Ready"]),
@@ -191,7 +197,18 @@ proptest! {
             let (account_key, status) = (&account_key, status.as_ref());
             let (spec, authority) = (&spec, authority.as_ref());
             let seen =
-                SeenIssuer { generation, deleting, spec, status, account_key, authority, registration, trouble };
+                SeenIssuer {
+                    generation,
+                    deleting,
+                    spec,
+                    status,
+                    account_key,
+                    authority,
+                    registration,
+                    is_doubtful: false,
+                    roll_over: None,
+                    trouble,
+                };
             issuer::decide(&seen, now)
         }, |held, steps| {
             let status = steps.iter().find_map(|step| match step {
