@@ -8,7 +8,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{Context, account::read_account_key, step_error::StepError};
 use crate::{
-    acme::Client,
+    acme::{self, Client},
     api::{
         issuer::AcmeIssuer,
         names::{annotation, field_manager, label},
@@ -118,32 +118,38 @@ impl AccountSecret<'_> {
         self.write(&held, &present, Some((&next, account_url)), last).await
     }
 
-    /// Has the CA know the account by the next key. What it refused once, it may have done already.
+    /// Has the CA know the account by the next key. What counts is which account the CA finds by it, before and after:
+    /// an answer may have been lost, and there are CAs that call a change done which they did not make.
     pub(super) async fn change(&self, client: &Client) -> Result<Outcome, StepError> {
         self.reserve()?;
         let (held, present) = self.read().await?;
-        let Some(next) = self.next_key(&held) else {
-            return Ok(Outcome::Refused("the next key in its Secret cannot be read".to_owned()));
-        };
-        let failed = |error: &_| StepError::from_acme("Failed to change the key of the ACME account", error);
-        if client.find_account(&next).await.map_err(|error| failed(&error))?.is_some() {
-            return Ok(Outcome::Changed);
-        }
-        let url = match self.account_url {
-            Some(url) => url.to_owned(),
-            None => match client.find_account(&present).await.map_err(|error| failed(&error))? {
-                Some(account) => account.url,
-                None => return Ok(Outcome::Refused("the CA does not know the account".to_owned())),
+        let refused = |why: &str| Ok(Outcome::Refused(why.to_owned()));
+        let Some(next) = self.next_key(&held) else { return refused("the next key in its Secret cannot be read") };
+        let known = account_by(client, &next).await?;
+        let url = match (self.account_url, &known) {
+            (Some(url), _) => url.to_owned(),
+            (None, Some(known)) => known.clone(),
+            (None, None) => match account_by(client, &present).await? {
+                Some(url) => url,
+                None => return refused("the CA does not know the account"),
             },
         };
-        let Err(refused) = client.account(present, url).change_key(&next).await else { return Ok(Outcome::Changed) };
-        if refused.is_transient() {
-            return Err(failed(&refused));
+        match known {
+            Some(known) if known == url => return Ok(Outcome::Changed),
+            Some(_) => return refused("the CA knows another account by the next key"),
+            None => {}
         }
-        match client.find_account(&next).await.map_err(|error| failed(&error))? {
-            Some(_) => Ok(Outcome::Changed),
-            None => Ok(Outcome::Refused(refused.to_string())),
+        let answer = client.account(present, url.clone()).change_key(&next).await;
+        if let Some(error) = answer.as_ref().err().filter(|error| error.is_transient()) {
+            return Err(failed(error));
         }
+        if account_by(client, &next).await? == Some(url) {
+            return Ok(Outcome::Changed);
+        }
+        let why = answer.err().map(|error| error.to_string());
+        refused(
+            &why.unwrap_or_else(|| "the CA says that it was changed, but does not know the account by it".to_owned()),
+        )
     }
 
     /// Puts the next key into the place of the present one. The former one is of no use to anybody and is not kept.
@@ -219,6 +225,16 @@ impl AccountSecret<'_> {
         self.context.cluster.apply(&secret, field_manager::CERTWRIGHT).await?;
         Ok(())
     }
+}
+
+/// The URL of the account that the CA knows by this key.
+async fn account_by(client: &Client, key: &PrivateKey) -> Result<Option<String>, StepError> {
+    let found = client.find_account(key).await.map_err(|error| failed(&error))?;
+    Ok(found.map(|account| account.url))
+}
+
+fn failed(error: &acme::Error) -> StepError {
+    StepError::from_acme("Failed to change the key of the ACME account", error)
 }
 
 /// base64 of the SHA-256 of the key: of its PKCS#1 form, as cert-manager has it; of its public key if it is not RSA.

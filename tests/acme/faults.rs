@@ -135,7 +135,7 @@ async fn a_web_page_is_no_directory() {
 async fn a_directory_without_orders_is_none() {
     let server = Server::start(|base, _, _| {
         let body = format!(r#"{{"newNonce":"{base}/nonce","newAccount":"{base}/account","new-cert":"{base}/cert"}}"#);
-        answer_with("200 OK", &body)
+        http("200 OK", "content-type: application/json\r\n", &body)
     })
     .await;
     let error = register(&server.client()).await;
