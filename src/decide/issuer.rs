@@ -112,11 +112,12 @@ fn decide_acme(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
     if let Some(decision) = roll_over::finish(seen, now) {
         return decision;
     }
-    if is_current(seen, acme, hash) {
-        return roll_over::begin(seen, now).unwrap_or_else(Decision::rest);
+    let news = seen.registration.and_then(|registration| registered(seen, registration, hash, now));
+    if let Some(decision) = news {
+        return decision;
     }
-    if let Some(registration) = seen.registration {
-        return registered(seen, registration, hash, now);
+    if seen.registration.is_some() || is_current(seen, acme, hash) {
+        return roll_over::begin(seen, now).unwrap_or_else(Decision::rest);
     }
     match after_trouble(seen, now) {
         Some(decision) => decision,
@@ -213,7 +214,13 @@ fn is_current(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, hash: &str) -> bool {
         && account.last_registered_email.as_deref().unwrap_or_default().eq_ignore_ascii_case(&contact_email(acme))
 }
 
-fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, now: Timestamp) -> Decision<IssuerStep> {
+/// What is to be written of what the CA answered, unless the status tells of it already.
+fn registered(
+    seen: &SeenIssuer<'_>,
+    registration: &Registration,
+    hash: &str,
+    now: Timestamp,
+) -> Option<Decision<IssuerStep>> {
     let mut status = seen.status.cloned().unwrap_or_default();
     let is_known = status.acme.as_ref().is_some_and(|former| former.uri.as_deref() == Some(&registration.uri));
     status.acme = Some(AcmeIssuerStatus {
@@ -224,14 +231,14 @@ fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, no
     let text = "The ACME account was registered with the ACME server";
     set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
     if seen.status == Some(&status) {
-        return Decision::rest();
+        return None;
     }
     let mut steps = vec![IssuerStep::WriteStatus(Box::new(status))];
     if let Some(terms) = registration.agreed_terms.as_ref().filter(|_| !is_known) {
         let text = format!("The account was made, and with it the CA's terms of service were agreed to: {terms}");
         steps.push(IssuerStep::Publish(Note::normal(event::AGREED_TO_TERMS, text)));
     }
-    Decision::act(steps)
+    Some(Decision::act(steps))
 }
 
 /// What the last failure means for now; none if it is time for the next try.

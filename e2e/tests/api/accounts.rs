@@ -83,6 +83,7 @@ async fn bound_to_an_external_account_and_with_the_other_chain() {
     scene.put_secret("eab", "hmac", &STANDARD.encode([7; 32])).await.unwrap();
     unready::<Issuer>(&scene, "pebble", &["Failed to register ACME account", "compare spec.acme", "/eab"]).await;
     scene.api::<Secret>().delete("eab", &DeleteParams::default()).await.unwrap();
+    unready::<Issuer>(&scene, "pebble", &["eab with the external account key does not exist; create it"]).await;
     scene.put_secret("eab", "hmac", &acme.external_account_keys["kid-1"]).await.unwrap();
     scene.wait_ready::<Issuer>("pebble").await.unwrap();
     event(&scene, "pebble", "AgreedToTerms", "terms of service").await;
