@@ -108,7 +108,8 @@ pub(super) async fn account_of(
     let key = read_account_key(context, acme, &namespace).await?.map_err(StepError::transient)?;
     let held = context.cluster.secrets.get(&secret_name).await?;
     // A former process may have changed the key at the CA; the issuer finds out.
-    if held.is_some_and(|held| holds_next_key(&held, acme, Some(&url))) {
+    let is_in_doubt = held.is_some_and(|held| holds_next_key(&held, acme, Some(&url)));
+    if is_in_doubt && !context.accounts.notes.is_postponed(&secret_name) {
         return Err(StepError::transient(KEY_IS_CHANGING));
     }
     let client = context.accounts.client(acme).map_err(|error| StepError::from_acme("Failed to set up", &error))?;

@@ -6,16 +6,18 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{ResourceExt, api::ObjectMeta};
 
-use super::{Context, account::read_account_key, step_error::StepError};
+use super::{Context, account::read_account_key, held_issuer::HeldIssuer, step_error::StepError};
 use crate::{
     acme::{self, Client},
     api::{
+        Challenge,
         issuer::AcmeIssuer,
         names::{annotation, field_manager, label},
     },
     cluster::{Key, ObjectName},
     decide::{
         issuer::{AccountKey, Outcome, RollOver, account_key_entry, next_key_algorithm, next_key_entry},
+        progress::Progress,
         secret,
     },
     pki::{Encoding, KeyAlgorithm, PrivateKey},
@@ -137,7 +139,7 @@ impl AccountSecret<'_> {
         match known {
             Some(known) if known == url => return Ok(Outcome::Changed),
             Some(_) => return refused("the CA knows another account by the next key"),
-            None => {}
+            None => self.wait_for_challenges(&url)?,
         }
         let answer = client.account(present, url.clone()).change_key(&next).await;
         if let Some(error) = answer.as_ref().err().filter(|error| error.is_transient()) {
@@ -166,6 +168,24 @@ impl AccountSecret<'_> {
         let (held, present) = self.read().await?;
         self.write(&held, &present, None, self.wish).await?;
         self.end();
+        Ok(())
+    }
+
+    /// Challenges are answered with the thumbprint of the key; the CA would hold the answers against the next one.
+    fn wait_for_challenges(&self, account_url: &str) -> Result<(), StepError> {
+        let hub = &self.context.cluster.hub;
+        let is_under_way = |challenge: &Challenge| {
+            let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
+            let namespace = challenge.namespace().unwrap_or_default();
+            let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &namespace);
+            let account = issuer.parts().and_then(|(_, status)| status?.acme.as_ref());
+            Progress::of_word(state) == Progress::Open
+                && account.and_then(|account| account.uri.as_deref()) == Some(account_url)
+        };
+        if hub.challenges.all().iter().any(|challenge| is_under_way(challenge)) {
+            self.context.accounts.notes.postpone_change(&self.name());
+            return Err(StepError::transient("Waiting for the end of the challenges that are under way"));
+        }
         Ok(())
     }
 

@@ -42,6 +42,8 @@ struct Change {
     owner: Key,
     begun: Timestamp,
     ended: Option<Timestamp>,
+    /// The CA was asked and knows the account by the present key; it will be told of the next one later.
+    postponed: bool,
 }
 
 impl AccountNotes {
@@ -78,8 +80,20 @@ impl AccountNotes {
             return false;
         }
         changes.retain(|_, change| change.ended.is_none_or(|ended| now < ended + AFTERMATH));
-        changes.insert(secret.clone(), Change { owner: owner.clone(), begun: now, ended: None });
+        changes.insert(secret.clone(), Change { owner: owner.clone(), begun: now, ended: None, postponed: false });
         true
+    }
+
+    /// The CA knows the account by the present key, and it may be used for now.
+    pub fn postpone_change(&self, secret: &ObjectName) {
+        if let Some(change) = lock(&self.changes).get_mut(secret) {
+            change.postponed = true;
+        }
+    }
+
+    /// Whether the present key may be used although the Secret holds a next one.
+    pub fn is_postponed(&self, secret: &ObjectName) -> bool {
+        lock(&self.changes).get(secret).is_some_and(|change| change.postponed)
     }
 
     /// The Secret holds the one key again that the CA knows.
@@ -91,14 +105,15 @@ impl AccountNotes {
 
     /// Whether it is not known at the moment which key the CA knows the account by.
     pub fn is_changing(&self, secret: &ObjectName, now: Timestamp) -> bool {
-        let is_open = |change: &Change| change.ended.is_none() && now < change.begun + LONGEST_CHANGE;
+        let is_open =
+            |change: &Change| change.ended.is_none() && !change.postponed && now < change.begun + LONGEST_CHANGE;
         lock(&self.changes).get(secret).is_some_and(is_open)
     }
 
     /// Whether a request that was refused may have been signed with a former key.
     pub fn was_changing(&self, secret: &ObjectName, now: Timestamp) -> bool {
-        let changes = lock(&self.changes);
-        changes.get(secret).is_some_and(|change| change.ended.is_none_or(|ended| now < ended + AFTERMATH))
+        let may_be = |change: &Change| !change.postponed && change.ended.is_none_or(|ended| now < ended + AFTERMATH);
+        lock(&self.changes).get(secret).is_some_and(may_be)
     }
 }
 
@@ -140,5 +155,18 @@ mod tests {
         assert!(!notes.was_changing(&secret, at(183)));
         assert!(notes.begin_change(&secret, &other, at(3)));
         assert!(notes.begin_change(&secret, &one, at(603)), "the other one does not come to an end");
+    }
+
+    #[test]
+    fn the_present_key_may_be_used_while_a_change_is_postponed() {
+        let one = Key::new(Kind::Issuer, "shop", "one");
+        let (notes, secret) = (AccountNotes::default(), ObjectName::new("shop", "account"));
+        assert!(!notes.is_postponed(&secret) && notes.begin_change(&secret, &one, at(0)));
+        notes.postpone_change(&secret);
+        assert!(
+            notes.is_postponed(&secret) && !notes.is_changing(&secret, at(1)) && !notes.was_changing(&secret, at(1))
+        );
+        assert!(notes.begin_change(&secret, &one, at(5)));
+        assert!(!notes.is_postponed(&secret) && notes.is_changing(&secret, at(5)));
     }
 }

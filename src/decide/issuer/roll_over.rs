@@ -3,10 +3,12 @@
 //! The new key lies in the Secret, beside the present one, before the CA is asked. So whoever comes after a crash can ask
 //! the CA which of the two it knows, and goes on from there.
 
+use jiff::Timestamp;
+
 use super::{IssuerStep, SeenIssuer};
 use crate::{
     api::names::event,
-    decide::{Decision, Note, TroubleClass},
+    decide::{Decision, Note, Trouble},
     pki::KeyAlgorithm,
 };
 
@@ -56,7 +58,7 @@ pub fn next_key_algorithm(present: KeyAlgorithm) -> KeyAlgorithm {
 
 /// A change that was begun is brought to its end before anything else is asked: until then it is not known by which key
 /// the CA knows the account.
-pub(super) fn finish(seen: &SeenIssuer<'_>, now: jiff::Timestamp) -> Option<Decision<IssuerStep>> {
+pub(super) fn finish(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
     let roll_over = seen.roll_over.filter(|roll_over| roll_over.has_next)?;
     match &roll_over.outcome {
         Some(Outcome::Changed) => Some(Decision::act(vec![IssuerStep::AdoptNextKey])),
@@ -65,19 +67,20 @@ pub(super) fn finish(seen: &SeenIssuer<'_>, now: jiff::Timestamp) -> Option<Deci
             let note = Note::warning(event::ACCOUNT_KEY_NOT_CHANGED, text);
             Some(Decision::act(vec![IssuerStep::DropNextKey, IssuerStep::Publish(note)]))
         }
-        None => {
-            let transient = seen.trouble.filter(|trouble| trouble.class == TroubleClass::Transient);
-            let waiting = transient.map(super::Trouble::next_try).filter(|next_try| now < *next_try);
-            Some(waiting.map_or_else(|| Decision::act(vec![IssuerStep::ChangeKey]), Decision::rest_until))
-        }
+        None => Some(unless_troubled(seen, IssuerStep::ChangeKey, now)),
     }
 }
 
 /// The first step of a change that is wished for.
-pub(super) fn begin(seen: &SeenIssuer<'_>, now: jiff::Timestamp) -> Option<Decision<IssuerStep>> {
+pub(super) fn begin(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<IssuerStep>> {
     seen.roll_over.filter(|roll_over| roll_over.is_wished() && !roll_over.has_next)?;
-    let waiting = seen.trouble.map(super::Trouble::next_try).filter(|next_try| now < *next_try);
-    Some(waiting.map_or_else(|| Decision::act(vec![IssuerStep::CreateNextKey]), Decision::rest_until))
+    Some(unless_troubled(seen, IssuerStep::CreateNextKey, now))
+}
+
+/// The account can be used meanwhile, so the condition does not tell of it.
+fn unless_troubled(seen: &SeenIssuer<'_>, step: IssuerStep, now: Timestamp) -> Decision<IssuerStep> {
+    let next_try = seen.trouble.map(Trouble::next_try).filter(|next_try| now < *next_try);
+    next_try.map_or_else(|| Decision::act(vec![step]), Decision::rest_until)
 }
 
 #[cfg(test)]
