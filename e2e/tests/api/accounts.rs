@@ -134,8 +134,8 @@ async fn a_deactivated_account_is_told_of_and_orders_wait_for_another() {
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     let words = ["Failed to verify ACME account", "deactivated", "/pebble-account with its key to have a new account"];
     unready::<Issuer>(&scene, "pebble", &words).await;
-    let issuer: Issuer = scene.api().get("pebble").await.unwrap();
-    assert_eq!(issuer.status.unwrap().conditions[0].reason.as_deref(), Some("ErrVerifyACMEAccount"));
+    let refused: Issuer = scene.api().get("pebble").await.unwrap();
+    assert_eq!(refused.status.unwrap().conditions[0].reason.as_deref(), Some("ErrVerifyACMEAccount"));
     unready::<Certificate>(&scene, "www", &["Waiting for Issuer \"pebble\"", "deactivated"]).await;
     scene.api::<Secret>().delete("pebble-account", &DeleteParams::default()).await.unwrap();
     let issued = scene.issued("www").await.unwrap();
