@@ -2,6 +2,8 @@
 //! `testbed run -- cargo test -p certwright-e2e --test api -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "api/accounts.rs"]
+mod accounts;
 #[path = "api/admission.rs"]
 mod admission;
 #[path = "api/approval.rs"]

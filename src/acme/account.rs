@@ -132,6 +132,30 @@ impl AccountHandle {
         self.post_as_get(&self.0.url, "an account was expected").await
     }
 
+    /// Gives the account another key (RFC 8555 7.3.5). When this succeeds the present key is of no use any more, and
+    /// neither is this handle: keep the new key before asking. Whether it was done can be found out with
+    /// [`Client::find_account`].
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] if the CA cannot do that, or as the server says; see [`Error`].
+    pub async fn change_key(&self, new_key: &PrivateKey) -> Result<(), Error> {
+        let Inner { client, key, url: account } = &*self.0;
+        let offered = client.directory().await?.key_change.clone();
+        let url = offered.ok_or(Error::NotOffered { what: "another key for an account", entry: "keyChange" })?;
+        let payload = Payload::json(&jws::change_key(new_key, key, account, &url)?);
+        client.post(key, Signer::Account(account), &url, &payload, "application/json", JSON_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Gives the account up for good (RFC 8555 7.3.6): the CA will refuse everything in its name.
+    ///
+    /// # Errors
+    /// As the server says; see [`Error`].
+    pub async fn deactivate(&self) -> Result<Answer<AccountBody>, Error> {
+        let payload = Payload::Json(json!({ "status": "deactivated" }));
+        self.post(&self.0.url, &payload, "an account was expected").await
+    }
+
     /// Makes an order (RFC 8555 7.4) and returns its URL with it. Keep the URL before doing anything else: another order
     /// would cost the CA's rate limits again.
     ///

@@ -98,6 +98,15 @@ impl Client {
         self.0.directory.get_or_try_init(|| self.fetch_directory()).await
     }
 
+    /// The directory as it is now. For the rare question whether something was added since it was first fetched; what
+    /// is kept stays.
+    ///
+    /// # Errors
+    /// [`Error::NotAcme`] if there is something else at the URL.
+    pub async fn current_directory(&self) -> Result<Directory, Error> {
+        self.fetch_directory().await
+    }
+
     async fn fetch_directory(&self) -> Result<Directory, Error> {
         let request = get(&self.0.directory_url);
         let response = self.exchange(&request).await?;

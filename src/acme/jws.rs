@@ -74,6 +74,10 @@ pub fn sign(
     };
     header.insert("nonce".into(), nonce.into());
     header.insert("url".into(), url.into());
+    sealed(key, header, payload)
+}
+
+fn sealed(key: &PrivateKey, header: Map<String, Value>, payload: &Payload) -> Result<Jws, pki::Error> {
     let protected = BASE64URL.encode(Value::Object(header).to_string());
     let payload = payload.encoded();
     let signature = sign_jose(key, format!("{protected}.{payload}").as_bytes())?;
@@ -90,7 +94,13 @@ pub enum MacAlgorithm {
 }
 
 impl MacAlgorithm {
-    fn name(self) -> &'static str {
+    /// The algorithm of this name (RFC 7518 3.1).
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Hs256, Self::Hs384, Self::Hs512].into_iter().find(|known| known.name() == name)
+    }
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Hs256 => "HS256",
             Self::Hs384 => "HS384",
@@ -126,6 +136,25 @@ pub fn bind_external_account(
     let payload = BASE64URL.encode(Jwk::of(key)?.canonical());
     let mac = hmac::sign(&hmac::Key::new(algorithm.hmac(), mac_key), format!("{protected}.{payload}").as_bytes());
     Ok(Jws { protected, payload, signature: BASE64URL.encode(mac) })
+}
+
+/// The inner JWS of a key change (RFC 8555 7.3.5): the new key says which account it shall have, and in place of which
+/// key. It has no nonce; the request around it does.
+///
+/// # Errors
+/// When a public key cannot be written, or the new key cannot sign.
+pub fn change_key(
+    new_key: &PrivateKey,
+    old_key: &PrivateKey,
+    account_url: &str,
+    key_change_url: &str,
+) -> Result<Jws, pki::Error> {
+    let mut header = Map::new();
+    header.insert("alg".into(), algorithm_name(new_key.algorithm()).into());
+    header.insert("jwk".into(), Jwk::of(new_key)?.to_value());
+    header.insert("url".into(), key_change_url.into());
+    let payload = serde_json::json!({ "account": account_url, "oldKey": Jwk::of(old_key)?.to_value() });
+    sealed(new_key, header, &Payload::Json(payload))
 }
 
 /// `token.thumbprint` (RFC 8555 8.1): what an HTTP-01 challenge is answered with.
@@ -331,6 +360,29 @@ mod tests {
         let expected =
             serde_json::json!({ "alg": "EdDSA", "kid": "https://ca.example/1", "nonce": "n0nce", "url": url });
         assert_eq!(json(&jws.protected), expected);
+    }
+
+    /// The shape that RFC 8555 7.3.5 shows.
+    #[test]
+    fn a_new_key_signs_which_account_it_is_for() {
+        let (old, new) = (rfc8037_key(), PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256)).unwrap());
+        let (account, url) = ("https://ca.example/1", "https://ca.example/key-change");
+        let jws = change_key(&new, &old, account, url).unwrap();
+        let header = json(&jws.protected);
+        assert_eq!(header.as_object().unwrap().keys().collect::<Vec<_>>(), ["alg", "jwk", "url"], "no nonce, no kid");
+        assert_eq!((&header["alg"], &header["url"]), (&"ES256".into(), &url.into()));
+        assert_eq!(header["jwk"], Jwk::of(&new).unwrap().to_value());
+        let expected = serde_json::json!({ "account": account, "oldKey": Jwk::of(&old).unwrap().to_value() });
+        assert_eq!(json(&jws.payload), expected);
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, raw_public_key(&new));
+        let input = format!("{}.{}", jws.protected, jws.payload);
+        public.verify(input.as_bytes(), &decoded(&jws.signature)).unwrap();
+    }
+
+    #[test]
+    fn mac_algorithms_by_name() {
+        assert_eq!(MacAlgorithm::from_name("HS384"), Some(MacAlgorithm::Hs384));
+        assert_eq!(MacAlgorithm::from_name("HS1"), None);
     }
 
     #[test]

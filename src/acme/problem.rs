@@ -79,6 +79,15 @@ impl Problem {
         self.is("accountDoesNotExist")
     }
 
+    /// The account may not be used any more, by its owner's wish or the CA's (RFC 8555 7.3.6). CAs say so in the detail
+    /// only; the error type `unauthorized` is for much else too.
+    pub fn account_is_refused(&self) -> bool {
+        let detail = self.detail.as_deref().unwrap_or_default().to_ascii_lowercase();
+        self.is("unauthorized")
+            && detail.contains("account")
+            && ["deactivated", "revoked", "not valid"].iter().any(|word| detail.contains(word))
+    }
+
     /// The predecessor already has a successor (RFC 9773 5).
     pub fn is_already_replaced(&self) -> bool {
         self.is("alreadyReplaced")
@@ -196,6 +205,26 @@ mod tests {
         let text = problem.to_string();
         assert!(text.ends_with("; and 2 more"), "{text}");
         assert!(text.len() < 11_000, "{}", text.len());
+    }
+
+    #[test]
+    fn accounts_that_may_not_be_used_any_more() {
+        let of = |kind: &str, detail: &str| Problem {
+            kind: Some(format!("{ACME_ERROR}{kind}")),
+            detail: Some(detail.into()),
+            ..Problem::default()
+        };
+        for detail in [
+            "Account is not valid, has status \"deactivated\"",
+            "An account with the provided public key exists but is deactivated",
+            "The account was revoked",
+        ] {
+            assert!(of("unauthorized", detail).account_is_refused(), "{detail}");
+            assert!(!of("malformed", detail).account_is_refused(), "{detail}");
+        }
+        for detail in ["Account 1 is not authorized to use this order", "the authorization was deactivated"] {
+            assert!(!of("unauthorized", detail).account_is_refused(), "{detail}");
+        }
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub struct ExternalAccountBinding {
     pub key_id: String,
     /// Secret that holds the key, in base64url as the CA shows it.
     pub key_secret_ref: SecretKeySelector,
-    /// No longer used: the algorithm is always HS256.
+    /// Algorithm that the binding is made with: HS256 unless the CA asks for another.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["HS256", "HS384", "HS512"]))]
     pub key_algorithm: Option<String>,

@@ -162,6 +162,14 @@ pub mod annotation {
     /// On CertificateRequests and Orders, `true`: the CA wants the renewal sooner than it would come by itself, or the time
     /// that it suggested has passed. Such Orders go before others.
     pub const URGENT: &str = "certwright.dev/urgent";
+    /// On a Certificate, and copied down to its CertificateRequests: the profile to order, in place of the issuer's.
+    pub const PROFILE: &str = "certwright.dev/profile";
+    /// On an issuer: another value than before asks for another account key (RFC 8555 section 7.3.5).
+    pub const ROLL_ACCOUNT_KEY: &str = "certwright.dev/roll-account-key";
+    /// On an account key's Secret: the value of [`ROLL_ACCOUNT_KEY`] that was last regarded.
+    pub const ACCOUNT_KEY_ROLLED: &str = "certwright.dev/account-key-rolled";
+    /// On an account key's Secret: the URL of the account that the next key in it is for.
+    pub const ACCOUNT_KEY_ROLLING: &str = "certwright.dev/account-key-rolling";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
     /// On a target Secret: the value of [`RENEW_AT`] that is done with.
@@ -322,11 +330,16 @@ pub mod event {
 
     // Issuer and ClusterIssuer; further reasons are those of the condition.
     pub const ERR_INIT_ISSUER: &str = "ErrInitIssuer";
+    // Not among cert-manager's.
+    pub const AGREED_TO_TERMS: &str = "AgreedToTerms";
+    pub const ACCOUNT_KEY_NOT_CHANGED: &str = "AccountKeyNotChanged";
 
     // Order.
     pub const CREATED: &str = "Created";
     pub const COMPLETE: &str = "Complete";
     pub const SOLVER: &str = "Solver";
+    /// None of the chains that the CA offers is the preferred one. Not one of cert-manager's reasons.
+    pub const PREFERRED_CHAIN_NOT_FOUND: &str = "PreferredChainNotFound";
 
     // Challenge.
     pub const STARTED: &str = "Started";

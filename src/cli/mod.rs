@@ -4,6 +4,7 @@ mod acmesolver;
 mod controller;
 mod crds;
 mod feature_gates;
+mod issuer;
 mod log;
 mod probe;
 
@@ -27,6 +28,8 @@ enum Command {
     Controller(Box<controller::ControllerArgs>),
     /// Prints the CustomResourceDefinitions, for `kubectl apply -f -`.
     Crds,
+    /// Prints an issuer for a well-known CA, for `kubectl apply -f -`.
+    Issuer(issuer::IssuerArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -58,6 +61,7 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
             Ok(runtime.block_on(controller::run(*args))?)
         }
         Command::Crds => Ok(crds::run()?),
+        Command::Issuer(args) => Ok(issuer::run(&args)?),
     }
 }
 

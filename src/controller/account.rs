@@ -5,12 +5,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Context, held_issuer::HeldIssuer, step_error::StepError};
+use jiff::Timestamp;
+
+use super::{
+    Context, account_key::holds_next_key, account_notes::AccountNotes, held_issuer::HeldIssuer, step_error::StepError,
+};
 use crate::{
     acme::{AccountHandle, Client, Config},
     api::{Issuer, issuer::AcmeIssuer},
     cluster::ObjectName,
-    decide::{issuer::account_key_entry, secret},
+    decide::{TroubleClass, issuer::account_key_entry, secret},
     pki::PrivateKey,
 };
 
@@ -18,6 +22,7 @@ use crate::{
 /// key and URL.
 #[derive(Default)]
 pub struct Accounts {
+    pub(super) notes: AccountNotes,
     clients: Mutex<HashMap<ClientKey, Client>>,
     handles: Mutex<HashMap<String, AccountHandle>>,
 }
@@ -56,6 +61,11 @@ impl Accounts {
         Ok(client)
     }
 
+    /// The keys of accounts have changed: what is signed from now on is signed with what the Secrets hold.
+    pub(super) fn forget_handles(&self) {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn handle(&self, identity: &str) -> Option<AccountHandle> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned()
     }
@@ -84,6 +94,10 @@ pub(super) async fn account_of(
         return Err(StepError::transient("The issuer has no account yet"));
     };
     let namespace = secrets_namespace(context, issuer, namespace);
+    let secret_name = ObjectName::new(&namespace, &acme.private_key_secret_ref.name);
+    if context.accounts.notes.is_changing(&secret_name, Timestamp::now()) {
+        return Err(StepError::transient(KEY_IS_CHANGING));
+    }
     let hash = account.and_then(|account| account.last_private_key_hash.clone()).unwrap_or_default();
     // The server's trust is in the identity by way of the client, which is compared by what it was made from.
     let trust = (acme.skip_tls_verify, acme.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default());
@@ -92,10 +106,43 @@ pub(super) async fn account_of(
         return Ok(handle);
     }
     let key = read_account_key(context, acme, &namespace).await?.map_err(StepError::transient)?;
+    let held = context.cluster.secrets.get(&secret_name).await?;
+    // A former process may have changed the key at the CA; the issuer finds out.
+    let is_in_doubt = held.is_some_and(|held| holds_next_key(&held, acme, Some(&url)));
+    if is_in_doubt && !context.accounts.notes.is_postponed(&secret_name) {
+        return Err(StepError::transient(KEY_IS_CHANGING));
+    }
     let client = context.accounts.client(acme).map_err(|error| StepError::from_acme("Failed to set up", &error))?;
     let handle = client.account(key, url);
     context.accounts.keep(identity, handle.clone());
     Ok(handle)
+}
+
+const KEY_IS_CHANGING: &str = "The key of the issuer's ACME account is being changed";
+
+/// What an error means that came of acting in the name of an issuer's account. One that is about the account itself says
+/// nothing against the order: the issuer is looked at, and the order waits.
+pub(super) fn settled(context: &Context, issuer: &HeldIssuer, namespace: &str, error: StepError) -> StepError {
+    let (Some((spec, status)), Some(key)) = (issuer.parts(), issuer.key()) else { return error };
+    let now = Timestamp::now();
+    match error {
+        StepError::Account(message) => {
+            let url = status.and_then(|status| status.acme.as_ref()?.uri.as_deref());
+            if url.is_some_and(|url| context.accounts.notes.doubt(&key, url, now)) {
+                context.cluster.hub.queue.wake(&key);
+            }
+            StepError::transient(message)
+        }
+        StepError::Trouble { class: TroubleClass::Final, message, retry_after, hold } => {
+            let namespace = secrets_namespace(context, issuer, namespace);
+            let secret = spec.acme.as_ref().map(|acme| &acme.private_key_secret_ref.name);
+            let is_old_key =
+                secret.is_some_and(|name| context.accounts.notes.was_changing(&ObjectName::new(namespace, name), now));
+            let class = if is_old_key { TroubleClass::Transient } else { TroubleClass::Final };
+            StepError::Trouble { class, message, retry_after, hold }
+        }
+        other => other,
+    }
 }
 
 /// Where the Secrets lie that an issuer refers to.

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::{
     Context,
-    account::account_of,
+    account::{account_of, settled},
     held_issuer::HeldIssuer,
     memory::Memory,
     pace::next_look,
@@ -64,7 +64,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, ChallengeStep::Publish(_)) {
             round = Round::Again;
         }
-        act(context, &challenge, &issuer, step, memory).await?;
+        let acted = act(context, &challenge, &issuer, step, memory).await;
+        acted.map_err(|error| settled(context, &issuer, &key.object.namespace, error))?;
     }
     Ok(round)
 }
@@ -205,10 +206,17 @@ async fn read(
     memory: &mut Memory,
 ) -> Result<(), StepError> {
     let account = account_of(context, issuer, &challenge.namespace().unwrap_or_default()).await?;
-    let answer = account
-        .authorization(&challenge.spec.authorization_url)
-        .await
-        .map_err(|error| StepError::from_acme("Failed to retrieve the authorization", &error))?;
+    let answer = match account.authorization(&challenge.spec.authorization_url).await {
+        // CAs forget authorizations whose time is over.
+        Err(error) if error.status() == Some(404) && error.problem().is_some() => {
+            let problem = Some("the CA does not know the authorization any more".to_owned());
+            let (status, next_look) = (state::EXPIRED.to_owned(), Timestamp::now());
+            memory.challenge = Some(CaChallenge { status, accepted: false, problem, next_look });
+            memory.trouble = None;
+            return Ok(());
+        }
+        answer => answer.map_err(|error| StepError::from_acme("Failed to retrieve the authorization", &error))?,
+    };
     memory.trouble = None;
     let own = answer.body.challenges.iter().find(|known| known.url == challenge.spec.url);
     let started = own.is_some_and(|own| matches!(own.status.as_str(), "processing" | "valid" | "invalid"));

@@ -9,7 +9,7 @@ use crate::{
         ClusterIssuer, Condition, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
         names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition},
     },
-    cluster::{Hub, ObjectName},
+    cluster::{Hub, Key, Kind, ObjectName},
     decide::{
         authority::{SeenAuthority, SeenKey},
         issuer_of::SeenIssuerOf,
@@ -119,6 +119,15 @@ impl HeldIssuer {
         match self {
             Self::ClusterIssuer(issuer) => issuer.resource_version(),
             Self::Issuer(issuer) => issuer.resource_version(),
+            _ => None,
+        }
+    }
+
+    /// What it is called in the queue, if it is one of ours.
+    pub(super) fn key(&self) -> Option<Key> {
+        match self {
+            Self::ClusterIssuer(issuer) => Some(Key { kind: Kind::ClusterIssuer, object: ObjectName::of(&**issuer) }),
+            Self::Issuer(issuer) => Some(Key { kind: Kind::Issuer, object: ObjectName::of(&**issuer) }),
             _ => None,
         }
     }

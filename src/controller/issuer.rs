@@ -1,32 +1,30 @@
 //! Issuers and ClusterIssuers: gather and act.
 
-use std::sync::Arc;
-
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Resource, api::ObjectMeta};
 
 use super::{
     Context,
-    account::{read_account_key, secrets_namespace},
+    account::secrets_namespace,
+    account_key::AccountSecret,
     held_issuer::HeldIssuer,
     memory::Memory,
+    registration::register,
     round::{Round, event, step_name},
     signer::read_authority,
     step_error::StepError,
 };
 use crate::{
-    acme::{ExternalAccountBinding, MacAlgorithm, Registration as AcmeRegistration},
-    api::{ClusterIssuer, Issuer, IssuerStatus, issuer::AcmeIssuer, names::label},
+    api::{
+        ClusterIssuer, Issuer, IssuerStatus,
+        issuer::{AcmeIssuer, AcmeIssuerStatus},
+        names::annotation,
+    },
     cluster::{Key, Kind, ObjectName},
     decide::{
         Wake,
-        issuer::{AccountKey, IssuerStep, Registration, SeenIssuer, account_key_entry, contact_email, decide},
-        secret,
+        issuer::{AccountKey, IssuerStep, SeenIssuer, decide},
     },
-    pki::{Encoding, KeyAlgorithm, PrivateKey},
 };
 
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
@@ -38,7 +36,20 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let metadata = metadata(&issuer);
     memory.keep_for(metadata.uid.as_deref().unwrap_or_default());
     let namespace = secrets_namespace(context, &issuer, &key.object.namespace);
-    let account_key = look_at_key(context, spec.acme.as_ref(), &namespace).await?;
+    let wish = wish_for_another_key(&metadata);
+    let account = status.and_then(|status| status.acme.as_ref());
+    let account_secret = spec.acme.as_ref().map(|acme| AccountSecret {
+        context,
+        key,
+        acme,
+        namespace: &namespace,
+        wish: wish.as_deref(),
+        account_url: account.and_then(|account| account.uri.as_deref()),
+    });
+    let (account_key, mut roll_over) = match &account_secret {
+        Some(secret) => secret.look().await?,
+        None => (AccountKey::Missing, None),
+    };
     let binding = binding_version(context, spec.acme.as_ref(), &namespace).await?;
     let authority = match &spec.ca {
         Some(ca) if spec.acme.is_none() && !ca.secret_name.is_empty() => {
@@ -47,10 +58,16 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         _ => None,
     };
     let fingerprint = format!("{:?} {account_key:?} {binding:?}", metadata.generation);
-    if memory.issuer_fingerprint != fingerprint {
+    let is_changed = memory.issuer_fingerprint != fingerprint;
+    if is_changed || is_in_doubt(context, key, account) {
+        // A process that has just begun believes the status.
+        memory.is_doubtful = !memory.issuer_fingerprint.is_empty() || !is_changed;
         memory.issuer_fingerprint = fingerprint;
         memory.registration = None;
         memory.trouble = None;
+    }
+    if let Some(roll_over) = &mut roll_over {
+        roll_over.outcome.clone_from(&memory.roll_over);
     }
     let seen = SeenIssuer {
         generation: metadata.generation,
@@ -60,6 +77,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         account_key: &account_key,
         authority: authority.as_ref(),
         registration: memory.registration.as_ref(),
+        is_doubtful: memory.is_doubtful,
+        roll_over: roll_over.as_ref(),
         trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, Timestamp::now());
@@ -69,9 +88,19 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, IssuerStep::Publish(_)) {
             round = Round::Again;
         }
-        act(context, key, &issuer, &namespace, step, memory).await?;
+        act(context, &issuer, account_secret.as_ref(), step, memory).await?;
     }
     Ok(round)
+}
+
+fn wish_for_another_key(metadata: &ObjectMeta) -> Option<String> {
+    metadata.annotations.as_ref()?.get(annotation::ROLL_ACCOUNT_KEY).filter(|wish| !wish.is_empty()).cloned()
+}
+
+/// Whether the CA refused something in the name of the account that the status tells of.
+fn is_in_doubt(context: &Context, key: &Key, account: Option<&AcmeIssuerStatus>) -> bool {
+    let uri = account.and_then(|account| account.uri.as_deref());
+    uri.is_some_and(|uri| context.accounts.notes.take_doubt(key, uri, Timestamp::now()))
 }
 
 fn held(context: &Context, key: &Key) -> Option<HeldIssuer> {
@@ -90,29 +119,6 @@ fn metadata(issuer: &HeldIssuer) -> ObjectMeta {
     }
 }
 
-async fn look_at_key(context: &Context, acme: Option<&AcmeIssuer>, namespace: &str) -> Result<AccountKey, StepError> {
-    let Some(acme) = acme else { return Ok(AccountKey::Missing) };
-    if acme.private_key_secret_ref.is_unset() {
-        let text = "spec.acme.privateKeySecretRef.name is empty; name the Secret that shall hold the account key";
-        return Ok(AccountKey::Unusable(text.to_owned()));
-    }
-    let name = ObjectName::new(namespace, &acme.private_key_secret_ref.name);
-    let held = context.cluster.secrets.get(&name).await?;
-    if held.as_deref().and_then(|held| secret::entry(held, account_key_entry(acme))).is_none() {
-        return Ok(AccountKey::Missing);
-    }
-    Ok(match read_account_key(context, acme, namespace).await? {
-        Ok(key) => AccountKey::Usable { hash: key_hash(&key) },
-        Err(why) => AccountKey::Unusable(why),
-    })
-}
-
-/// base64 of the SHA-256 of the key: of its PKCS#1 form, as cert-manager has it; of its public key if it is not RSA.
-fn key_hash(key: &PrivateKey) -> String {
-    let der = key.pkcs1_der().or_else(|| key.public_key_der().ok()).unwrap_or_default();
-    BASE64_STANDARD.encode(digest(&SHA256, &der))
-}
-
 /// Changes whenever the Secret of the external account binding does.
 async fn binding_version(
     context: &Context,
@@ -127,29 +133,57 @@ async fn binding_version(
 
 async fn act(
     context: &Context,
-    key: &Key,
     issuer: &HeldIssuer,
-    namespace: &str,
+    account_secret: Option<&AccountSecret<'_>>,
     step: IssuerStep,
     memory: &mut Memory,
 ) -> Result<(), StepError> {
-    let acme = issuer.parts().and_then(|(spec, _)| spec.acme.as_ref());
     match step {
-        IssuerStep::CreateAccountKey => {
-            let Some(acme) = acme else { return Ok(()) };
-            create_account_key(context, key, acme, namespace).await?;
-        }
-        IssuerStep::Register => {
-            let Some(acme) = acme else { return Ok(()) };
-            memory.registration = Some(register(context, acme, namespace).await?);
-            memory.trouble = None;
-        }
         IssuerStep::WriteStatus(status) => write_status(context, issuer, &status).await?,
         IssuerStep::Publish(note) => match issuer {
             HeldIssuer::ClusterIssuer(issuer) => context.cluster.publish(event(note).about::<ClusterIssuer>(issuer)),
             HeldIssuer::Issuer(issuer) => context.cluster.publish(event(note).about::<Issuer>(issuer)),
             _ => {}
         },
+        step => {
+            let Some(secret) = account_secret else { return Ok(()) };
+            act_on_account(context, issuer, secret, step, memory).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn act_on_account(
+    context: &Context,
+    issuer: &HeldIssuer,
+    secret: &AccountSecret<'_>,
+    step: IssuerStep,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
+    let account = issuer.parts().and_then(|(_, status)| status?.acme.as_ref());
+    match step {
+        IssuerStep::CreateAccountKey => secret.create().await?,
+        IssuerStep::Register => {
+            memory.registration = Some(register(context, secret.acme, secret.namespace, account).await?);
+            memory.is_doubtful = false;
+            memory.trouble = None;
+        }
+        IssuerStep::CreateNextKey => secret.create_next().await?,
+        IssuerStep::ChangeKey => {
+            let client = context.accounts.client(secret.acme);
+            let client = client.map_err(|error| StepError::from_acme("Failed to set up", &error))?;
+            memory.roll_over = Some(secret.change(&client).await.map_err(StepError::for_issuer)?);
+            memory.trouble = None;
+        }
+        IssuerStep::AdoptNextKey => {
+            secret.adopt_next().await?;
+            memory.roll_over = None;
+        }
+        IssuerStep::DropNextKey => {
+            secret.drop_next().await?;
+            memory.roll_over = None;
+        }
+        IssuerStep::WriteStatus(_) | IssuerStep::Publish(_) => {}
     }
     Ok(())
 }
@@ -166,80 +200,4 @@ async fn write_status(context: &Context, issuer: &HeldIssuer, status: &IssuerSta
         _ => {}
     }
     Ok(())
-}
-
-/// A Secret that is there already keeps everything else that it holds.
-async fn create_account_key(context: &Context, key: &Key, acme: &AcmeIssuer, namespace: &str) -> Result<(), StepError> {
-    let key = context.keys.generate(key, KeyAlgorithm::Rsa(2048))?;
-    let pem = key
-        .to_pem(Encoding::Pkcs1)
-        .map_err(|error| StepError::transient(format!("Failed to encode the ACME account key: {error}")))?;
-    let labels = [
-        (label::MANAGED_BY, label::MANAGED_BY_CERT_MANAGER),
-        // So that it is read from the store and not from the API server each time.
-        (label::FAO, label::TRUE),
-    ];
-    let secret = Secret {
-        metadata: ObjectMeta {
-            namespace: Some(namespace.to_owned()),
-            name: Some(acme.private_key_secret_ref.name.clone()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            ..ObjectMeta::default()
-        },
-        data: Some([(account_key_entry(acme).to_owned(), ByteString(pem.into_bytes()))].into()),
-        ..Secret::default()
-    };
-    let name = ObjectName::of(&secret);
-    if context.cluster.secrets.get(&name).await?.is_some() {
-        context.cluster.apply(&secret, crate::api::names::field_manager::CERTWRIGHT).await?;
-    } else {
-        context.cluster.create(&Secret { type_: Some("Opaque".to_owned()), ..secret }).await?;
-    }
-    Ok(())
-}
-
-async fn register(context: &Context, acme: &AcmeIssuer, namespace: &str) -> Result<Registration, StepError> {
-    const DOING: &str = "Failed to register ACME account";
-    let failed = |error: &crate::acme::Error| StepError::from_acme(DOING, error);
-    let key = read_account_key(context, acme, namespace).await?.map_err(StepError::transient)?;
-    let client = context.accounts.client(acme).map_err(|error| failed(&error))?;
-    let email = contact_email(acme);
-    let contacts: Vec<String> =
-        Some(&email).filter(|email| !email.is_empty()).map(|email| format!("mailto:{email}")).into_iter().collect();
-    let registration = AcmeRegistration {
-        contacts: contacts.clone(),
-        external_account_binding: external_account_binding(context, acme, namespace).await?,
-        terms_of_service_agreed: true,
-    };
-    let account = client.register(&key, &registration).await.map_err(|error| failed(&error))?;
-    // Some CAs do not show contacts at all; asking those to change what they do not show would never end.
-    if !account.created && !account.body.contacts.is_empty() && account.body.contacts != contacts {
-        client
-            .update_contacts(&key, &account.url, &contacts)
-            .await
-            .map_err(|error| StepError::from_acme("Failed to update ACME account", &error))?;
-    }
-    Ok(Registration { uri: account.url, email })
-}
-
-async fn external_account_binding(
-    context: &Context,
-    acme: &AcmeIssuer,
-    namespace: &str,
-) -> Result<Option<ExternalAccountBinding>, StepError> {
-    let Some(binding) = &acme.external_account_binding else { return Ok(None) };
-    let name = ObjectName::new(namespace, &binding.key_secret_ref.name);
-    let entry_name = binding.key_secret_ref.key.clone().unwrap_or_default();
-    let wrong = |what: &str| StepError::is_final(format!("The Secret {name} with the external account key {what}"));
-    let held: Option<Arc<Secret>> = context.cluster.secrets.get(&name).await?;
-    let Some(held) = held else { return Err(wrong("does not exist")) };
-    let Some(value) = secret::entry(&held, &entry_name) else {
-        return Err(wrong(&format!("has nothing under {entry_name:?}")));
-    };
-    let text = String::from_utf8_lossy(value);
-    let text = text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
-    let mac_key = base64::prelude::BASE64_URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| wrong(&format!("has under {entry_name:?} something that is not base64url")))?;
-    Ok(Some(ExternalAccountBinding { key_id: binding.key_id.clone(), mac_key, algorithm: MacAlgorithm::Hs256 }))
 }

@@ -15,7 +15,7 @@ use crate::{
         certificate::HeldKey,
         challenge::{CaChallenge, Check, CleanUp},
         hold::Hold,
-        issuer::Registration,
+        issuer::{Outcome, Registration},
         order::CaOrder,
         renewal_information,
         revocation::Revoked,
@@ -60,6 +60,10 @@ pub struct Memory {
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
     pub registration: Option<Registration>,
+    /// Whether the issuer's account is to be looked at again, although its status calls it ready.
+    pub is_doubtful: bool,
+    /// What came of the change of the account key that is under way.
+    pub roll_over: Option<Outcome>,
 }
 
 impl Memory {

@@ -5,10 +5,13 @@
 //! depends on changes. Nothing sleeps and nothing polls within a pass.
 
 mod account;
+mod account_key;
+mod account_notes;
 mod approvals;
 mod caa;
 mod certificate;
 mod challenge;
+mod download;
 mod held_issuer;
 mod issuer;
 mod key_generation;
@@ -17,6 +20,7 @@ mod memory;
 mod order;
 mod pace;
 mod presenter;
+mod registration;
 mod renewal_information;
 mod replacement;
 mod request;

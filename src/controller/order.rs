@@ -5,8 +5,9 @@ use kube::ResourceExt;
 
 use super::{
     Context,
-    account::account_of,
+    account::{account_of, settled},
     caa,
+    download::{self, NoChain},
     held_issuer::HeldIssuer,
     limits,
     memory::Memory,
@@ -19,6 +20,7 @@ use crate::{
     acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody, TransportKind},
     api::{
         Challenge, Order, OrderStatus, Sensitive,
+        issuer::AcmeIssuer,
         names::annotation,
         order::{OrderAuthorization, OrderChallenge},
     },
@@ -27,8 +29,10 @@ use crate::{
         TroubleClass, Wake,
         budget::turn::Turn,
         caa::{BeforeOrder, before_order},
+        chain::class_of_refusal,
         hold::Reach,
-        order::{CaOrder, OrderStep, SeenOrder, decide},
+        order::{CaOrder, EXPIRED_BEFORE_FINISHED, OrderStep, SeenOrder, decide},
+        profile,
         progress::Progress,
         solver::Method,
     },
@@ -66,7 +70,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         if !matches!(step, OrderStep::Publish(_)) {
             round = Round::Again;
         }
-        act(context, &order, &issuer, step, memory).await?;
+        let acted = act(context, &order, &issuer, step, memory).await;
+        acted.map_err(|error| settled(context, &issuer, &key.object.namespace, error))?;
     }
     Ok(round)
 }
@@ -136,15 +141,17 @@ async fn act(
             note(memory, &answer, false);
         }
         OrderStep::Finalize => {
-            let request = ParsedRequest::from_pem(&order.spec.request.0)
-                .map_err(|error| StepError::is_final(format!("Failed to read the CSR in spec.request: {error}")))?;
+            let request = parsed_request(order)?;
             let url = order.status.as_ref().and_then(|status| status.finalize_url.clone()).unwrap_or_default();
             let answer = finalize(&account, &url, &request.der, order_url(order)).await;
             // Whether the CA took it is not known then, so the next look asks.
             memory.order = memory.order.take().filter(|_| answer.is_ok());
             note(memory, &answer?, true);
         }
-        OrderStep::Download => download(order, &account, memory).await?,
+        OrderStep::Download => {
+            let acme = issuer.parts().and_then(|(spec, _)| spec.acme.as_ref());
+            download(order, &account, acme, memory).await?;
+        }
         _ => {}
     }
     memory.trouble = None;
@@ -152,7 +159,13 @@ async fn act(
 }
 
 fn failed(doing: &'static str) -> impl Fn(Error) -> StepError {
-    move |error| StepError::from_acme_for_order(doing, &error)
+    move |error| {
+        // CAs forget orders whose time is over, and what belongs to them.
+        if error.status() == Some(404) && error.problem().is_some() {
+            return StepError::is_final(format!("{doing}: {error}{EXPIRED_BEFORE_FINISHED}"));
+        }
+        StepError::from_acme_for_order(doing, &error)
+    }
 }
 
 fn order_url(order: &Order) -> &str {
@@ -174,6 +187,7 @@ fn note(memory: &mut Memory, answer: &Answer<OrderBody>, finalized: bool) {
         problem: answer.body.error.as_ref().map(ToString::to_string),
         finalized,
         next_look: next_look(memory.looks, answer.retry_after, now),
+        expires: answer.body.expires,
         certificate: None,
     });
 }
@@ -211,6 +225,7 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     let (url, body) = if let Some(found) = found {
         found
     } else {
+        check_profile(account, wanted.profile.as_deref()).await?;
         let answer = replacement::new_order(account, wanted).await;
         if answer.as_ref().map_or_else(may_have_arrived, |_| true) {
             limits::placed(context, order, account.url(), Timestamp::now());
@@ -234,6 +249,18 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
 /// Whether a request may have been done though no answer came.
 fn may_have_arrived(error: &Error) -> bool {
     matches!(error, Error::Transport { kind: TransportKind::Interrupted | TransportKind::Timeout, .. })
+}
+
+/// Asks nothing of the CA unless its directory, as it was fetched once, lists profiles and not this one.
+async fn check_profile(account: &AccountHandle, wanted: Option<&str>) -> Result<(), StepError> {
+    const DOING: &str = "Failed to create Order";
+    let Some(wanted) = wanted else { return Ok(()) };
+    let known = account.client().directory().await.map_err(failed(DOING))?;
+    if profile::check(wanted, known.meta.profiles.keys()).is_ok() {
+        return Ok(());
+    }
+    let now = account.client().current_directory().await.map_err(failed(DOING))?;
+    profile::check(wanted, now.meta.profiles.keys()).map_err(|why| StepError::is_final(format!("{DOING}: {why}")))
 }
 
 fn new_order(order: &Order) -> Result<NewOrder, StepError> {
@@ -345,16 +372,34 @@ async fn create_challenge(
     Ok(())
 }
 
-async fn download(order: &Order, account: &AccountHandle, memory: &mut Memory) -> Result<(), StepError> {
+async fn download(
+    order: &Order,
+    account: &AccountHandle,
+    acme: Option<&AcmeIssuer>,
+    memory: &mut Memory,
+) -> Result<(), StepError> {
     const DOING: &str = "Failed to download the certificate";
     let answer = account.order(order_url(order)).await.map_err(failed(DOING))?;
     let Some(url) = answer.body.certificate.clone() else {
         return Err(StepError::transient(format!("{DOING}: the CA calls the order valid, but names no certificate")));
     };
-    let chain = account.certificate(&url).await.map_err(failed(DOING))?;
+    let request = parsed_request(order)?;
+    let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
+    let chosen = download::certificate(account, &url, &request, preferred).await.map_err(|no| match no {
+        NoChain::Acme(error) => failed(DOING)(error),
+        NoChain::Refused(why) => {
+            let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+            StepError::Trouble { class: class_of_refusal(failures), message: why, retry_after: None, hold: None }
+        }
+    })?;
     note(memory, &answer, false);
     if let Some(held) = &mut memory.order {
-        held.certificate = Some(chain.body.pem.into_bytes());
+        held.certificate = Some(chosen);
     }
     Ok(())
+}
+
+fn parsed_request(order: &Order) -> Result<ParsedRequest, StepError> {
+    ParsedRequest::from_pem(&order.spec.request.0)
+        .map_err(|error| StepError::is_final(format!("Failed to read the CSR in spec.request: {error}")))
 }

@@ -3,7 +3,12 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::{Context, account::account_of, held_issuer::HeldIssuer, step_error::StepError};
+use super::{
+    Context,
+    account::{account_of, settled},
+    held_issuer::HeldIssuer,
+    step_error::StepError,
+};
 use crate::{
     acme::Error,
     api::{Certificate, IssuerReference, names::annotation},
@@ -36,13 +41,14 @@ pub(super) async fn revoke(
 ) -> Result<Option<Revoked>, StepError> {
     let Some(pair) = secret.and_then(sound_pair) else { return Ok(None) };
     let issuer = issuer_of(context, certificate, secret);
-    let account = account_of(context, &issuer, &certificate.namespace().unwrap_or_default()).await?;
+    let namespace = certificate.namespace().unwrap_or_default();
+    let account = account_of(context, &issuer, &namespace).await?;
     let der = &pair.leaf.der;
     let answer = match account.revoke(der, wish.reason).await {
         Err(error) if is_refusal(&error) => account.client().revoke_by_key(&pair.key, der, wish.reason).await,
         answer => answer,
     };
-    answer.map_err(|error| StepError::from_acme(DOING, &error))?;
+    answer.map_err(|error| settled(context, &issuer, &namespace, StepError::from_acme(DOING, &error)))?;
     Ok(Some(Revoked::new(wish, &pair.leaf)))
 }
 

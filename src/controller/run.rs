@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::{ApiError, Key, Kind},
-    decide::{Wake, backoff},
+    decide::{TroubleClass, Wake, backoff},
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
@@ -105,6 +105,10 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
             Err(StepError::Trouble { class, message, retry_after, hold }) => {
                 tracing::info!(%key, message, "step failed");
                 memory.failed(class, message, (retry_after, hold), Timestamp::now());
+            }
+            Err(StepError::Account(message)) => {
+                tracing::info!(%key, message, "step failed for the account");
+                memory.failed(TroubleClass::Transient, message, (None, None), Timestamp::now());
             }
             Err(StepError::Write(error)) => {
                 memory.write_failures = memory.write_failures.saturating_add(1);

@@ -21,6 +21,8 @@ const ACCOUNT_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// See the module's description.
 #[derive(Debug)]
 pub enum StepError {
+    /// The CA does not know the account any more, or does not let it be used; says what was tried.
+    Account(String),
     /// Something is under way in this process that wakes the object when it is done.
     Awaiting,
     /// A write to the API server; see [`ApiError`].
@@ -40,6 +42,11 @@ impl StepError {
 
     /// `doing` says what was tried, such as "Failed to create Order".
     pub fn from_acme(doing: &str, error: &acme::Error) -> Self {
+        let is_about_account =
+            |problem: &acme::Problem| problem.account_does_not_exist() || problem.account_is_refused();
+        if error.problem().is_some_and(is_about_account) {
+            return Self::Account(format!("{doing}: {error}"));
+        }
         let class = if error.is_transient() { TroubleClass::Transient } else { TroubleClass::Final };
         let message = format!("{doing}: {error}");
         match error {
@@ -47,6 +54,14 @@ impl StepError {
                 Self::Trouble { class, message, retry_after: None, hold: Some(hold_of(closed)) }
             }
             _ => Self::Trouble { class, message, retry_after: error.retry_after().map(signed), hold: None },
+        }
+    }
+
+    /// For whoever looks after the account: what is wrong with it is no news, but the trouble itself.
+    pub fn for_issuer(self) -> Self {
+        match self {
+            Self::Account(message) => Self::is_final(message),
+            other => other,
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
     fallback::{Fallback, SeenSpare},
     fixed_name,
     keystore::{PasswordSecrets, Wish},
+    profile,
     renewal_information::{Marks, SeenRenewalInformation},
     revocation::{self, Revoked},
 };
@@ -182,6 +183,9 @@ pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Certificat
     let plan = Plan::new(seen, now);
     if let Err(error) = validation::problem(&certificate.spec) {
         return plan.refuse(&error.to_string());
+    }
+    if let Err(problem) = profile::problem(certificate.annotations()) {
+        return plan.refuse(&problem);
     }
     if let Some(owner) = rightful_owner(seen) {
         return plan.stand_back(&owner);

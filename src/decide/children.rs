@@ -70,6 +70,9 @@ pub fn certificate_request(
     annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
     annotations.insert(annotation::CERTIFICATE_REVISION.to_owned(), revision.to_string());
     annotations.insert(annotation::PRIVATE_KEY_SECRET_NAME.to_owned(), key_secret);
+    // Whatever else is copied: the order is made from it.
+    let profile = certificate.annotations().get_key_value(annotation::PROFILE);
+    annotations.extend(profile.map(|(key, value)| (key.clone(), value.clone())));
     if !recent.is_empty() {
         let times: Vec<_> = recent.iter().map(ToString::to_string).collect();
         annotations.insert(annotation::RECENT_ISSUANCES.to_owned(), times.join(","));

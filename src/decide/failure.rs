@@ -5,10 +5,7 @@
 
 use jiff::SignedDuration;
 
-use super::{backoff, refusal::UNTIL_SPEC_CHANGES, renewal::chosen};
-
-/// Ends the message of an attempt that nobody refused, but that took too long.
-pub const TOOK_TOO_LONG: &str = "; it expired before it was finished";
+use super::{backoff, order::EXPIRED_BEFORE_FINISHED, refusal::UNTIL_SPEC_CHANGES, renewal::chosen};
 
 /// The wait after the first hindered attempt; four times as long after each further one.
 const AFTER_HINDRANCE: SignedDuration = SignedDuration::from_mins(1);
@@ -30,7 +27,7 @@ impl Cause {
     pub fn of(message: &str) -> Self {
         if message.contains(UNTIL_SPEC_CHANGES) {
             Self::Spec
-        } else if message.contains(TOOK_TOO_LONG) {
+        } else if message.contains(EXPIRED_BEFORE_FINISHED) {
             Self::Hindrance
         } else {
             Self::Refusal
@@ -73,7 +70,7 @@ mod tests {
         let told = |end: &str| format!("Failed to create Order: the ACME server answered 400: no{end}");
         assert_eq!(Cause::of(&told("")), Cause::Refusal);
         assert_eq!(Cause::of(&told(UNTIL_SPEC_CHANGES)), Cause::Spec);
-        assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(TOOK_TOO_LONG))), Cause::Hindrance);
+        assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(EXPIRED_BEFORE_FINISHED))), Cause::Hindrance);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What to do about an Issuer or ClusterIssuer.
 
+mod roll_over;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,15 @@ use crate::api::{
     set_condition,
 };
 
+pub use roll_over::{Outcome, RollOver, next_key_algorithm, next_key_entry};
+
+/// How the messages of failed steps begin. Which reason the condition has follows from it.
+pub mod doing {
+    pub const REGISTER: &str = "Failed to register ACME account";
+    pub const UPDATE: &str = "Failed to update ACME account";
+    pub const VERIFY: &str = "Failed to verify ACME account";
+}
+
 /// Everything that the decision rests on.
 pub struct SeenIssuer<'a> {
     pub generation: Option<i64>,
@@ -25,6 +36,11 @@ pub struct SeenIssuer<'a> {
     pub authority: Option<&'a SeenAuthority>,
     /// What the CA answered to this process for exactly this spec and key.
     pub registration: Option<&'a Registration>,
+    /// Whether something happened because of which the account is to be looked at again, although the status calls it
+    /// ready: the CA refused a request in its name, or what it is bound with has changed.
+    pub is_doubtful: bool,
+    /// How far a change of the account key is; none if nobody wishes for one and none was begun.
+    pub roll_over: Option<&'a RollOver>,
     pub trouble: Option<&'a Trouble>,
 }
 
@@ -45,6 +61,9 @@ pub struct Registration {
     pub uri: String,
     /// The e-mail address that the account was registered with; empty if none.
     pub email: String,
+    /// The terms of service that were agreed to when the account was made just now; none if it was there already, or
+    /// the CA has none.
+    pub agreed_terms: Option<String>,
 }
 
 /// Every effect that can follow.
@@ -54,6 +73,14 @@ pub enum IssuerStep {
     CreateAccountKey,
     /// Creates the account, or finds it by its key, and brings its contact up to date.
     Register,
+    /// Generates a key and stores it in the Secret, beside the present one.
+    CreateNextKey,
+    /// Has the CA know the account by the next key, if it does not do so already.
+    ChangeKey,
+    /// Puts the next key into the place of the present one, in the Secret.
+    AdoptNextKey,
+    /// Takes the next key out of the Secret, and notes that the wish is not to be tried again.
+    DropNextKey,
     WriteStatus(Box<IssuerStatus>),
     Publish(Note),
 }
@@ -72,9 +99,8 @@ pub fn decide(seen: &SeenIssuer<'_>, now: Timestamp) -> Decision<IssuerStep> {
 }
 
 fn decide_acme(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Decision<IssuerStep> {
-    if let Some(url) = retired_server(&acme.server) {
-        let text = format!("{url} spoke a protocol older than RFC 8555 and is gone; use {CURRENT_SERVER}");
-        return not_ready(seen, reason::INVALID_CONFIG, &text, Decision::rest(), now);
+    if let Some((reason, text)) = server::problem(&acme.server) {
+        return not_ready(seen, reason, &text, Decision::rest(), now);
     }
     let hash = match seen.account_key {
         AccountKey::Usable { hash } => hash,
@@ -83,11 +109,15 @@ fn decide_acme(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
         }
         AccountKey::Missing => return without_key(seen, acme, now),
     };
-    if is_current(seen, acme, hash) {
-        return Decision::rest();
+    if let Some(decision) = roll_over::finish(seen, now) {
+        return decision;
     }
-    if let Some(registration) = seen.registration {
-        return registered(seen, registration, hash, now);
+    let news = seen.registration.and_then(|registration| registered(seen, registration, hash, now));
+    if let Some(decision) = news {
+        return decision;
+    }
+    if seen.registration.is_some() || is_current(seen, acme, hash) {
+        return roll_over::begin(seen, now).unwrap_or_else(Decision::rest);
     }
     match after_trouble(seen, now) {
         Some(decision) => decision,
@@ -103,15 +133,6 @@ pub fn contact_email(acme: &AcmeIssuer) -> String {
 /// The entry of the account key's Secret that holds the key.
 pub fn account_key_entry(acme: &AcmeIssuer) -> &str {
     acme.private_key_secret_ref.key.as_deref().filter(|key| !key.is_empty()).unwrap_or("tls.key")
-}
-
-const CURRENT_SERVER: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// Let's Encrypt's first API, which many old manifests still name.
-fn retired_server(server: &str) -> Option<&str> {
-    ["https://acme-v01.api.letsencrypt.org", "https://acme-staging.api.letsencrypt.org"]
-        .into_iter()
-        .find(|retired| server.starts_with(retired))
 }
 
 fn unserved(spec: &IssuerSpec) -> &'static str {
@@ -186,14 +207,22 @@ fn is_current(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, hash: &str) -> bool {
     let Some(status) = seen.status else { return false };
     let Some(account) = &status.acme else { return false };
     let ready = find_condition(&status.conditions, condition::READY);
-    ready.is_some_and(|ready| ready.is_true() && ready.observed_generation == seen.generation)
+    !seen.is_doubtful
+        && ready.is_some_and(|ready| ready.is_true() && ready.observed_generation == seen.generation)
         && account.uri.as_deref().is_some_and(|uri| !uri.is_empty())
         && account.last_private_key_hash.as_deref() == Some(hash)
         && account.last_registered_email.as_deref().unwrap_or_default().eq_ignore_ascii_case(&contact_email(acme))
 }
 
-fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, now: Timestamp) -> Decision<IssuerStep> {
+/// What is to be written of what the CA answered, unless the status tells of it already.
+fn registered(
+    seen: &SeenIssuer<'_>,
+    registration: &Registration,
+    hash: &str,
+    now: Timestamp,
+) -> Option<Decision<IssuerStep>> {
     let mut status = seen.status.cloned().unwrap_or_default();
+    let is_known = status.acme.as_ref().is_some_and(|former| former.uri.as_deref() == Some(&registration.uri));
     status.acme = Some(AcmeIssuerStatus {
         uri: Some(registration.uri.clone()),
         last_registered_email: Some(registration.email.clone()).filter(|email| !email.is_empty()),
@@ -202,9 +231,14 @@ fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, no
     let text = "The ACME account was registered with the ACME server";
     set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
     if seen.status == Some(&status) {
-        return Decision::rest();
+        return None;
     }
-    Decision::act(vec![IssuerStep::WriteStatus(Box::new(status))])
+    let mut steps = vec![IssuerStep::WriteStatus(Box::new(status))];
+    if let Some(terms) = registration.agreed_terms.as_ref().filter(|_| !is_known) {
+        let text = format!("The account was made, and with it the CA's terms of service were agreed to: {terms}");
+        steps.push(IssuerStep::Publish(Note::normal(event::AGREED_TO_TERMS, text)));
+    }
+    Some(Decision::act(steps))
 }
 
 /// What the last failure means for now; none if it is time for the next try.
@@ -224,7 +258,15 @@ fn after_trouble(seen: &SeenIssuer<'_>, now: Timestamp) -> Option<Decision<Issue
     if now >= next_try {
         return None;
     }
-    Some(not_ready(seen, reason::ERR_REGISTER_ACME_ACCOUNT, &text, Decision::rest_until(next_try), now))
+    Some(not_ready(seen, reason_of(&trouble.message), &text, Decision::rest_until(next_try), now))
+}
+
+fn reason_of(message: &str) -> &'static str {
+    match message {
+        text if text.starts_with(doing::VERIFY) => reason::ERR_VERIFY_ACME_ACCOUNT,
+        text if text.starts_with(doing::UPDATE) => reason::ERR_UPDATE_ACME_ACCOUNT,
+        _ => reason::ERR_REGISTER_ACME_ACCOUNT,
+    }
 }
 
 fn not_ready(

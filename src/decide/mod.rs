@@ -9,8 +9,10 @@ pub mod backoff;
 pub mod budget;
 pub mod caa;
 pub mod certificate;
+pub mod chain;
 pub mod challenge;
 pub mod children;
+pub mod external_account;
 pub mod failure;
 pub mod fallback;
 pub mod fixed_name;
@@ -21,6 +23,7 @@ pub mod keystore;
 pub mod order;
 pub mod owned_fields;
 pub mod policy;
+pub mod profile;
 pub mod progress;
 #[cfg(test)]
 mod properties;
@@ -35,6 +38,7 @@ pub mod solver;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod well_known;
 
 use jiff::{SignedDuration, Timestamp};
 

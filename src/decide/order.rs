@@ -13,6 +13,7 @@ use super::{
     Decision, Note, Trouble, TroubleClass,
     budget::turn::Turn,
     caa::BeforeOrder,
+    chain::ChosenChain,
     challenge::is_usual,
     children::is_owned_by,
     fixed_name,
@@ -53,9 +54,14 @@ pub struct CaOrder {
     pub finalized: bool,
     /// When to ask again, the CA's wish regarded.
     pub next_look: Timestamp,
-    /// The certificate, once downloaded: PEM, leaf first.
-    pub certificate: Option<Vec<u8>>,
+    /// Until when the CA keeps it open.
+    pub expires: Option<Timestamp>,
+    /// The certificate, once downloaded.
+    pub certificate: Option<ChosenChain>,
 }
+
+/// How the reason of an order ends that the CA gave up on because time went by: nothing speaks against another one.
+pub const EXPIRED_BEFORE_FINISHED: &str = "; it expired before it was finished";
 
 /// Every effect that can follow.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +100,8 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
     };
     if let Some(trouble) = seen.trouble {
         if trouble.class == TroubleClass::Final {
-            return fail(&status, state::ERRORED, &trouble.message, now);
+            let is_over = trouble.message.ends_with(EXPIRED_BEFORE_FINISHED);
+            return fail(&status, if is_over { state::EXPIRED } else { state::ERRORED }, &trouble.message, now);
         }
         if now < trouble.next_try() {
             return with_reason(seen, &status, &trouble.sentence(), Decision::rest_until(trouble.next_try()));
@@ -102,6 +109,10 @@ pub fn decide(seen: &SeenOrder<'_>, now: Timestamp) -> Decision<OrderStep> {
     }
     if status.url.is_none() {
         return place(seen, &status);
+    }
+    if Progress::of(seen.order) == Progress::Valid {
+        // The certificate is there, whatever has become of the Challenges.
+        return obtain(seen, &status, now);
     }
     if status.authorizations.is_empty() || status.authorizations.iter().any(|known| known.identifier.is_none()) {
         return Decision::act(vec![OrderStep::ReadAuthorizations]);
@@ -182,16 +193,21 @@ fn obtain(seen: &SeenOrder<'_>, status: &OrderStatus, now: Timestamp) -> Decisio
         let mut status = status.clone();
         status.state = Some(state::VALID.to_owned());
         status.reason = None;
-        status.certificate = Some(ByteString(certificate.clone()));
+        status.certificate = Some(ByteString(certificate.pem.clone()));
         let note = Note::normal(event::COMPLETE, "Order completed successfully");
-        return Decision::act(vec![OrderStep::WriteStatus(Box::new(status)), OrderStep::Publish(note)]);
+        let warning = certificate.warning.as_deref().map(|text| Note::warning(event::PREFERRED_CHAIN_NOT_FOUND, text));
+        let notes = std::iter::once(note).chain(warning).map(OrderStep::Publish);
+        return Decision::act(std::iter::once(OrderStep::WriteStatus(Box::new(status))).chain(notes).collect());
     }
+    let is_over = ca.expires.is_some_and(|expires| expires <= now);
     match ca.status.as_str() {
         state::VALID => Decision::act(vec![OrderStep::Download]),
+        state::PENDING | state::READY if is_over => expire(status, "The time that the CA gave the order is over", now),
         state::READY if !ca.finalized => Decision::act(vec![OrderStep::Finalize]),
         state::INVALID => {
             let why = ca.problem.as_deref().unwrap_or("the CA gave no reason");
-            fail(status, state::INVALID, &format!("The CA declared the order invalid: {why}"), now)
+            let reason = format!("The CA declared the order invalid: {why}");
+            if is_over { expire(status, &reason, now) } else { fail(status, state::INVALID, &reason, now) }
         }
         _ if now >= ca.next_look => Decision::act(vec![OrderStep::ReadOrder]),
         _ => without_reason(status, Decision::rest_until(ca.next_look)),
@@ -238,7 +254,14 @@ fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> D
     let domain = domain_of(failed);
     let why = challenge.reason.unwrap_or_else(|| "no reason was given".to_owned());
     let reason = format!("{} challenge for {domain:?} failed: {why}", failed.spec.type_);
-    fail(status, challenge.state.as_deref().unwrap_or(state::INVALID), &reason, now)
+    match challenge.state.as_deref().unwrap_or(state::INVALID) {
+        state::EXPIRED => expire(status, &reason, now),
+        state => fail(status, state, &reason, now),
+    }
+}
+
+fn expire(status: &OrderStatus, reason: &str, now: Timestamp) -> Decision<OrderStep> {
+    fail(status, state::EXPIRED, &format!("{reason}{EXPIRED_BEFORE_FINISHED}"), now)
 }
 
 fn refuse(status: &OrderStatus, none: &NoSolver, now: Timestamp) -> Decision<OrderStep> {

@@ -17,6 +17,7 @@ use super::{
     Decision, Trouble, Wake,
     caa::BeforeOrder,
     certificate::{self, CertificateStep, HeldKey, SeenCertificate, Settings},
+    chain::ChosenChain,
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
     fallback::{Fallback, SeenSpare},
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
@@ -110,7 +111,8 @@ proptest! {
             problem: dice.maybe(Dice::text),
             finalized: dice.chance(2),
             next_look: dice.time(),
-            certificate: dice.maybe(|dice| dice.text().into_bytes()),
+            expires: dice.maybe(Dice::time),
+            certificate: dice.maybe(|dice| ChosenChain { pem: dice.text().into_bytes(), warning: dice.maybe(Dice::text) }),
         });
         let (trouble, issuer, now, turn) = (dice.trouble(), dice.issuer(), dice.soon(), dice.turn());
         let mut order = order;
@@ -182,7 +184,11 @@ proptest! {
             1 => AccountKey::Unusable(dice.text()),
             _ => AccountKey::Usable { hash: dice.text() },
         };
-        let registration = dice.maybe(|dice| Registration { uri: dice.text(), email: dice.text() });
+        let registration = dice.maybe(|dice| Registration {
+            uri: dice.text(),
+            email: dice.text(),
+            agreed_terms: dice.maybe(Dice::text),
+        });
         let (trouble, deleting, generation) = (dice.trouble(), dice.chance(9), dice.maybe(Dice::number));
         let status = dice.maybe(|dice| object(json!({
             "conditions": dice.conditions(&["Ready"]),
@@ -196,7 +202,18 @@ proptest! {
             let (account_key, status) = (&account_key, status.as_ref());
             let (spec, authority) = (&spec, authority.as_ref());
             let seen =
-                SeenIssuer { generation, deleting, spec, status, account_key, authority, registration, trouble };
+                SeenIssuer {
+                    generation,
+                    deleting,
+                    spec,
+                    status,
+                    account_key,
+                    authority,
+                    registration,
+                    is_doubtful: false,
+                    roll_over: None,
+                    trouble,
+                };
             issuer::decide(&seen, now)
         }, |held, steps| {
             let status = steps.iter().find_map(|step| match step {

@@ -17,6 +17,7 @@ pub enum Cure {
 
 /// Who can cure a refusal of this ACME error type, the part of the URN behind `error:`.
 ///
+/// A profile may come from the issuer, so `invalidProfile` is not for the spec alone.
 /// `caa`, `dns`, `dnssec`, `connection`, `tls`, `incorrectResponse` are cured in DNS or on a server, `orderNotReady` and
 /// `alreadyReplaced` by another order, and a type that nobody knows may be cured by anything.
 pub fn cure(kind: &str) -> Cure {
@@ -24,7 +25,6 @@ pub fn cure(kind: &str) -> Cure {
         "badCSR"
         | "badPublicKey"
         | "badSignatureAlgorithm"
-        | "invalidProfile"
         | "malformed"
         | "rejectedIdentifier"
         | "unsupportedContact"
@@ -60,7 +60,7 @@ mod tests {
             ("dns", Cure::World),
             ("dnssec", Cure::World),
             ("externalAccountRequired", Cure::Account),
-            ("invalidProfile", Cure::Spec),
+            ("invalidProfile", Cure::World),
             ("malformed", Cure::Spec),
             ("orderNotReady", Cure::World),
             ("rejectedIdentifier", Cure::Spec),

@@ -15,6 +15,7 @@ use super::{
     children::is_owned_by,
     fixed_name,
     issuer_of::{SeenIssuerOf, waiting},
+    profile,
     progress::Progress,
     signing,
     solver::{self, NoSolver},
@@ -345,6 +346,8 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
                 .to_owned(),
         });
     }
+    let profile = profile::wish(request.annotations(), acme)
+        .map_err(|message| Refusal::ForGood { event: event::INVALID_ORDER, message })?;
     Ok(OrderSpec {
         request: request.spec.request.clone(),
         issuer_ref: request.spec.issuer_ref.clone(),
@@ -352,7 +355,7 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
         dns_names,
         ip_addresses,
         duration: request.spec.duration.clone().filter(|_| acme.enable_duration_feature),
-        profile: acme.profile.clone().filter(|profile| !profile.is_empty()),
+        profile,
         replaces: request.annotations().get(annotation::REPLACES).cloned(),
     })
 }

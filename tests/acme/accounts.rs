@@ -2,8 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use certwright::acme::{
-    AccountStatus, Client, Config, Error, ExternalAccountBinding, MacAlgorithm, Registration, TransportKind,
+    Account, AccountStatus, Client, Config, Error, ExternalAccountBinding, MacAlgorithm, Registration, TransportKind,
 };
+
+use certwright::pki::{Curve, KeyAlgorithm, PrivateKey};
 
 use crate::{
     issuance::{order_for, p256, registered},
@@ -90,6 +92,56 @@ async fn refusals_are_passed_on_word_for_word() {
     assert!(!error.is_transient() && error.problem().is_some(), "{error}");
     let error = account.order(&pebble.directory_url.replace("/dir", "/my-order/none")).await.unwrap_err();
     assert_eq!(error.status(), Some(404), "{error}");
+}
+
+#[tokio::test]
+async fn an_account_gets_another_key() {
+    let Some(pebble) = Pebble::start(Options::default()).await else { return };
+    let client = pebble.client();
+    let kinds = [KeyAlgorithm::Rsa(2048), KeyAlgorithm::Rsa(2048), KeyAlgorithm::Ecdsa(Curve::P384)];
+    let [first, second, third] = kinds.map(|kind| PrivateKey::generate(kind).unwrap());
+    let stranger = p256();
+    client.register(&stranger, &agreed(&[])).await.unwrap();
+    let Account { url, .. } = client.register(&first, &agreed(&[])).await.unwrap();
+    for (old, new) in [(&first, &second), (&second, &third)] {
+        let handle = client.account(old.clone(), url.clone());
+        handle.change_key(new).await.unwrap();
+        assert_eq!(client.find_account(new).await.unwrap().unwrap().url, url);
+        assert_eq!(client.find_account(old).await.unwrap(), None);
+        // What is signed with the former key is refused for good, so it is never to be asked at that time.
+        assert!(!handle.new_order(&order_for(&["example.com"])).await.unwrap_err().is_transient());
+        client.account(new.clone(), url.clone()).new_order(&order_for(&["example.com"])).await.unwrap();
+    }
+    // A key has one account. Pebble calls it done all the same, so what counts is whom it finds by which key.
+    let _ = client.account(third.clone(), url.clone()).change_key(&stranger).await;
+    assert_eq!(client.find_account(&third).await.unwrap().unwrap().url, url);
+    assert_ne!(client.find_account(&stranger).await.unwrap().unwrap().url, url);
+}
+
+#[tokio::test]
+async fn accounts_that_are_gone_are_told_apart() {
+    let Some(pebble) = Pebble::start(Options::default()).await else { return };
+    let (client, key) = (pebble.client(), p256());
+    let account = registered(&client, key.clone()).await;
+    let (order, _) = account.new_order(&order_for(&["example.com"])).await.unwrap();
+    assert_eq!(account.deactivate().await.unwrap().body.status, AccountStatus::Deactivated);
+    for error in [
+        account.new_order(&order_for(&["example.com"])).await.unwrap_err(),
+        account.order(&order).await.unwrap_err(),
+        client.register(&key, &agreed(&[])).await.unwrap_err(),
+    ] {
+        assert!(error.problem().unwrap().account_is_refused(), "{error}");
+        assert!(!error.problem().unwrap().account_does_not_exist(), "{error}");
+    }
+    // One that the CA has lost, or never had.
+    let lost = client.account(p256(), account.url().replace("/my-account/", "/my-account/0"));
+    let error = lost.new_order(&order_for(&["example.com"])).await.unwrap_err();
+    assert!(error.problem().unwrap().account_does_not_exist(), "{error}");
+    // A request that is refused for another reason says nothing about the account.
+    let other = registered(&client, p256()).await;
+    let error = other.order(&order).await.unwrap_err();
+    assert!(!error.problem().unwrap().account_is_refused(), "{error}");
+    assert!(!error.problem().unwrap().account_does_not_exist(), "{error}");
 }
 
 #[tokio::test]

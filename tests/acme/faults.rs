@@ -132,6 +132,18 @@ async fn a_web_page_is_no_directory() {
 }
 
 #[tokio::test]
+async fn a_directory_without_orders_is_none() {
+    let server = Server::start(|base, _, _| {
+        let body = format!(r#"{{"newNonce":"{base}/nonce","newAccount":"{base}/account","new-cert":"{base}/cert"}}"#);
+        http("200 OK", "content-type: application/json\r\n", &body)
+    })
+    .await;
+    let error = register(&server.client()).await;
+    assert!(!error.is_transient());
+    assert!(error.to_string().contains("an ACME directory was expected, but missing field `newOrder`"), "{error}");
+}
+
+#[tokio::test]
 async fn a_missing_page_and_a_redirect_are_told_as_they_are() {
     let server = Server::start(|_, _, _| http("404 Not Found", "", "")).await;
     let error = server.client().directory().await.unwrap_err();

@@ -7,11 +7,17 @@ use certwright::{
         AccountHandle, AuthorizationStatus, ChallengeStatus, Client, Identifier, NewOrder, OrderBody, OrderStatus,
         Registration, renewal,
     },
+    decide::{
+        chain::{OfferedChain, choose},
+        profile,
+    },
     pki::{
-        CertificateRequestTemplate, Curve, KeyAlgorithm, ParsedCertificate, PrivateKey, SubjectAltNames,
+        CertificateRequestTemplate, Curve, KeyAlgorithm, ParsedCertificate, ParsedRequest, PrivateKey, SubjectAltNames,
         verify_chain_links,
     },
 };
+
+use jiff::Timestamp;
 
 use crate::pebble::{Options, Pebble};
 
@@ -155,6 +161,41 @@ async fn alternate_chains_end_at_other_roots() {
         assert!(chain[0].matches_key(&key));
         assert_ne!(chain.last().unwrap().issuer_text, first.last().unwrap().issuer_text);
     }
+
+    // Each of them can be preferred.
+    let template = CertificateRequestTemplate {
+        names: SubjectAltNames { dns_names: vec!["example.com".to_owned()], ..SubjectAltNames::default() },
+        ..CertificateRequestTemplate::default()
+    };
+    let request = ParsedRequest::from_der(&template.build(&key).unwrap()).unwrap();
+    let mut offered = Vec::new();
+    for url in std::iter::once(&url).chain(&alternates) {
+        let pem = account.certificate(url).await.unwrap().body.pem;
+        offered.push(OfferedChain::verify(pem.as_bytes(), &request, Timestamp::now()).unwrap());
+    }
+    let default = offered.remove(0);
+    for wanted in &offered {
+        let chain = ParsedCertificate::from_pem_chain(&wanted.pem).unwrap();
+        let root = chain.last().unwrap().issuer_common_name.clone().unwrap();
+        let chosen = choose(default.clone(), &offered, Some(&root));
+        assert_eq!((chosen.pem, chosen.warning), (wanted.pem.clone(), None));
+    }
+    let chosen = choose(default.clone(), &offered, Some("No Root"));
+    assert!(chosen.pem == default.pem && chosen.warning.unwrap().contains("Pebble Root CA"));
+}
+
+#[tokio::test]
+async fn an_unknown_profile_is_refused_and_the_directory_tells_which_there_are() {
+    let Some(pebble) = Pebble::start(Options::default()).await else { return };
+    let client = pebble.client();
+    let account = registered(&client, p256()).await;
+    let order = NewOrder { profile: Some("nonsense".to_owned()), ..order_for(&["example.com"]) };
+    let error = account.new_order(&order).await.unwrap_err();
+    assert!(error.problem().unwrap().is("invalidProfile"), "{error}");
+    let directory = client.current_directory().await.unwrap();
+    let told = profile::check("nonsense", directory.meta.profiles.keys()).unwrap_err();
+    assert_eq!(told, "the CA has no profile \"nonsense\"; it offers \"default\", \"shortlived\"");
+    profile::check("shortlived", directory.meta.profiles.keys()).unwrap();
 }
 
 #[tokio::test]

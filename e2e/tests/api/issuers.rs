@@ -41,7 +41,7 @@ async fn a_wrong_path() {
 #[ignore = "runs inside a testbed"]
 async fn no_url_at_all() {
     let change = |_: &Scene, acme: &mut Value| acme["server"] = json!("letsencrypt");
-    broken_until_edited("nourl", change, &["\"letsencrypt\"", "not an http or https URL"]).await;
+    broken_until_edited("nourl", change, &["\"letsencrypt\"", "a name and no URL"]).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ struct Scene {
     account_key: AccountKey,
     authority: Option<SeenAuthority>,
     registration: Option<Registration>,
+    is_doubtful: bool,
+    roll_over: Option<RollOver>,
     trouble: Option<Trouble>,
     now: Timestamp,
 }
@@ -37,6 +39,8 @@ impl Scene {
             account_key: AccountKey::Usable { hash: "hash".into() },
             authority: None,
             registration: None,
+            is_doubtful: false,
+            roll_over: None,
             trouble: None,
             now: now(),
         }
@@ -50,7 +54,8 @@ impl Scene {
     }
 
     fn register(&mut self) {
-        self.registration = Some(Registration { uri: "ca/account/1".into(), email: "admin@example.com".into() });
+        self.registration =
+            Some(Registration { uri: "ca/account/1".into(), email: "admin@example.com".into(), agreed_terms: None });
     }
 
     fn acme(&mut self) -> &mut AcmeIssuer {
@@ -66,6 +71,8 @@ impl Scene {
             account_key: &self.account_key,
             authority: self.authority.as_ref(),
             registration: self.registration.as_ref(),
+            is_doubtful: self.is_doubtful,
+            roll_over: self.roll_over.as_ref(),
             trouble: self.trouble.as_ref(),
         };
         decide(&seen, self.now)
@@ -138,6 +145,7 @@ fn issuers_that_nothing_can_be_done_with() {
         (spec(json!({"ca": {}})), "ErrGetKeyPair", "spec.ca.secretName is empty"),
         (spec(json!({"vault": {}})), "Unsupported", "does not serve Vault and Venafi issuers"),
         (spec(json!({})), "Unsupported", "spec names no issuer type"),
+        (spec(acme("letsencrypt")), "InvalidURL", "write https://acme-v02.api.letsencrypt.org/directory"),
         (spec(acme("https://acme-v01.api.letsencrypt.org/directory")), "InvalidConfig", "use https://acme-v02.api"),
     ] {
         let mut scene = Scene { spec, ..Scene::new() };
@@ -198,6 +206,101 @@ fn a_refusal_is_not_the_last_word() {
 }
 
 #[test]
+fn an_account_in_doubt_is_looked_at_once() {
+    let mut scene = Scene::ready();
+    (scene.registration, scene.is_doubtful) = (None, true);
+    assert_eq!(scene.decide(), Decision::act(vec![IssuerStep::Register]));
+    // The CA knows it after all.
+    scene.is_doubtful = false;
+    scene.register();
+    assert_eq!(scene.decide(), Decision::rest());
+    // It was lost, and another one made.
+    scene.registration.as_mut().unwrap().uri = "ca/account/2".into();
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.status.clone().unwrap().acme.unwrap().uri.as_deref(), Some("ca/account/2"));
+    assert_eq!(scene.decide(), Decision::rest());
+}
+
+#[test]
+fn the_reason_tells_what_failed() {
+    for (doing, reason) in [
+        (doing::VERIFY, "ErrVerifyACMEAccount"),
+        (doing::UPDATE, "ErrUpdateACMEAccount"),
+        (doing::REGISTER, "ErrRegisterACMEAccount"),
+    ] {
+        let mut scene = Scene::ready();
+        (scene.registration, scene.is_doubtful) = (None, true);
+        let message = format!("{doing}: the account is deactivated");
+        scene.trouble = Some(Trouble { message, ..trouble(TroubleClass::Final, 1) });
+        assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
+        assert!(
+            scene.told().starts_with(&format!("Ready=False {reason}: {doing}: the account is")),
+            "{}",
+            scene.told()
+        );
+        // A later process asks again, and is told the same: it goes on waiting where it was.
+        assert_eq!(scene.decide(), Decision::rest_until(at(15)));
+    }
+}
+
+#[test]
+fn terms_of_service_are_shown_once() {
+    let mut scene = Scene::new();
+    scene.register();
+    scene.registration.as_mut().unwrap().agreed_terms = Some("https://ca.example/terms".into());
+    let steps = scene.decide().steps;
+    let [IssuerStep::WriteStatus(_), IssuerStep::Publish(note)] = &steps[..] else { panic!("{steps:?}") };
+    assert!(!note.warning && note.text.ends_with("agreed to: https://ca.example/terms"), "{}", note.text);
+    scene.step();
+    assert_eq!(scene.decide(), Decision::rest());
+    scene.generation += 1;
+    assert_eq!(scene.step(), ["WriteStatus"], "the same account");
+}
+
+/// Ready, with a wish for another key.
+fn wishing(last: Option<&str>) -> Scene {
+    let wish = Some("2026-03".to_owned());
+    let last = last.map(str::to_owned);
+    Scene { roll_over: Some(RollOver { wish, last, ..RollOver::default() }), ..Scene::ready() }
+}
+
+#[test]
+fn another_key_is_made_stored_told_and_adopted() {
+    assert_eq!(wishing(Some("2026-03")).decide(), Decision::rest());
+    let mut scene = wishing(Some("2025-03"));
+    assert_eq!(scene.step(), ["CreateNextKey"]);
+    scene.roll_over.as_mut().unwrap().has_next = true;
+    assert_eq!(scene.step(), ["ChangeKey"]);
+    let mut refused = Scene { roll_over: scene.roll_over.clone(), ..Scene::ready() };
+    scene.roll_over.as_mut().unwrap().outcome = Some(Outcome::Changed);
+    assert_eq!(scene.step(), ["AdoptNextKey"]);
+    refused.roll_over.as_mut().unwrap().outcome = Some(Outcome::Refused("it cannot".into()));
+    assert_eq!(refused.step(), ["DropNextKey", "Publish"]);
+    // The Secret has it in its place: the account is looked up by it, and its hash written down.
+    scene.roll_over = wishing(Some("2026-03")).roll_over;
+    (scene.account_key, scene.registration) = (AccountKey::Usable { hash: "other".into() }, None);
+    assert_eq!(scene.step(), ["Register"]);
+    scene.register();
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.decide(), Decision::rest());
+}
+
+/// Registering by the former key would make another account.
+#[test]
+fn a_change_that_was_begun_goes_before_everything_else() {
+    let mut scene = wishing(None);
+    let roll_over = scene.roll_over.as_mut().unwrap();
+    (roll_over.wish, roll_over.has_next) = (None, true);
+    scene.generation += 1;
+    scene.registration = None;
+    assert_eq!(scene.step(), ["ChangeKey"], "although nobody wishes for it any more");
+    scene.trouble = Some(trouble(TroubleClass::Transient, 1));
+    assert_eq!(scene.decide(), Decision::rest_until(at(1)));
+    scene.now = at(1);
+    assert_eq!(scene.step(), ["ChangeKey"]);
+}
+
+#[test]
 fn an_issuer_that_goes_is_left_alone() {
     let scene = Scene::new();
     let seen = SeenIssuer {
@@ -208,6 +311,8 @@ fn an_issuer_that_goes_is_left_alone() {
         account_key: &AccountKey::Missing,
         authority: None,
         registration: None,
+        is_doubtful: false,
+        roll_over: None,
         trouble: None,
     };
     assert_eq!(decide(&seen, now()), Decision::rest());

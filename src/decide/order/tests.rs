@@ -116,6 +116,7 @@ impl Scene {
             problem: None,
             finalized: false,
             next_look: at(next_look),
+            expires: None,
             certificate: None,
         })
     }
@@ -217,8 +218,11 @@ fn a_failed_challenge_fails_the_order_and_the_others_go() {
         let mut scene = Scene::challenged();
         scene.tell(1, state, Some("the CA saw nothing"));
         assert_eq!(scene.step(), ["WriteStatus"]);
-        let reason = "DNS-01 challenge for \"*.example.com\" failed: the CA saw nothing";
-        assert_eq!(scene.told(), (state.to_owned(), reason.to_owned()));
+        let (told, reason) = scene.told();
+        assert_eq!(told, state);
+        let why = "DNS-01 challenge for \"*.example.com\" failed: the CA saw nothing";
+        assert!(reason.starts_with(why), "{reason}");
+        assert_eq!(reason.ends_with(EXPIRED_BEFORE_FINISHED), state == "expired", "{reason}");
         assert_eq!(scene.step(), ["DeleteChallenge"]);
         assert_eq!(scene.challenges[0].spec.dns_name, "example.com", "the failed one stays to be looked at");
         assert_eq!(scene.decide(), Decision::rest());
@@ -252,7 +256,7 @@ fn from_proven_names_to_the_certificate() {
     assert_eq!(scene.decide(), Decision::rest_until(at(8)));
     scene.ca("valid", 9);
     assert_eq!(scene.decide(), Decision::act(vec![OrderStep::Download]));
-    scene.ca("valid", 9).certificate = Some(b"chain".to_vec());
+    scene.ca("valid", 9).certificate = Some(ChosenChain { pem: b"chain".to_vec(), warning: None });
     assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
     let status = scene.status();
     assert_eq!((status.state.as_deref(), status.certificate), (Some("valid"), Some(ByteString(b"chain".to_vec()))));
@@ -273,6 +277,56 @@ fn a_ca_that_stays_ready_after_finalizing_is_not_pressed() {
     assert_eq!(scene.decide(), Decision::rest_until(at(5)));
     scene.now = at(5);
     assert_eq!(scene.decide(), Decision::act(vec![OrderStep::ReadOrder]));
+}
+
+#[test]
+fn a_valid_order_is_fetched_again_whatever_has_become_of_its_challenges() {
+    let mut scene = Scene::proven();
+    scene.order.status.as_mut().unwrap().state = Some("valid".into());
+    scene.challenges.clear();
+    assert_eq!(scene.decide(), Decision::act(vec![OrderStep::ReadOrder]));
+    scene.ca("valid", 9);
+    assert_eq!(scene.decide(), Decision::act(vec![OrderStep::Download]));
+    scene.ca("valid", 9).certificate = Some(ChosenChain { pem: b"chain".to_vec(), warning: Some("another".into()) });
+    let steps = scene.decide().steps;
+    let [OrderStep::WriteStatus(_), OrderStep::Publish(done), OrderStep::Publish(warning)] = &steps[..] else {
+        panic!("{steps:?}")
+    };
+    assert_eq!((done.warning, done.reason.as_str()), (false, "Complete"));
+    assert_eq!((warning.warning, warning.reason.as_str(), &*warning.text), (true, "PreferredChainNotFound", "another"));
+}
+
+#[test]
+fn an_order_whose_time_is_over_has_expired() {
+    for state in ["pending", "ready", "invalid"] {
+        let mut scene = Scene::proven();
+        scene.ca(state, 9).expires = Some(at(5));
+        scene.now = at(4);
+        let before = kinds(&scene.decide());
+        scene.now = at(5);
+        assert_eq!(scene.step(), ["WriteStatus"]);
+        let (told, reason) = scene.told();
+        assert_eq!(told, "expired", "{state} and {before:?} before");
+        assert!(reason.ends_with("; it expired before it was finished"), "{reason}");
+    }
+    // A CA may take its time once it has the request, or the certificate.
+    for state in ["processing", "valid"] {
+        let mut scene = Scene::proven();
+        scene.ca(state, 9).expires = Some(at(-1));
+        assert_ne!(kinds(&scene.decide()), ["WriteStatus"], "{state}");
+    }
+    let mut scene = Scene::challenged();
+    scene.tell(0, "expired", Some("the authorization is expired"));
+    scene.step();
+    let (told, reason) = scene.told();
+    assert_eq!(told, "expired");
+    assert!(reason.ends_with("failed: the authorization is expired; it expired before it was finished"), "{reason}");
+    // The CA does not know it any more.
+    let mut scene = Scene::challenged();
+    let message = format!("Failed to retrieve Order resource: 404{EXPIRED_BEFORE_FINISHED}");
+    scene.trouble = Some(Trouble { message, ..trouble(TroubleClass::Final, 1) });
+    scene.step();
+    assert_eq!(scene.told().0, "expired");
 }
 
 #[test]

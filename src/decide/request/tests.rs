@@ -315,6 +315,16 @@ fn what_the_issuer_says_goes_into_the_order() {
     scene.step();
     let spec = scene.order.take().unwrap().spec;
     assert_eq!((spec.duration, spec.profile.as_deref()), (None, Some("shortlived")));
+    let own = |scene: &mut Scene, name: &str| {
+        scene.request.annotations_mut().insert(annotation::PROFILE.into(), name.into());
+        (scene.request.status, scene.order) = (None, None);
+        scene.step();
+    };
+    own(&mut scene, "tlsserver");
+    assert_eq!(scene.order.as_ref().unwrap().spec.profile.as_deref(), Some("tlsserver"));
+    own(&mut scene, "no name");
+    assert!(scene.order.is_none() && scene.ready().contains("certwright.dev/profile is no name of a profile"));
+    scene.request.annotations_mut().clear();
     scene.acme.enable_duration_feature = true;
     scene.request.status = None;
     scene.step();

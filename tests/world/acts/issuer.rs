@@ -50,6 +50,8 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         account_key: &account_key,
         authority: authority.as_ref(),
         registration: memory.registration.as_ref(),
+        is_doubtful: false,
+        roll_over: None,
         trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, world.now());
@@ -64,6 +66,10 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
             IssuerStep::WriteStatus(status) => {
                 world.api_status(&hub, &*issuer, &issuer.status.clone().unwrap_or_default(), &*status)?;
             }
+            // Nobody wishes for another key here.
+            IssuerStep::CreateNextKey | IssuerStep::ChangeKey | IssuerStep::AdoptNextKey | IssuerStep::DropNextKey => {
+                unreachable!("{step:?}")
+            }
             IssuerStep::Publish(note) => publish(world, &issuer.name_any(), &note),
         }
     }
@@ -72,7 +78,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
 
 fn register(world: &mut World, memory: &mut Memory, acme: &AcmeIssuer) -> Result<(), Failure> {
     let uri = world.ask("Failed to register ACME account", |ca, _| ca.register())?;
-    memory.registration = Some(Registration { uri, email: contact_email(acme) });
+    memory.registration = Some(Registration { uri, email: contact_email(acme), agreed_terms: None });
     memory.trouble = None;
     Ok(())
 }

@@ -11,6 +11,7 @@ use certwright::{
     decide::{
         TroubleClass, Wake,
         caa::BeforeOrder,
+        chain::{ChosenChain, OfferedChain, choose, class_of_refusal},
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
     },
@@ -110,14 +111,28 @@ fn act(
         OrderStep::Download => {
             let url = url_of(order);
             let answer = world.ask("Failed to download the certificate", |ca, seen| ca.order(&url, seen))?;
+            let chosen = match &answer.certificate {
+                Some(chain) => Some(verified(world, order, chain, memory)?),
+                None => None,
+            };
             note(world, memory, &answer, false);
-            if let (Some(held), Some(chain)) = (&mut memory.order, answer.certificate) {
-                held.certificate = Some(chain.into_bytes());
+            if let Some(held) = &mut memory.order {
+                held.certificate = chosen;
             }
         }
     }
     memory.trouble = None;
     Ok(())
+}
+
+/// The one chain that this CA offers.
+fn verified(world: &World, order: &Order, chain: &str, memory: &Memory) -> Result<ChosenChain, Failure> {
+    let request = ParsedRequest::from_pem(&order.spec.request.0).map_err(|error| is_final(error.to_string()))?;
+    let offered = OfferedChain::verify(chain.as_bytes(), &request, world.now()).map_err(|message| {
+        let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+        Failure::Trouble { class: class_of_refusal(failures), message, retry_after: None, hold: None }
+    })?;
+    Ok(choose(offered, &[], None))
 }
 
 fn url_of(order: &Order) -> String {
@@ -136,6 +151,7 @@ fn note(world: &World, memory: &mut Memory, answer: &authority::CaOrder, finaliz
         problem: answer.problem.clone(),
         finalized,
         next_look: next_look(memory.looks, world.ca.retry_after, world.now()),
+        expires: None,
         certificate: None,
     });
 }

@@ -7,6 +7,7 @@ use crate::{
         CertificateRequest, Condition, find_condition,
         names::{condition, reason},
     },
+    decide::chain::missing_name,
     pki::{self, ParsedCertificate, ParsedRequest, PrivateKey},
 };
 
@@ -46,25 +47,12 @@ pub(super) fn verified_leaf(
     if !leaf.matches_key(key) {
         return Err("The issuer returned a certificate for another key than the one requested".to_owned());
     }
-    if let Some(name) = missing_name(&leaf, request) {
+    let requested = ParsedRequest::from_pem(&request.spec.request.0).ok();
+    if let Some(name) = requested.and_then(|requested| missing_name(&leaf, &requested)) {
         return Err(format!("The issuer returned a certificate without the name {name}, which was requested"));
     }
     if leaf.not_after <= now {
         return Err(format!("The issuer returned a certificate that expired at {}", leaf.not_after));
     }
     Ok(leaf)
-}
-
-/// The first requested name that the certificate does not have. More than was requested is the issuer's affair.
-fn missing_name(leaf: &ParsedCertificate, request: &CertificateRequest) -> Option<String> {
-    let requested = ParsedRequest::from_pem(&request.spec.request.0).ok()?.names.normalized();
-    let held = leaf.names.clone().normalized();
-    let missing = |requested: &[String], held: &[String]| requested.iter().find(|name| !held.contains(name)).cloned();
-    missing(&requested.dns_names, &held.dns_names)
-        .or_else(|| missing(&requested.uris, &held.uris))
-        .or_else(|| missing(&requested.email_addresses, &held.email_addresses))
-        .or_else(|| {
-            let address = requested.ip_addresses.iter().find(|address| !held.ip_addresses.contains(address))?;
-            Some(address.to_string())
-        })
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::names::annotation,
-    decide::{failure, refusal},
+    decide::{order, refusal},
 };
 
 /// Has the certificate issued once more, because somebody has deleted the Secret.
@@ -194,11 +194,11 @@ fn what_only_a_new_spec_can_cure_is_not_tried_hour_by_hour() {
 fn what_took_too_long_is_tried_again_soon() {
     let mut scene = Scene::new();
     scene.run();
-    scene.fail(&format!("order is in \"expired\" state{}", failure::TOOK_TOO_LONG));
+    scene.fail(&format!("order is in \"expired\" state{}", order::EXPIRED_BEFORE_FINISHED));
     assert_eq!(scene.run().1, Some(60));
     scene.now = at(60);
     scene.run();
-    scene.fail(&format!("order is in \"expired\" state{}", failure::TOOK_TOO_LONG));
+    scene.fail(&format!("order is in \"expired\" state{}", order::EXPIRED_BEFORE_FINISHED));
     assert_eq!(scene.run().1, Some(60 + 240));
 }
 
