@@ -17,6 +17,10 @@ pub const KIND_CLUSTER_ISSUER: &str = "ClusterIssuer";
 pub const KIND_ORDER: &str = "Order";
 pub const KIND_CHALLENGE: &str = "Challenge";
 
+/// API group of the Gateway API, and its kind for TLS that is passed through.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+pub const KIND_TLS_ROUTE: &str = "TLSRoute";
+
 /// Prefix of all labels and annotations that cert-manager does not have.
 pub const OWN_PREFIX: &str = "certwright.dev/";
 
@@ -140,6 +144,10 @@ pub mod annotation {
     pub const MAX_ISSUANCES_PER_DAY: &str = "certwright.dev/max-issuances-per-day";
     /// On a CertificateRequest: when the requests before it were made, as far as that is less than a day ago.
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
+    /// On an Issuer or ClusterIssuer: which of its solvers answer by TLS-ALPN-01, `true` or a list such as `0,2`.
+    pub const TLS_ALPN_01: &str = "certwright.dev/tls-alpn-01";
+    /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
+    pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
 
@@ -337,6 +345,8 @@ pub mod challenge_type {
     pub const DNS01: &str = "DNS-01";
     pub const ACME_HTTP01: &str = "http-01";
     pub const ACME_DNS01: &str = "dns-01";
+    /// Kubernetes objects have no word for it, see [`super::annotation::CHALLENGE_TYPE`].
+    pub const ACME_TLS_ALPN01: &str = "tls-alpn-01";
 }
 
 /// Keys of the data of Secrets.

@@ -12,6 +12,7 @@ mod key;
 mod queue;
 mod secret;
 mod store;
+mod unwatched;
 mod write;
 
 pub use dependents::{by_secret as secret_entry, owner_entry};

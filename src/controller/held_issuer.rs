@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kube::Resource;
+
 use crate::{
     api::{
         ClusterIssuer, Condition, Issuer, IssuerReference, IssuerSpec, IssuerStatus, find_condition,
@@ -86,6 +88,16 @@ impl HeldIssuer {
         spec.acme.is_none()
             && (spec.ca.is_some() || spec.self_signed.is_some())
             && ready.is_some_and(Condition::is_true)
+    }
+
+    /// The value of one of its annotations.
+    pub(super) fn annotation(&self, key: &str) -> Option<&str> {
+        let metadata = match self {
+            Self::ClusterIssuer(issuer) => issuer.meta(),
+            Self::Issuer(issuer) => issuer.meta(),
+            _ => return None,
+        };
+        metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
     pub(super) fn parts(&self) -> Option<(&IssuerSpec, Option<&IssuerStatus>)> {

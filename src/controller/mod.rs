@@ -21,6 +21,7 @@ mod run;
 pub mod secret;
 pub mod signer;
 mod step_error;
+mod tls_alpn01;
 
 use std::sync::Arc;
 

@@ -16,6 +16,7 @@ use crate::{
     acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody},
     api::{
         Challenge, Order, OrderStatus, Sensitive,
+        names::annotation,
         order::{OrderAuthorization, OrderChallenge},
     },
     cluster::{Key, ObjectName, owner_entry},
@@ -40,6 +41,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let seen = SeenOrder {
         order: &order,
         issuer: issuer.seen(),
+        tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         challenges: &challenges,
         ca: memory.order.as_ref(),
         trouble: memory.trouble.as_ref(),
@@ -271,7 +273,7 @@ async fn create_challenge(
     account: &AccountHandle,
 ) -> Result<(), StepError> {
     let token = &challenge.spec.token;
-    let key = match Method::from_spec(&challenge.spec.type_) {
+    let key = match Method::of(&challenge) {
         Some(Method::Dns01) => account.dns01_value(token),
         _ => account.key_authorization(token),
     };

@@ -1,5 +1,6 @@
 //! What to do about an Issuer or ClusterIssuer.
 
+mod notice;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ pub struct SeenIssuer<'a> {
     pub generation: Option<i64>,
     pub deleting: bool,
     pub spec: &'a IssuerSpec,
+    /// The issuer's annotation that tells which of its solvers answer by TLS-ALPN-01.
+    pub tls_alpn_01: Option<&'a str>,
     pub status: Option<&'a IssuerStatus>,
     /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
     pub account_key: &'a AccountKey,
@@ -84,10 +87,10 @@ fn decide_acme(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
         AccountKey::Missing => return without_key(seen, acme, now),
     };
     if is_current(seen, acme, hash) {
-        return Decision::rest();
+        return notice::keep_told(seen, acme, now);
     }
     if let Some(registration) = seen.registration {
-        return registered(seen, registration, hash, now);
+        return registered(seen, acme, registration, hash, now);
     }
     match after_trouble(seen, now) {
         Some(decision) => decision,
@@ -192,15 +195,21 @@ fn is_current(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, hash: &str) -> bool {
         && account.last_registered_email.as_deref().unwrap_or_default().eq_ignore_ascii_case(&contact_email(acme))
 }
 
-fn registered(seen: &SeenIssuer<'_>, registration: &Registration, hash: &str, now: Timestamp) -> Decision<IssuerStep> {
+fn registered(
+    seen: &SeenIssuer<'_>,
+    acme: &AcmeIssuer,
+    registration: &Registration,
+    hash: &str,
+    now: Timestamp,
+) -> Decision<IssuerStep> {
     let mut status = seen.status.cloned().unwrap_or_default();
     status.acme = Some(AcmeIssuerStatus {
         uri: Some(registration.uri.clone()),
         last_registered_email: Some(registration.email.clone()).filter(|email| !email.is_empty()),
         last_private_key_hash: Some(hash.to_owned()),
     });
-    let text = "The ACME account was registered with the ACME server";
-    set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
+    let text = notice::with_notice("The ACME account was registered with the ACME server", seen, acme);
+    set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, &text, now);
     if seen.status == Some(&status) {
         return Decision::rest();
     }

@@ -27,6 +27,7 @@ pub mod solver;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod tls_alpn01;
 
 use jiff::{SignedDuration, Timestamp};
 

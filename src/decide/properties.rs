@@ -111,7 +111,8 @@ proptest! {
         let mut order = order;
         let decision = settled(&mut order, |order| {
             let (ca, trouble) = (ca.as_ref(), trouble.as_ref());
-            order::decide(&SeenOrder { order, issuer: issuer.seen(), challenges: &challenges, ca, trouble }, now)
+            let (issuer, tls_alpn_01, challenges) = (issuer.seen(), None, &challenges[..]);
+            order::decide(&SeenOrder { order, issuer, tls_alpn_01, challenges, ca, trouble }, now)
         }, |order, steps| {
             let status = steps.iter().find_map(|step| match step {
                 OrderStep::WriteStatus(status) => Some((**status).clone()),
@@ -191,7 +192,7 @@ proptest! {
             let (account_key, status) = (&account_key, status.as_ref());
             let (spec, authority) = (&spec, authority.as_ref());
             let seen =
-                SeenIssuer { generation, deleting, spec, status, account_key, authority, registration, trouble };
+                SeenIssuer { generation, deleting, spec, tls_alpn_01: None, status, account_key, authority, registration, trouble };
             issuer::decide(&seen, now)
         }, |held, steps| {
             let status = steps.iter().find_map(|step| match step {

@@ -15,9 +15,11 @@
 //! - [`certificate`]: reading certificates and chains
 //! - [`bundle`]: putting certificates into the order of a chain
 //! - [`issuance`]: signing certificates
+//! - [`acme_identifier`]: the certificate that answers a TLS-ALPN-01 challenge
 //! - [`keystore`]: writing Java and PKCS#12 keystores
 //! - [`pem`]: PEM blocks with size limits
 
+pub mod acme_identifier;
 mod algorithm;
 pub mod bundle;
 pub mod certificate;

@@ -17,6 +17,7 @@ struct Scene {
     challenges: Vec<Arc<Challenge>>,
     ca: Option<CaOrder>,
     trouble: Option<Trouble>,
+    tls_alpn_01: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -37,7 +38,7 @@ impl Scene {
             "spec": {"request": "", "issuerRef": {"name": "le"}, "dnsNames": ["www.example.com"]},
         }));
         let (challenges, ca, trouble) = (Vec::new(), None, None);
-        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, trouble, now: now() }
+        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, trouble, tls_alpn_01: None, now: now() }
     }
 
     /// The order is placed at the CA and has these authorizations.
@@ -71,6 +72,7 @@ impl Scene {
         let seen = SeenOrder {
             order: &self.order,
             issuer,
+            tls_alpn_01: self.tls_alpn_01,
             challenges: &self.challenges,
             ca: self.ca.as_ref(),
             trouble: self.trouble.as_ref(),
@@ -364,4 +366,27 @@ fn a_valid_order_whose_certificate_was_not_stored_is_asked_for_it() {
     let mut scene = Scene::proven();
     scene.order.status.as_mut().unwrap().state = Some("valid".into());
     assert_eq!(scene.decide(), Decision::act(vec![OrderStep::ReadOrder]));
+}
+
+#[test]
+fn a_challenge_over_tls_is_marked_as_such() {
+    let mut scene = Scene::placed(&[authorization("www.example.com", false, "pending")]);
+    scene.acme.solvers = object(json!([{"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}}]));
+    scene.tls_alpn_01 = Some("true");
+    assert_eq!(scene.step(), ["CreateChallenge"]);
+    let challenge = &scene.challenges[0];
+    assert_eq!(Method::of(challenge), Some(Method::TlsAlpn01));
+    assert_eq!(
+        (challenge.spec.url.as_str(), challenge.spec.type_.as_str()),
+        ("ca/tls-alpn-01/www.example.com", "HTTP-01")
+    );
+    scene.tell(0, "invalid", Some("the CA says no"));
+    scene.step();
+    assert_eq!(scene.told().1, "TLS-ALPN-01 challenge for \"www.example.com\" failed: the CA says no");
+    // Without the annotation the same solver answers by HTTP-01, and nothing marks the Challenge.
+    let mut plain = Scene::placed(&[authorization("www.example.com", false, "pending")]);
+    plain.acme.solvers = scene.acme.solvers.clone();
+    plain.step();
+    assert_eq!(plain.challenges[0].metadata.annotations, None);
+    assert_eq!(Method::of(&plain.challenges[0]), Some(Method::Http01));
 }

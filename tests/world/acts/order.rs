@@ -5,6 +5,7 @@ use std::sync::Arc;
 use certwright::{
     api::{
         Order, OrderStatus,
+        names::annotation,
         order::{OrderAuthorization, OrderChallenge},
     },
     cluster::{Key, ObjectName, owner_entry},
@@ -36,6 +37,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let seen = SeenOrder {
         order: &order,
         issuer: issuer.seen(),
+        tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         challenges: &challenges,
         ca: memory.order.as_ref(),
         trouble: memory.trouble.as_ref(),

@@ -1,0 +1,99 @@
+//! Putting answers to TLS-ALPN-01 challenges in place, checking them, and taking them away again.
+
+use jiff::SignedDuration;
+use kube::{ResourceExt, api::ApiResource};
+
+use super::{
+    Context,
+    presenter::{existing, public_way_was_waited_for, remove_solver, solver_address, waited_since_presented},
+    step_error::StepError,
+};
+use crate::{
+    api::{Challenge, names::GATEWAY_GROUP},
+    cluster::ObjectName,
+    decide::fixed_name,
+    tls_alpn01::{
+        check::{CheckTarget, check as check_handshake},
+        objects,
+    },
+};
+
+/// A Gateway that has not taken the route until then is asked why.
+const ROUTE_WAITED_FOR: SignedDuration = SignedDuration::from_secs(3);
+
+pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
+    if let Some(why) = objects::unsupported(challenge) {
+        return Err(StepError::is_final(why));
+    }
+    let Some((version, kind)) = route_kind(context).await? else {
+        return Err(StepError::transient(
+            "Error presenting challenge: this cluster has no TLSRoutes, which TLS-ALPN-01 needs; install them (Gateway \
+             API 1.5 or newer, or the experimental channel of an older one) or take the annotation from the issuer",
+        ));
+    };
+    let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
+    let pod = objects::pod(challenge, &name, &context.solver)
+        .map_err(|error| StepError::is_final(format!("The solver's podTemplate is wrong: {error}")))?;
+    let service = objects::service(challenge, &name, &context.solver);
+    let route = objects::route(challenge, &name, &context.solver, version);
+    let cluster = &context.cluster;
+    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), cluster.create_unwatched(&route, &kind));
+    existing(created.0)?;
+    existing(created.1)?;
+    existing(created.2)
+}
+
+pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+    let pod_address = match solver_address(context, challenge).await? {
+        Ok(address) => address,
+        Err(why) => return Ok(Some(why.to_owned())),
+    };
+    let report = check_handshake(&CheckTarget::of(challenge, pod_address)).await;
+    let Some(failure) = report.failure() else { return Ok(None) };
+    if report.pod.is_err() {
+        return Ok(Some(failure));
+    }
+    if public_way_was_waited_for(challenge) {
+        return Ok(None);
+    }
+    Ok(Some(match what_became_of_the_route(context, challenge).await? {
+        Some(why) => format!("{failure}; {why}"),
+        None => failure,
+    }))
+}
+
+/// The route goes first, so that nobody is sent to a pod that is on its way out.
+pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
+    if let Some((_, kind)) = route_kind(context).await? {
+        context.cluster.delete_unwatched(&route_name(challenge), &kind).await?;
+    }
+    remove_solver(context, challenge).await
+}
+
+/// The newest version of the kind that the cluster has.
+async fn route_kind(context: &Context) -> Result<Option<(&'static str, ApiResource)>, StepError> {
+    let versions = &objects::ROUTE_VERSIONS;
+    let version = context.cluster.served_version(GATEWAY_GROUP, "tlsroutes", versions).await?;
+    Ok(version.map(|version| (version, objects::route_resource(version))))
+}
+
+fn route_name(challenge: &Challenge) -> ObjectName {
+    let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
+    ObjectName::new(challenge.namespace().unwrap_or_default(), name)
+}
+
+/// Why the route does not lead to the pod, as far as it tells. One that is gone is made again.
+async fn what_became_of_the_route(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+    if waited_since_presented(challenge) < ROUTE_WAITED_FOR {
+        return Ok(None);
+    }
+    let Some((_, kind)) = route_kind(context).await? else { return Ok(None) };
+    let name = route_name(challenge);
+    match context.cluster.read_unwatched(&name, &kind).await? {
+        Some(route) => Ok(objects::rejection(&route).map(|why| format!("of the TLSRoute {name}: {why}"))),
+        None => {
+            Box::pin(present(context, challenge)).await?;
+            Ok(Some("the TLSRoute was gone and is made again".to_owned()))
+        }
+    }
+}
