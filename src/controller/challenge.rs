@@ -12,6 +12,7 @@ use super::{
     presenter,
     round::{Round, event, step_name},
     step_error::StepError,
+    tls_alpn01,
 };
 use crate::{
     acme::{AuthorizationBody, ChallengeBody},
@@ -45,10 +46,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
+    let taken = tls_alpn01::taken(context, &challenge);
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
         has_open_siblings: has_open_siblings(context, &challenge),
+        taken: taken.as_ref(),
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,

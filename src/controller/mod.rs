@@ -23,13 +23,13 @@ pub mod signer;
 mod step_error;
 mod tls_alpn01;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use run::run;
 
 use crate::{
     cluster::Cluster,
-    decide::{certificate::Settings, template::CopiedAnnotations},
+    decide::{certificate::Settings, template::CopiedAnnotations, turns::Turns},
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::objects::SolverOptions,
 };
@@ -48,6 +48,7 @@ pub struct Context {
     pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
+    turns: Mutex<Turns>,
     memories: memory::Memories,
     keys: key_generation::KeyForge,
 }
@@ -86,6 +87,7 @@ impl Context {
             approvals: approvals::Approvals::default(),
             authorities: signer::Authorities::default(),
             http,
+            turns: Mutex::default(),
             memories: memory::Memories::default(),
         }
     }

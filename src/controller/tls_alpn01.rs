@@ -1,6 +1,8 @@
 //! Putting answers to TLS-ALPN-01 challenges in place, checking them, and taking them away again.
 
-use jiff::SignedDuration;
+use std::sync::PoisonError;
+
+use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, api::ApiResource};
 
 use super::{
@@ -10,8 +12,8 @@ use super::{
 };
 use crate::{
     api::{Challenge, names::GATEWAY_GROUP},
-    cluster::ObjectName,
-    decide::fixed_name,
+    cluster::{ObjectName, tls_name_entry},
+    decide::{fixed_name, turns::Taken},
     tls_alpn01::{
         check::{CheckTarget, check as check_handshake},
         objects,
@@ -20,6 +22,17 @@ use crate::{
 
 /// A Gateway that has not taken the route until then is asked why.
 const ROUTE_WAITED_FOR: SignedDuration = SignedDuration::from_secs(3);
+
+/// Who else answers for the name at present. Nobody waits for a turn that needs none or has had it.
+pub(super) fn taken(context: &Context, challenge: &Challenge) -> Option<Taken> {
+    let is_presented = challenge.status.as_ref().is_some_and(|status| status.presented);
+    if is_presented || !challenge.is_tls_alpn01() {
+        return None;
+    }
+    let others = context.cluster.hub.challenges.indexed(&tls_name_entry(&challenge.spec.dns_name));
+    let mut turns = context.turns.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.take(challenge, &others, Timestamp::now())
+}
 
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     if let Some(why) = objects::unsupported(challenge) {
@@ -53,13 +66,12 @@ pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Op
     if report.pod.is_err() {
         return Ok(Some(failure));
     }
-    if public_way_was_waited_for(challenge) {
-        return Ok(None);
+    // What no Gateway takes the CA cannot find either, however long it is waited.
+    match what_became_of_the_route(context, challenge).await? {
+        Some(why) => Ok(Some(format!("{failure}; {why}"))),
+        None if public_way_was_waited_for(challenge) => Ok(None),
+        None => Ok(Some(failure)),
     }
-    Ok(Some(match what_became_of_the_route(context, challenge).await? {
-        Some(why) => format!("{failure}; {why}"),
-        None => failure,
-    }))
 }
 
 /// The route goes first, so that nobody is sent to a pod that is on its way out.
@@ -89,11 +101,9 @@ async fn what_became_of_the_route(context: &Context, challenge: &Challenge) -> R
     }
     let Some((_, kind)) = route_kind(context).await? else { return Ok(None) };
     let name = route_name(challenge);
-    match context.cluster.read_unwatched(&name, &kind).await? {
-        Some(route) => Ok(objects::rejection(&route).map(|why| format!("of the TLSRoute {name}: {why}"))),
-        None => {
-            Box::pin(present(context, challenge)).await?;
-            Ok(Some("the TLSRoute was gone and is made again".to_owned()))
-        }
+    if let Some(route) = context.cluster.read_unwatched(&name, &kind).await? {
+        return Ok(objects::rejection(&route).map(|why| format!("of the TLSRoute {name}: {why}")));
     }
+    Box::pin(present(context, challenge)).await?;
+    Ok(Some("the TLSRoute was gone and is made again".to_owned()))
 }

@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 
 use super::{
     Decision, Note, Trouble, TroubleClass, backoff, issuer_of::SeenIssuerOf, later, progress::Progress,
-    tls_alpn01::type_told,
+    tls_alpn01::type_told, turns::Taken,
 };
 use crate::api::{
     Challenge, ChallengeStatus,
@@ -34,6 +34,8 @@ pub struct SeenChallenge<'a> {
     pub issuer: SeenIssuerOf<'a>,
     /// Whether the Order has other Challenges that are still under way.
     pub has_open_siblings: bool,
+    /// Who else answers for the name at present, where only one can.
+    pub taken: Option<&'a Taken>,
     /// The last self-check of this process.
     pub check: Option<&'a Check>,
     /// The challenge as the CA last told it to this process.
@@ -111,6 +113,10 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return Decision::act(vec![ChallengeStep::AddFinalizer]);
     }
     if !status.presented {
+        if let Some(Taken { by, until }) = seen.taken.filter(|taken| now < taken.until) {
+            let reason = format!("Waiting for Challenge {by}, which answers for the same name");
+            return with_reason(&status, &reason, Decision::rest_until(*until));
+        }
         return present(seen, now);
     }
     prove(seen, &status, now)

@@ -28,6 +28,7 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls_alpn01;
+pub mod turns;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -24,6 +24,7 @@ use super::{
     request::{self, RequestStep, SeenRequest},
     template::CopiedAnnotations,
     testing::{DAY, HOUR, now, object},
+    turns::Taken,
 };
 use crate::api::{
     Certificate, CertificateRequest, Challenge, IssuerSpec, Order, find_condition,
@@ -149,10 +150,13 @@ proptest! {
         });
         let clean_up = *dice.pick(&[CleanUp::Untried, CleanUp::Tried, CleanUp::Done]);
         let (has_open_siblings, trouble, issuer) = (dice.chance(2), dice.trouble(), dice.issuer());
+        let taken = dice.maybe(|dice| Taken { by: dice.text(), until: dice.time() });
         let now = dice.soon();
         let decision = settled(&mut scene, |challenge| {
             let (issuer, check, ca, trouble) = (issuer.seen(), check.as_ref(), ca.as_ref(), trouble.as_ref());
-            challenge::decide(&SeenChallenge { challenge, issuer, has_open_siblings, check, ca, clean_up, trouble }, now)
+            let taken = taken.as_ref();
+            let seen = SeenChallenge { challenge, issuer, has_open_siblings, taken, check, ca, clean_up, trouble };
+            challenge::decide(&seen, now)
         }, |challenge, steps| {
             let status = steps.iter().find_map(|step| match step {
                 ChallengeStep::WriteStatus(status) => Some((**status).clone()),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::tls_alpn01::{self, TlsAlpn};
+use super::tls_alpn01::TlsAlpn;
 use crate::api::{Challenge, names::challenge_type, order::OrderAuthorization, solver::AcmeSolver};
 
 /// The solver chosen for an authorization and the CA's challenge that it answers.
@@ -44,7 +44,7 @@ impl Method {
     pub fn of(challenge: &Challenge) -> Option<Self> {
         match challenge.spec.type_.as_str() {
             challenge_type::DNS01 => Some(Self::Dns01),
-            challenge_type::HTTP01 if tls_alpn01::is_meant_for(challenge) => Some(Self::TlsAlpn01),
+            challenge_type::HTTP01 if challenge.is_tls_alpn01() => Some(Self::TlsAlpn01),
             challenge_type::HTTP01 => Some(Self::Http01),
             _ => None,
         }
@@ -94,10 +94,8 @@ pub fn choose<'a>(
     let mut best: Option<(Rank, Choice<'a>)> = None;
     for (rank, over_tls, solver) in fitting() {
         let over_tls = over_tls.then_some(Method::TlsAlpn01);
-        let methods = over_tls.into_iter().chain(method_of(solver));
-        let Some(choice) = methods.filter_map(|method| answerable(solver, method, authorization)).next() else {
-            continue;
-        };
+        let mut methods = over_tls.into_iter().chain(method_of(solver));
+        let Some(choice) = methods.find_map(|method| answerable(solver, method, authorization)) else { continue };
         if best.as_ref().is_none_or(|(held, _)| rank > *held) {
             best = Some((rank, choice));
         }

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
-
 use crate::api::{
     Challenge,
     names::{annotation, challenge_type},
@@ -50,32 +48,25 @@ impl TlsAlpn {
     fn listed(list: &str, solvers: &[AcmeSolver]) -> Self {
         let mut read = Self::default();
         for item in list.split(',').map(str::trim) {
-            match item.parse::<usize>().ok().and_then(|place| Some((place, solvers.get(place)?))) {
-                Some((place, solver)) if is_able(solver) => read.solvers.push(place),
-                Some((place, _)) => {
-                    read.note(&format!("solver {place} has no http01.gatewayHTTPRoute with parentRefs"))
+            let place = item.parse().ok().filter(|place| *place < solvers.len());
+            let problem = match place {
+                Some(place) if is_able(&solvers[place]) => {
+                    read.solvers.push(place);
+                    continue;
                 }
-                None => read.note(&format!("{:?} is no place in spec.acme.solvers, counted from 0", shortened(item))),
-            }
+                Some(place) => format!("solver {place} has no http01.gatewayHTTPRoute with parentRefs"),
+                None => format!("{:?} is no place in spec.acme.solvers, counted from 0", shortened(item)),
+            };
+            // The first is told; when it is corrected the next comes up.
+            read.problem.get_or_insert_with(|| told(&problem));
         }
         read
     }
-
-    /// The first is told; when it is corrected the next comes up.
-    fn note(&mut self, what: &str) {
-        self.problem.get_or_insert_with(|| told(what));
-    }
-}
-
-/// Whether the Challenge is to be answered by TLS-ALPN-01 although its type, for cert-manager's schema, is HTTP-01.
-pub fn is_meant_for(challenge: &Challenge) -> bool {
-    let mark = challenge.annotations().get(annotation::CHALLENGE_TYPE);
-    mark.is_some_and(|mark| mark == challenge_type::ACME_TLS_ALPN01)
 }
 
 /// How the Challenge is answered, in words for its owner.
 pub fn type_told(challenge: &Challenge) -> &str {
-    if is_meant_for(challenge) { "TLS-ALPN-01" } else { &challenge.spec.type_ }
+    if challenge.is_tls_alpn01() { "TLS-ALPN-01" } else { &challenge.spec.type_ }
 }
 
 /// The annotations of a Challenge that is to be answered so.
@@ -114,7 +105,7 @@ mod tests {
 
     fn read(value: &str) -> (Vec<usize>, Option<String>) {
         let read = TlsAlpn::read(Some(value), &solvers());
-        let places = (0..solvers().len() + 1).filter(|place| read.is_for(*place)).collect();
+        let places = (0..=solvers().len()).filter(|place| read.is_for(*place)).collect();
         (places, read.problem().map(str::to_owned))
     }
 
@@ -157,12 +148,12 @@ mod tests {
     fn the_mark_is_found_again() {
         let spec = ChallengeSpec { type_: challenge_type::HTTP01.into(), ..ChallengeSpec::default() };
         let mut challenge = Challenge::new("c", spec);
-        assert!(!is_meant_for(&challenge));
+        assert!(!challenge.is_tls_alpn01());
         assert_eq!(type_told(&challenge), "HTTP-01");
         challenge.metadata.annotations = Some(mark());
-        assert!(is_meant_for(&challenge));
+        assert!(challenge.is_tls_alpn01());
         assert_eq!(type_told(&challenge), "TLS-ALPN-01");
         challenge.metadata.annotations.as_mut().unwrap().insert(annotation::CHALLENGE_TYPE.into(), "http-01".into());
-        assert!(!is_meant_for(&challenge));
+        assert!(!challenge.is_tls_alpn01());
     }
 }

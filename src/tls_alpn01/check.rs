@@ -325,7 +325,7 @@ mod tests {
         let silent = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                drop(stream)
+                drop(stream);
             }
         });
         assert_eq!(pod_says("www.example.com", silent).await, Err(Problem::Closed));

@@ -30,7 +30,8 @@ pub fn route_resource(version: &str) -> ApiResource {
 
 /// Why nothing can be made for the Challenge, in one sentence; `None` if [`pod`], [`service`] and [`route`] suit it.
 pub fn unsupported(challenge: &Challenge) -> Option<String> {
-    gateway(challenge).filter(|gateway| !gateway.parent_refs.is_empty()).is_none().then(|| {
+    let has_gateway = gateway(challenge).is_some_and(|gateway| !gateway.parent_refs.is_empty());
+    (!has_gateway).then(|| {
         "The solver has no http01.gatewayHTTPRoute with parentRefs, so nothing can lead the CA to its TLS server."
             .into()
     })
@@ -181,9 +182,10 @@ mod tests {
             "--key=tok-en_1.print",
         ]);
         wanted["spec"]["containers"][0]["ports"] = json!([{"name": "tls", "containerPort": 8089}]);
-        const TOKEN: &str = "acme.cert-manager.io/http-token";
-        assert_ne!(pod["metadata"]["labels"][TOKEN], wanted["metadata"]["labels"][TOKEN]);
-        wanted["metadata"]["labels"][TOKEN] = pod["metadata"]["labels"][TOKEN].clone();
+        let token = &pod["metadata"]["labels"]["acme.cert-manager.io/http-token"];
+        let theirs = &mut wanted["metadata"]["labels"]["acme.cert-manager.io/http-token"];
+        assert_ne!(token, theirs);
+        *theirs = token.clone();
         assert_eq!(pod, wanted);
     }
 

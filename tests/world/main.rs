@@ -14,6 +14,7 @@ mod faults;
 mod histories;
 mod issuers;
 mod local;
+mod over_tls;
 mod pace;
 mod process;
 mod server;

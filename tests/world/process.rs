@@ -13,6 +13,7 @@ use certwright::{
         challenge::{CaChallenge, Check, CleanUp},
         issuer::Registration,
         order::CaOrder,
+        turns::Turns,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +34,7 @@ pub struct Process {
     pub hub: Arc<Hub>,
     pub memories: HashMap<Key, Memory>,
     pub fresh_orders: HashSet<ObjectName>,
+    pub turns: Turns,
 }
 
 #[derive(Default)]
@@ -99,7 +101,12 @@ impl Memory {
 impl Process {
     /// Starts with a list of everything.
     pub fn start(world: &World) -> Self {
-        let process = Self { hub: Arc::default(), memories: HashMap::new(), fresh_orders: HashSet::new() };
+        let process = Self {
+            hub: Arc::default(),
+            memories: HashMap::new(),
+            fresh_orders: HashSet::new(),
+            turns: Turns::default(),
+        };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);
         }

@@ -204,7 +204,7 @@ fn read_all(world: &mut World, doing: &str, urls: &[String]) -> Result<Vec<Order
     let mut read = Vec::new();
     for url in urls {
         let known = world.ask(doing, |ca, seen| ca.authorization(url, seen))?;
-        let kinds: &[&str] = if known.is_wildcard { &["dns-01"] } else { &["http-01", "dns-01"] };
+        let kinds: &[&str] = if known.is_wildcard { &["dns-01"] } else { &["http-01", "dns-01", "tls-alpn-01"] };
         read.push(OrderAuthorization {
             url: known.url.clone(),
             identifier: Some(known.name),
