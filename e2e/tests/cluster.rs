@@ -86,9 +86,10 @@ async fn two_names_by_http01_in_a_restricted_namespace() {
     nothing_is_left(&scene).await;
 }
 
+/// Two Certificates for the same name, which take turns.
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
-async fn one_name_by_tls_alpn01_through_a_gateway() {
+async fn one_name_twice_by_tls_alpn01_through_a_gateway() {
     let scene = scene("alpn").await;
     let cluster = scene.testbed.state.cluster().unwrap();
     let gateway = json!({ "name": cluster.gateway_name, "namespace": cluster.gateway_namespace });
@@ -100,14 +101,20 @@ async fn one_name_by_tls_alpn01_through_a_gateway() {
     scene.wait_ready::<Issuer>("pebble").await.unwrap();
     let mark = scene.testbed.mark().unwrap();
     let name = format!("www.{}.tls.certwright.test", scene.namespace);
-    scene.certificate("web", "pebble", &[&name]).await.unwrap();
-    let issued = scene.issued("web").await.unwrap();
-    assert_eq!(issued.leaf().names.dns_names, [name]);
+    for certificate in ["web", "twin"] {
+        scene.certificate(certificate, "pebble", &[&name]).await.unwrap();
+    }
+    for certificate in ["web", "twin"] {
+        let issued = scene.issued(certificate).await.unwrap();
+        assert_eq!(issued.leaf().names.dns_names, std::slice::from_ref(&name));
+        assert_eq!(issued.certificate.status.unwrap().revision, Some(1));
+    }
     nothing_is_left(&scene).await;
+    assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 2, "none failed");
     let mut writes = scene.testbed.writes_since(mark).await.unwrap();
     writes.retain(|write| write.namespace == scene.namespace && write.resource == "tlsroutes" && write.user == USER);
     let verbs: Vec<_> = writes.iter().map(|write| (write.verb.as_str(), write.code)).collect();
-    assert_eq!(verbs, [("create", 201), ("delete", 200)]);
+    assert_eq!(verbs, [("create", 201), ("delete", 200)].repeat(2));
 }
 
 #[tokio::test]

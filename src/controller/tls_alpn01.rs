@@ -12,8 +12,11 @@ use super::{
 };
 use crate::{
     api::{Challenge, names::GATEWAY_GROUP},
-    cluster::{ObjectName, tls_name_entry},
-    decide::{fixed_name, turns::Taken},
+    cluster::{ObjectName, owner_entry, tls_name_entry},
+    decide::{
+        fixed_name,
+        turns::{Rival, Taken},
+    },
     tls_alpn01::{
         check::{CheckTarget, check as check_handshake},
         objects,
@@ -29,9 +32,16 @@ pub(super) fn taken(context: &Context, challenge: &Challenge) -> Option<Taken> {
     if is_presented || !challenge.is_tls_alpn01() {
         return None;
     }
-    let others = context.cluster.hub.challenges.indexed(&tls_name_entry(&challenge.spec.dns_name));
+    let hub = &context.cluster.hub;
+    let named_so = hub.challenges.indexed(&tls_name_entry(&challenge.spec.dns_name)).into_iter();
+    let rivals: Vec<_> = named_so
+        .map(|rival| {
+            let pods = hub.solver_pods.indexed(&owner_entry(rival.metadata.uid.as_deref().unwrap_or_default()));
+            Rival { pod_since: objects::begun(&pods), challenge: rival }
+        })
+        .collect();
     let mut turns = context.turns.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.take(challenge, &others, Timestamp::now())
+    turns.take(challenge, &rivals, Timestamp::now())
 }
 
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
@@ -50,10 +60,11 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
     let service = objects::service(challenge, &name, &context.solver);
     let route = objects::route(challenge, &name, &context.solver, version);
     let cluster = &context.cluster;
-    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), cluster.create_unwatched(&route, &kind));
+    // By its pod a process that comes later sees whose turn it is, so that is there before the route.
+    existing(cluster.create(&pod).await)?;
+    let created = tokio::join!(cluster.create(&service), cluster.create_unwatched(&route, &kind));
     existing(created.0)?;
-    existing(created.1)?;
-    existing(created.2)
+    existing(created.1)
 }
 
 pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
@@ -69,7 +80,7 @@ pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Op
     // What no Gateway takes the CA cannot find either, however long it is waited.
     match what_became_of_the_route(context, challenge).await? {
         Some(why) => Ok(Some(format!("{failure}; {why}"))),
-        None if public_way_was_waited_for(challenge) => Ok(None),
+        None if public_way_was_waited_for(challenge) && !report.leads_to_another() => Ok(None),
         None => Ok(Some(failure)),
     }
 }

@@ -23,7 +23,15 @@ pub struct Taken {
     pub until: Timestamp,
 }
 
-/// Who was given which name by this process. What was presented by a former one stands in the Challenges themselves.
+/// Another Challenge for the same name.
+#[derive(Clone, Debug)]
+pub struct Rival {
+    pub challenge: Arc<Challenge>,
+    /// When its solver pod was made, if there is one that is not going.
+    pub pod_since: Option<Timestamp>,
+}
+
+/// Who was given which name by this process. What a former one began is seen by the Challenges themselves and their pods.
 #[derive(Debug, Default)]
 pub struct Turns {
     given: HashMap<String, Given>,
@@ -36,17 +44,18 @@ struct Given {
 }
 
 impl Turns {
-    /// Gives the Challenge its name, unless that is one of the others' for now. `others` are Challenges for the same name.
-    pub fn take(&mut self, challenge: &Challenge, others: &[Arc<Challenge>], now: Timestamp) -> Option<Taken> {
+    /// Gives the Challenge its name, unless a rival has it for now.
+    pub fn take(&mut self, challenge: &Challenge, rivals: &[Rival], now: Timestamp) -> Option<Taken> {
         self.given.retain(|_, given| given.until > now);
         let uid = challenge.meta().uid.as_deref().unwrap_or_default();
         let name = challenge.spec.dns_name.to_ascii_lowercase();
         let given = self.given.get(&name);
-        let mut others = others.iter().filter(|other| other.meta().uid.as_deref() != Some(uid));
-        let taken = others.find_map(|other| {
-            let given = given.filter(|given| other.meta().uid.as_deref() == Some(&given.uid) && is_to_begin(other));
-            let until = given.map(|given| given.until).or_else(|| presented_until(other))?;
-            (until > now).then(|| Taken { by: full_name(other), until })
+        let taken = rivals.iter().find_map(|Rival { challenge: rival, pod_since }| {
+            let rival_uid = rival.meta().uid.as_deref().filter(|rival_uid| *rival_uid != uid)?;
+            let given = given.filter(|given| given.uid == rival_uid && is_to_begin(rival));
+            let began = presented_at(rival).or(*pod_since).map(|at| later(at, LONGEST));
+            let until = given.map(|given| given.until).or(began)?;
+            (until > now).then(|| Taken { by: full_name(rival), until })
         });
         if taken.is_none() && given.is_none_or(|given| given.uid != uid) {
             self.given.insert(name, Given { uid: uid.to_owned(), until: later(now, LONGEST) });
@@ -63,10 +72,10 @@ fn is_to_begin(challenge: &Challenge) -> bool {
         && !status.is_some_and(|status| status.presented)
 }
 
-/// Until when it answers, if it does: from presenting until it has cleaned up.
-fn presented_until(challenge: &Challenge) -> Option<Timestamp> {
+/// Since when it answers, if it does: from presenting until it has cleaned up.
+fn presented_at(challenge: &Challenge) -> Option<Timestamp> {
     let status = challenge.status.as_ref().filter(|status| status.presented && has_finalizer(challenge))?;
-    Some(later(status.presented_at.as_ref()?.0, LONGEST))
+    status.presented_at.as_ref().map(|at| at.0)
 }
 
 fn full_name(challenge: &Challenge) -> String {
@@ -101,8 +110,8 @@ mod tests {
     }
 
     fn taken_by(turns: &mut Turns, challenge: &Challenge, other: &Challenge, now: i64) -> Option<(String, Timestamp)> {
-        let others = [Arc::new(challenge.clone()), Arc::new(other.clone())];
-        turns.take(challenge, &others, at(now)).map(|taken| (taken.by, taken.until))
+        let rivals = [challenge, other].map(|rival| Rival { challenge: Arc::new(rival.clone()), pod_since: None });
+        turns.take(challenge, &rivals, at(now)).map(|taken| (taken.by, taken.until))
     }
 
     #[test]
@@ -141,7 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_restart_who_was_presented_keeps_its_turn() {
+    fn after_a_restart_who_has_begun_keeps_its_turn() {
+        let with_pod = Rival { challenge: Arc::new(open("a")), pod_since: Some(at(0)) };
+        let wait = Turns::default().take(&open("b"), &[with_pod], at(5));
+        assert_eq!(wait, Some(Taken { by: "shop/c-a".into(), until: at(600) }));
         let by_a = Some(("shop/c-a".to_owned(), at(600)));
         assert_eq!(taken_by(&mut Turns::default(), &open("b"), &presented("a", "pending"), 5), by_a);
         assert_eq!(taken_by(&mut Turns::default(), &open("b"), &presented("a", "pending"), 600), None);

@@ -70,6 +70,11 @@ impl CheckReport {
         let pod = self.pod.as_ref().err().map_or_else(|| "itself answers rightly".to_owned(), ToString::to_string);
         Some(format!("{} {public}; the solver pod {pod}", self.place))
     }
+
+    /// Whether the name leads to the solver of another challenge, which the CA would find as well.
+    pub fn leads_to_another(&self) -> bool {
+        self.public == Err(Problem::OtherCertificate(Mismatch::OtherKey))
+    }
 }
 
 /// What came back instead of the certificate.
@@ -351,6 +356,15 @@ mod tests {
             ordinary.port()
         );
         assert_eq!(check(&target("localhost", address, ordinary.port())).await.failure(), Some(expected));
+    }
+
+    #[tokio::test]
+    async fn the_solver_of_another_challenge_is_recognized() {
+        let (own, other) = (solver("localhost", KEY).await, solver("localhost", "another.key").await);
+        for (public, leads_to_another) in [(own, false), (other, true), (https(&[b"h2"]).await, false)] {
+            let report = check(&target("localhost", own, public.port())).await;
+            assert_eq!(report.leads_to_another(), leads_to_another, "{:?}", report.public);
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,9 @@
 //! made for the one fit the other. Only the label of the token differs, which keeps cert-manager from taking the Pod for
 //! one that answers over HTTP.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerPort, Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
@@ -91,6 +94,12 @@ pub fn route(challenge: &Challenge, name: &str, options: &SolverOptions, version
     let mut route = DynamicObject::new(name, &route_resource(version)).data(json!({"spec": spec}));
     route.metadata = metadata;
     route
+}
+
+/// Since when a Challenge with these solver Pods is being answered; `None` if it is not, or not any more.
+pub fn begun(pods: &[Arc<Pod>]) -> Option<Timestamp> {
+    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    staying.filter_map(|pod| pod.metadata.creation_timestamp.as_ref()).map(|at| at.0).min()
 }
 
 /// Why no Gateway takes the route, in words of its controller; `None` if one does, or if none has said anything.

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::json;
 
 use super::{assert_issued, counted, total, world};
+use crate::faults::Fate;
 use crate::world::{World, certificate, object_of};
 
 const NAME: &str = "www.http.example.com";
@@ -55,6 +56,20 @@ async fn certificates_for_the_same_name_take_turns() {
         }
         assert_eq!(world.ca.orders.len(), 3, "none failed");
         assert_eq!(world.litter(), [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_survive_a_crash_after_any_effect() {
+    for number in 1..60 {
+        let mut world = over_tls().await;
+        for name in ["web", "mail"] {
+            world.create(&certificate(name, &[NAME]));
+        }
+        world.faults.planned = Some((world.faults.effects + number, Fate::CrashAfter));
+        world.run(180).await;
+        assert!(world.is_ready("web") && world.is_ready("mail"), "crash after effect {number}");
+        assert_eq!((world.ca.orders.len(), world.litter().len()), (2, 0), "crash after effect {number}");
     }
 }
 

@@ -13,7 +13,7 @@ use certwright::{
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
         fixed_name,
         progress::Progress,
-        turns::Taken,
+        turns::{Rival, Taken},
     },
     http01::objects::{self, SolverOptions},
     tls_alpn01::objects as over_tls,
@@ -74,8 +74,15 @@ fn taken(process: &mut Process, world: &World, challenge: &Challenge) -> Option<
     if is_presented || !challenge.is_tls_alpn01() {
         return None;
     }
-    let others = process.hub.challenges.indexed(&tls_name_entry(&challenge.spec.dns_name));
-    process.turns.take(challenge, &others, world.now())
+    let hub = &process.hub;
+    let named_so = hub.challenges.indexed(&tls_name_entry(&challenge.spec.dns_name)).into_iter();
+    let rivals: Vec<_> = named_so
+        .map(|rival| {
+            let pods = hub.solver_pods.indexed(&owner_entry(&rival.uid().unwrap_or_default()));
+            Rival { pod_since: over_tls::begun(&pods), challenge: rival }
+        })
+        .collect();
+    process.turns.take(challenge, &rivals, world.now())
 }
 
 fn is_open(challenge: &Challenge) -> bool {
