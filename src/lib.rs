@@ -9,6 +9,7 @@
 //! - [`acme`]: the ACME protocol (RFC 8555)
 //! - [`dns`]: look-ups, zones, authoritative verification, and the providers that write TXT records
 //! - [`http01`]: the solver's objects, its server and the self-check
+//! - [`tls_alpn01`]: the same for TLS-ALPN-01
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
 //! - [`controller`]: gather, decide, act: one file per kind
 //! - [`cli`]: the subcommands
@@ -24,3 +25,4 @@ pub mod decide;
 pub mod dns;
 pub mod http01;
 pub mod pki;
+pub mod tls_alpn01;

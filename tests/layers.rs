@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Each room and the rooms it may look into, besides itself.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("api", &[]),
     ("pki", &[]),
     ("decide", &["api", "pki"]),
@@ -19,8 +19,9 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("cloud", &[]),
     ("dns", &["api", "cloud"]),
     ("http01", &["api"]),
+    ("tls_alpn01", &["api", "pki", "http01"]),
     ("cluster", &["api"]),
-    ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "cluster"]),
+    ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster"]),
     ("metrics", &["api", "decide"]),
     ("serve", &["api", "decide"]),
     ("admission", &["api", "decide"]),
@@ -34,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "cloud",
             "dns",
             "http01",
+            "tls_alpn01",
             "cluster",
             "controller",
             "metrics",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::OnceCell;
 
+use crate::image::CERTWRIGHT;
 use crate::install::install;
 use crate::packages::require_program;
 use crate::process::Process;
@@ -133,6 +134,8 @@ fn command(testbed: &Testbed, arguments: &[String]) -> Result<Command> {
     command.args(["--pdeathsig", "KILL"]).arg(binary()?).arg("controller");
     command.arg("--kubeconfig").arg(&testbed.state.kubernetes()?.certwright_kubeconfig);
     command.args(["--internal-healthz-listen-address", PROBES]);
+    // Where no node is, no image is needed, but its name is.
+    command.env("CERTWRIGHT_IMAGE", CERTWRIGHT);
     command.args(arguments).env_remove("KUBECONFIG");
     Ok(command)
 }

@@ -23,6 +23,8 @@ use crate::{catalogue, image};
 
 const NAMESPACE: &str = "testbed-ingress";
 const GATEWAY: &str = "testbed";
+/// The names whose TLS connections the Gateway hands on unopened.
+const PASSED_THROUGH: &str = "*.tls.certwright.test";
 const CLASS: &str = "contour";
 /// Contour lets Envoy listen on a port only while some route leads there: this one always does.
 const ALIVE: &str = "alive.certwright.test";
@@ -224,6 +226,10 @@ fn objects(authority: &Authority) -> Result<Vec<Value>> {
                 "listeners": [
                     { "name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": from_all },
                     { "name": "https", "port": 443, "protocol": "HTTPS", "allowedRoutes": from_all, "tls": certificate },
+                    {
+                        "name": "tls", "port": 443, "protocol": "TLS", "hostname": PASSED_THROUGH,
+                        "allowedRoutes": from_all, "tls": { "mode": "Passthrough" },
+                    },
                 ],
             },
         }),

@@ -26,3 +26,5 @@ mod requests;
 mod schema;
 #[path = "api/support.rs"]
 mod support;
+#[path = "api/tls_alpn01.rs"]
+mod tls_alpn01;

@@ -86,6 +86,37 @@ async fn two_names_by_http01_in_a_restricted_namespace() {
     nothing_is_left(&scene).await;
 }
 
+/// Two Certificates for the same name, which take turns.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn one_name_twice_by_tls_alpn01_through_a_gateway() {
+    let scene = scene("alpn").await;
+    let cluster = scene.testbed.state.cluster().unwrap();
+    let gateway = json!({ "name": cluster.gateway_name, "namespace": cluster.gateway_namespace });
+    let mut spec = scene.issuer_spec("pebble-account").unwrap();
+    spec["acme"]["solvers"] = json!([{ "http01": { "gatewayHTTPRoute": { "parentRefs": [gateway] } } }]);
+    scene.create::<Issuer>("pebble", spec).await.unwrap();
+    let annotation = json!({ "metadata": { "annotations": { "certwright.dev/tls-alpn-01": "true" } } });
+    scene.patch::<Issuer>("pebble", annotation).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
+    let mark = scene.testbed.mark().unwrap();
+    let name = format!("www.{}.tls.certwright.test", scene.namespace);
+    for certificate in ["web", "twin"] {
+        scene.certificate(certificate, "pebble", &[&name]).await.unwrap();
+    }
+    for certificate in ["web", "twin"] {
+        let issued = scene.issued(certificate).await.unwrap();
+        assert_eq!(issued.leaf().names.dns_names, std::slice::from_ref(&name));
+        assert_eq!(issued.certificate.status.unwrap().revision, Some(1));
+    }
+    nothing_is_left(&scene).await;
+    assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 2, "none failed");
+    let mut writes = scene.testbed.writes_since(mark).await.unwrap();
+    writes.retain(|write| write.namespace == scene.namespace && write.resource == "tlsroutes" && write.user == USER);
+    let verbs: Vec<_> = writes.iter().map(|write| (write.verb.as_str(), write.code)).collect();
+    assert_eq!(verbs, [("create", 201), ("delete", 200)].repeat(2));
+}
+
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn one_name_takes_few_writes_and_none_is_refused() {

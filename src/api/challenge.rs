@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::names::{annotation, challenge_type};
 use super::rules;
 use super::schema::{ACME_STATES, is_false};
 use super::solver::AcmeSolver;
@@ -58,6 +59,14 @@ pub struct ChallengeSpec {
     pub solver: AcmeSolver,
     /// The ACME issuer whose account answers the challenge.
     pub issuer_ref: IssuerReference,
+}
+
+impl Challenge {
+    /// Whether it is to be answered by TLS-ALPN-01 (RFC 8737) although its type, which has no word for that, is HTTP-01.
+    pub fn is_tls_alpn01(&self) -> bool {
+        let mark = self.metadata.annotations.as_ref().and_then(|all| all.get(annotation::CHALLENGE_TYPE));
+        self.spec.type_ == challenge_type::HTTP01 && mark.is_some_and(|mark| mark == challenge_type::ACME_TLS_ALPN01)
+    }
 }
 
 /// How far the proof has come.

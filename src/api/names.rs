@@ -17,6 +17,10 @@ pub const KIND_CLUSTER_ISSUER: &str = "ClusterIssuer";
 pub const KIND_ORDER: &str = "Order";
 pub const KIND_CHALLENGE: &str = "Challenge";
 
+/// API group of the Gateway API, and its kind for TLS that is passed through.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+pub const KIND_TLS_ROUTE: &str = "TLSRoute";
+
 /// Prefix of all labels and annotations that cert-manager does not have.
 pub const OWN_PREFIX: &str = "certwright.dev/";
 
@@ -170,6 +174,10 @@ pub mod annotation {
     pub const ACCOUNT_KEY_ROLLED: &str = "certwright.dev/account-key-rolled";
     /// On an account key's Secret: the URL of the account that the next key in it is for.
     pub const ACCOUNT_KEY_ROLLING: &str = "certwright.dev/account-key-rolling";
+    /// On an Issuer or ClusterIssuer: which of its solvers answer by TLS-ALPN-01, `true` or a list such as `0,2`.
+    pub const TLS_ALPN_01: &str = "certwright.dev/tls-alpn-01";
+    /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
+    pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
     /// On a target Secret: the value of [`RENEW_AT`] that is done with.
@@ -383,6 +391,8 @@ pub mod challenge_type {
     pub const DNS01: &str = "DNS-01";
     pub const ACME_HTTP01: &str = "http-01";
     pub const ACME_DNS01: &str = "dns-01";
+    /// Kubernetes objects have no word for it, see [`super::annotation::CHALLENGE_TYPE`].
+    pub const ACME_TLS_ALPN01: &str = "tls-alpn-01";
 }
 
 /// Keys of the data of Secrets.

@@ -1,20 +1,26 @@
-//! `certwright acmesolver`: answers one HTTP-01 challenge until it is told to stop.
+//! `certwright acmesolver`: answers one HTTP-01 or TLS-ALPN-01 challenge until it is told to stop.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Sensitive;
+use crate::api::names::challenge_type;
 use crate::http01::SOLVER_PORT;
 use crate::http01::server::{Answer, serve};
+use crate::tls_alpn01::server as tls_alpn01;
 
-/// The flags of cert-manager's acmesolver.
+/// The flags of cert-manager's acmesolver, and one more.
 #[derive(Args)]
 pub struct AcmeSolverArgs {
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "http-01")]
+    challenge_type: ChallengeType,
     /// Port to listen on.
     #[arg(long, default_value_t = SOLVER_PORT)]
     listen_port: u16,
@@ -32,11 +38,22 @@ pub struct AcmeSolverArgs {
     key: String,
 }
 
+/// The types of challenges that a pod can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ChallengeType {
+    #[value(name = challenge_type::ACME_HTTP01)]
+    Http01,
+    #[value(name = challenge_type::ACME_TLS_ALPN01)]
+    TlsAlpn01,
+}
+
 /// Why the solver stopped or did not start.
 #[derive(Debug, Error)]
 pub enum AcmeSolverError {
     #[error("port {port} cannot be listened on; is another process using it?")]
     Listen { port: u16, source: io::Error },
+    #[error(transparent)]
+    Answer(#[from] tls_alpn01::AnswerError),
     #[error("the process cannot wait for signals to stop")]
     Signal(#[source] io::Error),
 }
@@ -54,8 +71,14 @@ pub async fn run(args: AcmeSolverArgs) -> Result<(), AcmeSolverError> {
         }
     };
     tracing::info!(port, domain = args.domain, "serving the answer to one challenge");
-    let answer = Answer { domain: args.domain, token: args.token, key: Sensitive::from(args.key) };
-    serve(listener, answer, stop).await;
+    let (domain, key) = (args.domain, Sensitive::from(args.key));
+    match args.challenge_type {
+        ChallengeType::Http01 => serve(listener, Answer { domain, token: args.token, key }, stop).await,
+        ChallengeType::TlsAlpn01 => {
+            let settings = tls_alpn01::settings(&tls_alpn01::Answer { domain, key }, Timestamp::now())?;
+            tls_alpn01::serve(listener, settings, stop).await;
+        }
+    }
     Ok(())
 }
 
@@ -90,7 +113,9 @@ mod tests {
         assert_eq!(args.listen_port, 8090);
         assert_eq!((args.domain.as_str(), args.token.as_str(), args.key.as_str()), ("2001:db8::7", "-_a", "-_a.-b"));
         let args = Cli::try_parse_from(["", "--domain=d", "--token=t", "--key=k"]).ok().unwrap().args;
-        assert_eq!(args.listen_port, 8089);
+        assert_eq!((args.listen_port, args.challenge_type), (8089, ChallengeType::Http01));
+        let over_tls = ["", "--challenge-type=tls-alpn-01", "--domain=d", "--token=t", "--key=k"];
+        assert_eq!(Cli::try_parse_from(over_tls).ok().unwrap().args.challenge_type, ChallengeType::TlsAlpn01);
         assert!(Cli::try_parse_from(["", "--domain=d", "--token=t"]).is_err());
     }
 

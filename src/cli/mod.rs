@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answers one HTTP-01 challenge; runs in the solver pods that the controller starts.
+    /// Answers one HTTP-01 or TLS-ALPN-01 challenge; runs in the solver pods that the controller starts.
     Acmesolver(acmesolver::AcmeSolverArgs),
     /// Watches Certificates and keeps their Secrets valid. Runs until it is told to stop.
     Controller(Box<controller::ControllerArgs>),

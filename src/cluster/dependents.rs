@@ -45,6 +45,7 @@ impl Hub {
                 let mut entries = by_owner(challenge.meta());
                 entries.push(by_issuer(&challenge.spec.issuer_ref, challenge.namespace().as_deref()));
                 entries.extend(by_solver_secrets(challenge));
+                entries.extend(challenge.is_tls_alpn01().then(|| tls_name_entry(&challenge.spec.dns_name)));
                 entries
             },
             cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
@@ -81,6 +82,11 @@ impl Default for Hub {
 /// The index entry under which the children of the object with this uid are found.
 pub fn owner_entry(uid: &str) -> String {
     format!("owner/{uid}")
+}
+
+/// The index entry under which the Challenges are found that are answered by TLS-ALPN-01 for this name.
+pub fn tls_name_entry(name: &str) -> String {
+    format!("tls-alpn-01/{}", name.to_ascii_lowercase())
 }
 
 /// The index entry under which the objects that refer to this Secret are found.
@@ -226,8 +232,13 @@ impl Watched for Challenge {
         &hub.challenges
     }
 
-    fn dependents(&self, _: &Hub) -> Vec<Key> {
-        own_and_owner(Kind::Challenge, self, Kind::Order)
+    /// Itself, its Order, and those that wait for the name.
+    fn dependents(&self, hub: &Hub) -> Vec<Key> {
+        let mut keys = own_and_owner(Kind::Challenge, self, Kind::Order);
+        if self.is_tls_alpn01() {
+            keys.extend(keys_of(Kind::Challenge, &hub.challenges, &tls_name_entry(&self.spec.dns_name)));
+        }
+        keys
     }
 
     fn is_at_rest(&self) -> bool {

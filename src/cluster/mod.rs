@@ -12,9 +12,10 @@ mod key;
 mod queue;
 mod secret;
 mod store;
+mod unwatched;
 mod write;
 
-pub use dependents::{by_secret as secret_entry, owner_entry};
+pub use dependents::{by_secret as secret_entry, owner_entry, tls_name_entry};
 pub use error::ApiError;
 pub use event::{Event, EventKind, Recorder};
 pub use hub::{Hub, Watched};

@@ -57,7 +57,7 @@ impl<K: Watched + kube::Resource<Scope = ClusterResourceScope>> Scope<K> for Clu
 pub struct Cluster {
     pub hub: Arc<Hub>,
     pub secrets: SecretReader,
-    client: Client,
+    pub(super) client: Client,
     recorder: Recorder,
 }
 
@@ -225,7 +225,7 @@ fn stays_for_now<K: Watched>(object: &K) -> bool {
         || metadata.deletion_grace_period_seconds.is_some_and(|seconds| seconds > 0)
 }
 
-fn post_params() -> PostParams {
+pub(super) fn post_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 

@@ -12,6 +12,7 @@ use super::{
     presenter,
     round::{Round, event, step_name},
     step_error::StepError,
+    tls_alpn01,
 };
 use crate::{
     acme::{AuthorizationBody, ChallengeBody},
@@ -48,10 +49,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
+    let taken = tls_alpn01::taken(context, &challenge);
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
         has_open_siblings: has_open_siblings(context, &challenge),
+        taken: taken.as_ref(),
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,
@@ -130,7 +133,7 @@ async fn act(
             let since = *memory.checked_since.get_or_insert(now);
             let found = presenter::check(context, challenge).await?;
             memory.trouble = None;
-            let method = Method::from_spec(&challenge.spec.type_);
+            let method = Method::of(challenge);
             let next = Timestamp::now() + check_interval(method, Timestamp::now().duration_since(since));
             memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
         }
@@ -158,12 +161,12 @@ async fn act(
     Ok(())
 }
 
-/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for. What HTTP-01
-/// asks lies in the cluster; DNS servers belong to others.
+/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for. DNS servers
+/// belong to others; what else is asked lies in the cluster.
 fn check_interval(method: Option<Method>, since_first: SignedDuration) -> SignedDuration {
     match since_first.as_millis() {
-        ..3_000 if method == Some(Method::Http01) => SignedDuration::from_millis(100),
-        ..3_000 => SignedDuration::from_millis(200),
+        ..3_000 if method == Some(Method::Dns01) => SignedDuration::from_millis(200),
+        ..3_000 => SignedDuration::from_millis(100),
         3_000..120_000 => SignedDuration::from_secs(1),
         _ => SignedDuration::from_secs(10),
     }

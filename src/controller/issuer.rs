@@ -73,6 +73,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         generation: metadata.generation,
         deleting: metadata.deletion_timestamp.is_some(),
         spec,
+        tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         status,
         account_key: &account_key,
         authority: authority.as_ref(),

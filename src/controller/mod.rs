@@ -30,8 +30,9 @@ mod run;
 pub mod secret;
 pub mod signer;
 mod step_error;
+mod tls_alpn01;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
@@ -39,7 +40,7 @@ pub use run::run;
 
 use crate::{
     cluster::Cluster,
-    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations},
+    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations, turns::Turns},
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::objects::SolverOptions,
 };
@@ -61,6 +62,7 @@ pub struct Context {
     /// When this process began.
     started: Timestamp,
     inquiries: renewal_information::Inquiries,
+    turns: Mutex<Turns>,
     memories: memory::Memories,
     limits: limits::Limits,
     keys: key_generation::KeyForge,
@@ -106,6 +108,7 @@ impl Context {
             authorities: signer::Authorities::default(),
             http,
             started: Timestamp::now(),
+            turns: Mutex::default(),
             memories: memory::Memories::default(),
             limits: limits::Limits::default(),
         }

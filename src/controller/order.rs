@@ -57,6 +57,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let seen = SeenOrder {
         order: &order,
         issuer: issuer.seen(),
+        tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         challenges: &challenges,
         ca: memory.order.as_ref(),
         turn: &turn,
@@ -363,7 +364,7 @@ async fn create_challenge(
     account: &AccountHandle,
 ) -> Result<(), StepError> {
     let token = &challenge.spec.token;
-    let key = match Method::from_spec(&challenge.spec.type_) {
+    let key = match Method::of(&challenge) {
         Some(Method::Dns01) => account.dns01_value(token),
         _ => account.key_authorization(token),
     };

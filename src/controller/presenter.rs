@@ -1,12 +1,15 @@
 //! Putting answers to challenges in place, checking them, and taking them away again.
 
-use jiff::Timestamp;
+use std::net::SocketAddr;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{
     Context,
     step_error::{StepError, signed},
+    tls_alpn01,
 };
 use crate::{
     api::{Challenge, dns01, names::KIND_CLUSTER_ISSUER},
@@ -26,36 +29,39 @@ use crate::{
 
 /// Makes the answer visible to the CA. Doing it twice is as good as doing it once.
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
-    match Method::from_spec(&challenge.spec.type_) {
+    match Method::of(challenge) {
         Some(Method::Dns01) => {
             let record = record(context, challenge).await?;
             let provider = provider(context, challenge).await?;
             provider.present(&record).await.map_err(|error| provider_trouble("Error presenting challenge", &error))
         }
         Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
+        Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::present(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
 }
 
 /// Whether the CA will see the answer; if not, what is missing, in one stable sentence.
 pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
-    match Method::from_spec(&challenge.spec.type_) {
+    match Method::of(challenge) {
         Some(Method::Dns01) => check_dns01(context, challenge).await,
         Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
+        Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
 }
 
 /// Takes the answer away. That it is gone already is well.
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
-    match Method::from_spec(&challenge.spec.type_) {
+    match Method::of(challenge) {
         Some(Method::Dns01) => {
             let record = record(context, challenge).await?;
             let provider = provider(context, challenge).await?;
             let doing = format!("the TXT record {} of zone {} could not be removed", record.name, record.zone);
             provider.clean_up(&record).await.map_err(|error| provider_trouble(&doing, &error))
         }
-        Some(Method::Http01) => clean_up_http01(context, challenge).await,
+        Some(Method::Http01) => remove_solver(context, challenge).await,
+        Some(Method::TlsAlpn01) => tls_alpn01::clean_up(context, challenge).await,
         None => Ok(()),
     }
 }
@@ -197,7 +203,7 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
 }
 
 /// The names are fixed, so what is there already is what a former pass created.
-fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
+pub(super) fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
     match created {
         Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
         Err(ApiError::Refused { what, message }) => {
@@ -209,7 +215,7 @@ fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
 
 /// The pod is the part that certwright is answerable for; the public way is asked too, but a cluster that cannot reach
 /// its own public name does not hold up the issuance for longer than this.
-const PUBLIC_WAY_WAITED_FOR: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+const PUBLIC_WAY_WAITED_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 /// Changes whenever the solver pod does; then a check that failed is worth repeating at once.
 pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option<String> {
@@ -218,29 +224,46 @@ pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option
 }
 
 async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
-    let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
-    let Some(pod) = pods.first() else {
-        Box::pin(present_http01(context, challenge)).await?;
-        return Ok(Some("the solver pod is being created".to_owned()));
-    };
-    if objects::pod_is_spent(pod) {
-        context.cluster.delete(&**pod).await?;
-        return Ok(Some("the solver pod ended and is being replaced".to_owned()));
-    }
-    let Some(pod_address) = objects::pod_address(pod) else {
-        return Ok(Some("the solver pod has no address yet".to_owned()));
+    let pod_address = match solver_address(context, challenge).await? {
+        Ok(address) => address,
+        Err(why) => return Ok(Some(why.to_owned())),
     };
     let target = CheckTarget::of(challenge, Some(pod_address));
     let report = check_http(&context.http, &target).await;
-    let presented = challenge.status.as_ref().and_then(|status| status.presented_at.as_ref());
-    let waited = presented.map_or(jiff::SignedDuration::ZERO, |at| Timestamp::now().duration_since(at.0));
-    if report.pod == LayerResult::Passed && waited > PUBLIC_WAY_WAITED_FOR {
+    if report.pod == LayerResult::Passed && public_way_was_waited_for(challenge) {
         return Ok(None);
     }
     Ok(report.failure())
 }
 
-async fn clean_up_http01(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
+/// Where the solver pod can be asked, or why it cannot be yet. One that is gone or spent is replaced.
+pub(super) async fn solver_address(
+    context: &Context,
+    challenge: &Challenge,
+) -> Result<Result<SocketAddr, &'static str>, StepError> {
+    let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
+    let Some(pod) = pods.first() else {
+        Box::pin(present(context, challenge)).await?;
+        return Ok(Err("the solver pod is being created"));
+    };
+    if objects::pod_is_spent(pod) {
+        context.cluster.delete(&**pod).await?;
+        return Ok(Err("the solver pod ended and is being replaced"));
+    }
+    Ok(objects::pod_address(pod).ok_or("the solver pod has no address yet"))
+}
+
+pub(super) fn public_way_was_waited_for(challenge: &Challenge) -> bool {
+    waited_since_presented(challenge) > PUBLIC_WAY_WAITED_FOR
+}
+
+pub(super) fn waited_since_presented(challenge: &Challenge) -> SignedDuration {
+    let presented = challenge.status.as_ref().and_then(|status| status.presented_at.as_ref());
+    presented.map_or(SignedDuration::ZERO, |at| Timestamp::now().duration_since(at.0))
+}
+
+/// Takes the solver's objects away that are watched.
+pub(super) async fn remove_solver(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     let cluster = &context.cluster;
     let entry = owner_entry(&challenge.uid().unwrap_or_default());
     // The route goes first, so that nobody is sent to a pod that is on its way out.

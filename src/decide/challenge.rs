@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use super::{Decision, Note, Trouble, TroubleClass, backoff, issuer_of::SeenIssuerOf, later, progress::Progress};
+use super::{
+    Decision, Note, Trouble, TroubleClass, backoff, issuer_of::SeenIssuerOf, later, progress::Progress,
+    tls_alpn01::type_told, turns::Taken,
+};
 use crate::api::{
     Challenge, ChallengeStatus,
     names::{event, finalizer, state},
@@ -31,6 +34,8 @@ pub struct SeenChallenge<'a> {
     pub issuer: SeenIssuerOf<'a>,
     /// Whether the Order has other Challenges that are still under way.
     pub has_open_siblings: bool,
+    /// Who else answers for the name at present, where only one can.
+    pub taken: Option<&'a Taken>,
     /// The last self-check of this process.
     pub check: Option<&'a Check>,
     /// The challenge as the CA last told it to this process.
@@ -108,6 +113,10 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return Decision::act(vec![ChallengeStep::AddFinalizer]);
     }
     if !status.presented {
+        if let Some(Taken { by, until }) = seen.taken.filter(|taken| now < taken.until) {
+            let reason = format!("Waiting for Challenge {by}, which answers for the same name");
+            return with_reason(&status, &reason, Decision::rest_until(*until));
+        }
         return present(seen, now);
     }
     prove(seen, &status, now)
@@ -131,11 +140,11 @@ fn usual_reason(type_: &str) -> String {
 /// Whether a Challenge says nothing that its owner should hear of.
 pub(super) fn is_usual(challenge: &Challenge) -> bool {
     let reason = challenge.status.as_ref().and_then(|status| status.reason.as_deref()).unwrap_or_default();
-    reason.is_empty() || reason == usual_reason(&challenge.spec.type_) || reason.ends_with(AS_ASKED)
+    reason.is_empty() || reason == usual_reason(type_told(challenge)) || reason.ends_with(AS_ASKED)
 }
 
 fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
-    let type_ = &seen.challenge.spec.type_;
+    let type_ = type_told(seen.challenge);
     let status = ChallengeStatus {
         processing: true,
         presented: true,
@@ -164,7 +173,7 @@ fn prove(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
         }
         _ if now >= ca.next_look => return Decision::act(vec![ChallengeStep::Read]),
         _ if ca.accepted => {
-            let usual = usual_reason(&seen.challenge.spec.type_);
+            let usual = usual_reason(type_told(seen.challenge));
             return with_reason(status, &usual, Decision::rest_until(ca.next_look));
         }
         _ => {}
@@ -189,7 +198,8 @@ fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
             if presented_at(status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {
                 return rest;
             }
-            let reason = format!("Waiting for {} challenge propagation: {}", seen.challenge.spec.type_, check.summary);
+            let type_ = type_told(seen.challenge);
+            let reason = format!("Waiting for {type_} challenge propagation: {}", check.summary);
             with_reason(status, &reason, rest)
         }
         _ => Decision::act(vec![ChallengeStep::SelfCheck]),
@@ -203,8 +213,8 @@ fn succeed(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Decision<Chall
         reason: Some("Successfully authorized domain".to_owned()),
         ..status.clone()
     };
-    let spec = &seen.challenge.spec;
-    let text = format!("Domain {:?} verified with {:?} validation", spec.dns_name, spec.type_);
+    let (name, type_) = (&seen.challenge.spec.dns_name, type_told(seen.challenge));
+    let text = format!("Domain {name:?} verified with {type_:?} validation");
     Decision::act(vec![
         // The Order goes on at once; cleaning up does not hold it.
         ChallengeStep::WriteStatus(Box::new(status)),

@@ -1,5 +1,6 @@
 //! What to do about an Issuer or ClusterIssuer.
 
+mod notice;
 mod roll_over;
 mod server;
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub struct SeenIssuer<'a> {
     pub generation: Option<i64>,
     pub deleting: bool,
     pub spec: &'a IssuerSpec,
+    /// The issuer's annotation that tells which of its solvers answer by TLS-ALPN-01.
+    pub tls_alpn_01: Option<&'a str>,
     pub status: Option<&'a IssuerStatus>,
     /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
     pub account_key: &'a AccountKey,
@@ -112,12 +115,12 @@ fn decide_acme(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp) -> Deci
     if let Some(decision) = roll_over::finish(seen, now) {
         return decision;
     }
-    let news = seen.registration.and_then(|registration| registered(seen, registration, hash, now));
+    let news = seen.registration.and_then(|registration| registered(seen, acme, registration, hash, now));
     if let Some(decision) = news {
         return decision;
     }
     if seen.registration.is_some() || is_current(seen, acme, hash) {
-        return roll_over::begin(seen, now).unwrap_or_else(Decision::rest);
+        return roll_over::begin(seen, now).unwrap_or_else(|| notice::keep_told(seen, acme, now));
     }
     match after_trouble(seen, now) {
         Some(decision) => decision,
@@ -217,6 +220,7 @@ fn is_current(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, hash: &str) -> bool {
 /// What is to be written of what the CA answered, unless the status tells of it already.
 fn registered(
     seen: &SeenIssuer<'_>,
+    acme: &AcmeIssuer,
     registration: &Registration,
     hash: &str,
     now: Timestamp,
@@ -228,8 +232,8 @@ fn registered(
         last_registered_email: Some(registration.email.clone()).filter(|email| !email.is_empty()),
         last_private_key_hash: Some(hash.to_owned()),
     });
-    let text = "The ACME account was registered with the ACME server";
-    set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, text, now);
+    let text = notice::with_notice("The ACME account was registered with the ACME server", seen, acme);
+    set_ready(&mut status, seen, "True", reason::ACME_ACCOUNT_REGISTERED, &text, now);
     if seen.status == Some(&status) {
         return None;
     }

@@ -38,6 +38,8 @@ pub mod solver;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod tls_alpn01;
+pub mod turns;
 pub mod well_known;
 
 use jiff::{SignedDuration, Timestamp};

@@ -21,6 +21,7 @@ use super::{
     progress::Progress,
     solver::{self, Choice, Method, NoSolver},
     template,
+    tls_alpn01::{self, TlsAlpn, type_told},
 };
 use crate::api::{
     Challenge, ChallengeSpec, Order, OrderStatus,
@@ -33,6 +34,8 @@ use crate::api::{
 pub struct SeenOrder<'a> {
     pub order: &'a Order,
     pub issuer: SeenIssuerOf<'a>,
+    /// The issuer's annotation that tells which of its solvers answer by TLS-ALPN-01.
+    pub tls_alpn_01: Option<&'a str>,
     /// The Challenges that this Order owns.
     pub challenges: &'a [Arc<Challenge>],
     /// The order as the CA last told it to this process.
@@ -149,7 +152,7 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
         if seen.challenges.iter().any(|held| is_for(held, authorization)) {
             continue;
         }
-        match wanted_challenge(seen.order, acme, authorization) {
+        match wanted_challenge(seen, acme, authorization) {
             Ok(challenge) => steps.push(OrderStep::CreateChallenge(Box::new(challenge))),
             Err(none) => return refuse(status, &none, now),
         }
@@ -174,7 +177,7 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
 
 /// What keeps an open Challenge from going on. Its usual steps are no obstacles.
 fn obstacle(challenge: &Challenge) -> Option<String> {
-    let type_ = &challenge.spec.type_;
+    let type_ = type_told(challenge);
     let reason = challenge.status.as_ref()?.reason.as_deref()?;
     let is_open = state_of(challenge) == Progress::Open;
     (is_open && !is_usual(challenge)).then(|| format!("{type_} challenge for {:?}: {reason}", domain_of(challenge)))
@@ -215,11 +218,14 @@ fn obtain(seen: &SeenOrder<'_>, status: &OrderStatus, now: Timestamp) -> Decisio
 }
 
 fn wanted_challenge(
-    order: &Order,
+    seen: &SeenOrder<'_>,
     acme: &AcmeIssuer,
     authorization: &OrderAuthorization,
 ) -> Result<Challenge, NoSolver> {
-    let Choice { solver, challenge_url, token, method } = solver::choose(&acme.solvers, authorization, order.labels())?;
+    let order = seen.order;
+    let tls_alpn = TlsAlpn::read(seen.tls_alpn_01, &acme.solvers);
+    let Choice { solver, challenge_url, token, method } =
+        solver::choose(&acme.solvers, &tls_alpn, authorization, order.labels())?;
     let mut solver = solver.clone();
     if method == Method::Http01 {
         template::override_http01(&mut solver, order.annotations());
@@ -229,6 +235,7 @@ fn wanted_challenge(
         metadata: ObjectMeta {
             namespace: order.namespace(),
             name: Some(name),
+            annotations: (method == Method::TlsAlpn01).then(tls_alpn01::mark),
             // Set from the start, so that nothing is presented which would not be cleaned up.
             finalizers: Some(vec![finalizer::CHALLENGE.to_owned()]),
             owner_references: order.controller_owner_ref(&()).map(|owner| vec![owner]),
@@ -253,7 +260,7 @@ fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> D
     let challenge = failed.status.clone().unwrap_or_default();
     let domain = domain_of(failed);
     let why = challenge.reason.unwrap_or_else(|| "no reason was given".to_owned());
-    let reason = format!("{} challenge for {domain:?} failed: {why}", failed.spec.type_);
+    let reason = format!("{} challenge for {domain:?} failed: {why}", type_told(failed));
     match challenge.state.as_deref().unwrap_or(state::INVALID) {
         state::EXPIRED => expire(status, &reason, now),
         state => fail(status, state, &reason, now),

@@ -29,6 +29,7 @@ use super::{
     request::{self, RequestStep, SeenRequest},
     template::CopiedAnnotations,
     testing::{DAY, HOUR, key, now, object},
+    turns::Taken,
 };
 use crate::api::{
     Certificate, CertificateRequest, Challenge, IssuerSpec, Order, find_condition,
@@ -118,7 +119,8 @@ proptest! {
         let mut order = order;
         let decision = settled(&mut order, |order| {
             let (ca, trouble) = (ca.as_ref(), trouble.as_ref());
-            order::decide(&SeenOrder { order, issuer: issuer.seen(), challenges: &challenges, ca, turn: &turn, trouble, caa: &BeforeOrder::Order(None) }, now)
+            let (issuer, tls_alpn_01, challenges, turn, caa) = (issuer.seen(), None, &challenges[..], &turn, &BeforeOrder::Order(None));
+            order::decide(&SeenOrder { order, issuer, tls_alpn_01, challenges, ca, turn, trouble, caa }, now)
         }, |order, steps| {
             let status = steps.iter().find_map(|step| match step {
                 OrderStep::WriteStatus(status) => Some((**status).clone()),
@@ -155,10 +157,13 @@ proptest! {
         });
         let clean_up = *dice.pick(&[CleanUp::Untried, CleanUp::Tried, CleanUp::Done]);
         let (has_open_siblings, trouble, issuer) = (dice.chance(2), dice.trouble(), dice.issuer());
+        let taken = dice.maybe(|dice| Taken { by: dice.text(), until: dice.time() });
         let now = dice.soon();
         let decision = settled(&mut scene, |challenge| {
             let (issuer, check, ca, trouble) = (issuer.seen(), check.as_ref(), ca.as_ref(), trouble.as_ref());
-            challenge::decide(&SeenChallenge { challenge, issuer, has_open_siblings, check, ca, clean_up, trouble }, now)
+            let taken = taken.as_ref();
+            let seen = SeenChallenge { challenge, issuer, has_open_siblings, taken, check, ca, clean_up, trouble };
+            challenge::decide(&seen, now)
         }, |challenge, steps| {
             let status = steps.iter().find_map(|step| match step {
                 ChallengeStep::WriteStatus(status) => Some((**status).clone()),
@@ -206,6 +211,7 @@ proptest! {
                     generation,
                     deleting,
                     spec,
+                    tls_alpn_01: None,
                     status,
                     account_key,
                     authority,

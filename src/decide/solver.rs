@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::api::{order::OrderAuthorization, solver::AcmeSolver};
+use super::tls_alpn01::TlsAlpn;
+use crate::api::{Challenge, names::challenge_type, order::OrderAuthorization, solver::AcmeSolver};
 
 /// The solver chosen for an authorization and the CA's challenge that it answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,27 +19,35 @@ pub struct Choice<'a> {
 pub enum Method {
     Dns01,
     Http01,
+    TlsAlpn01,
 }
 
 impl Method {
-    /// As written in `Challenge.spec.type`.
+    /// As written in `Challenge.spec.type`. That has no word for TLS-ALPN-01; an annotation tells it apart.
     pub fn as_spec(self) -> &'static str {
         match self {
-            Self::Dns01 => "DNS-01",
-            Self::Http01 => "HTTP-01",
+            Self::Dns01 => challenge_type::DNS01,
+            Self::Http01 | Self::TlsAlpn01 => challenge_type::HTTP01,
         }
     }
 
     /// As written by ACME servers (RFC 8555 section 8).
     pub fn as_acme(self) -> &'static str {
         match self {
-            Self::Dns01 => "dns-01",
-            Self::Http01 => "http-01",
+            Self::Dns01 => challenge_type::ACME_DNS01,
+            Self::Http01 => challenge_type::ACME_HTTP01,
+            Self::TlsAlpn01 => challenge_type::ACME_TLS_ALPN01,
         }
     }
 
-    pub fn from_spec(text: &str) -> Option<Self> {
-        [Self::Dns01, Self::Http01].into_iter().find(|method| method.as_spec() == text)
+    /// How a Challenge is to be answered; none if its type is not known.
+    pub fn of(challenge: &Challenge) -> Option<Self> {
+        match challenge.spec.type_.as_str() {
+            challenge_type::DNS01 => Some(Self::Dns01),
+            challenge_type::HTTP01 if challenge.is_tls_alpn01() => Some(Self::TlsAlpn01),
+            challenge_type::HTTP01 => Some(Self::Http01),
+            _ => None,
+        }
     }
 }
 
@@ -71,17 +80,22 @@ impl fmt::Display for NoSolver {
 }
 
 /// The best solver for one authorization: an exact name before the longest zone, before the most labels, before the
-/// order in the issuer. A solver without a selector fits everything and comes last.
+/// order in the issuer. A solver without a selector fits everything and comes last. One that answers by TLS-ALPN-01 does so
+/// where the CA offers that, else by HTTP-01.
 pub fn choose<'a>(
     solvers: &'a [AcmeSolver],
+    tls_alpn: &TlsAlpn,
     authorization: &'a OrderAuthorization,
     labels: &BTreeMap<String, String>,
 ) -> Result<Choice<'a>, NoSolver> {
     let domain = domain_of(authorization);
-    let fitting = || solvers.iter().filter_map(|solver| rank(solver, &domain, labels).map(|rank| (rank, solver)));
+    let ranked = |(place, solver)| Some((rank(solver, &domain, labels)?, tls_alpn.is_for(place), solver));
+    let fitting = || solvers.iter().enumerate().filter_map(ranked);
     let mut best: Option<(Rank, Choice<'a>)> = None;
-    for (rank, solver) in fitting() {
-        let Some(choice) = answerable(solver, authorization) else { continue };
+    for (rank, over_tls, solver) in fitting() {
+        let over_tls = over_tls.then_some(Method::TlsAlpn01);
+        let mut methods = over_tls.into_iter().chain(method_of(solver));
+        let Some(choice) = methods.find_map(|method| answerable(solver, method, authorization)) else { continue };
         if best.as_ref().is_none_or(|(held, _)| rank > *held) {
             best = Some((rank, choice));
         }
@@ -152,8 +166,7 @@ fn label_count(zone: &str) -> usize {
     zone.trim_end_matches('.').split('.').count()
 }
 
-fn answerable<'a>(solver: &'a AcmeSolver, authorization: &'a OrderAuthorization) -> Option<Choice<'a>> {
-    let method = method_of(solver)?;
+fn answerable<'a>(solver: &'a AcmeSolver, method: Method, authorization: &'a OrderAuthorization) -> Option<Choice<'a>> {
     let challenge = authorization.challenges.iter().find(|challenge| challenge.type_ == method.as_acme())?;
     Some(Choice { solver, challenge_url: &challenge.url, token: &challenge.token, method })
 }
@@ -183,7 +196,7 @@ mod tests {
 
     fn chosen(solvers: &[AcmeSolver], authorization: &OrderAuthorization, labels: &[(&str, &str)]) -> Option<usize> {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let choice = choose(solvers, authorization, &labels).ok()?;
+        let choice = choose(solvers, &TlsAlpn::default(), authorization, &labels).ok()?;
         solvers.iter().position(|solver| std::ptr::eq(solver, choice.solver))
     }
 
@@ -209,11 +222,41 @@ mod tests {
 
     #[test]
     fn the_message_says_what_is_missing() {
-        let none = choose(&[], &authorization("a.org", false), &BTreeMap::new()).unwrap_err().to_string();
+        let refusal = |solvers: &[AcmeSolver], authorization: &OrderAuthorization| {
+            choose(solvers, &TlsAlpn::default(), authorization, &BTreeMap::new()).unwrap_err().to_string()
+        };
+        let none = refusal(&[], &authorization("a.org", false));
         assert!(none.contains("the issuer has no solvers"), "{none}");
         let http = solvers(json!([{"http01": {"ingress": {}}}]));
-        let wildcard = choose(&http, &authorization("a.org", true), &BTreeMap::new()).unwrap_err().to_string();
+        let wildcard = refusal(&http, &authorization("a.org", true));
         assert!(wildcard.contains("the CA offers dns-01"), "{wildcard}");
+    }
+
+    #[test]
+    fn tls_alpn01_is_chosen_where_wished_and_offered() {
+        let gateway = json!({"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}});
+        let solvers = solvers(json!([gateway, {"dns01": {"digitalocean": {}}}]));
+        let authorization = |offered: &[&str], wildcard: bool| -> OrderAuthorization {
+            let challenge = |kind: &&str| json!({"type": kind, "url": kind, "token": "t"});
+            let challenges: Vec<_> = offered.iter().map(challenge).collect();
+            let value = json!({"url": "a", "identifier": "a.org", "wildcard": wildcard, "challenges": challenges});
+            serde_json::from_value(value).unwrap()
+        };
+        let chosen = |wish: Option<&str>, offered: &[&str]| {
+            let authorization = authorization(offered, offered == ["dns-01"]);
+            let tls_alpn = TlsAlpn::read(wish, &solvers);
+            let choice = choose(&solvers, &tls_alpn, &authorization, &BTreeMap::new()).unwrap();
+            assert_eq!(choice.challenge_url, choice.method.as_acme());
+            choice.method
+        };
+        let all = ["dns-01", "http-01", "tls-alpn-01"];
+        assert_eq!(chosen(Some("true"), &all), Method::TlsAlpn01);
+        assert_eq!(chosen(Some("0"), &all), Method::TlsAlpn01);
+        assert_eq!(chosen(Some("true"), &all[..2]), Method::Http01);
+        assert_eq!(chosen(Some("true"), &["dns-01"]), Method::Dns01);
+        for without in [None, Some("false"), Some("1"), Some("7")] {
+            assert_eq!(chosen(without, &all), Method::Http01, "{without:?}");
+        }
     }
 
     #[test]

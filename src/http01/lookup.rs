@@ -1,6 +1,6 @@
 //! Finds the addresses of names for the self-check.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_net::NetError;
@@ -15,7 +15,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a name has no addresses. Found again as a source of the client's error.
 #[derive(Debug, Error)]
-pub(super) enum LookupError {
+pub enum LookupError {
     #[error("the name does not resolve")]
     NotFound,
     #[error("the name servers gave no answer for the name")]
@@ -24,11 +24,19 @@ pub(super) enum LookupError {
 
 /// Looks names up as the machine is set up (`/etc/hosts`, then the name servers of `/etc/resolv.conf`), without the C
 /// library: nothing blocks a thread, nothing outlives the check, and "no such name" is told from "no answer".
-pub(super) struct Lookup(TokioResolver);
+pub struct Lookup(TokioResolver);
 
 impl Lookup {
-    pub(super) fn from_system() -> Result<Self, NetError> {
+    /// As `/etc/hosts` and `/etc/resolv.conf` are now.
+    pub fn from_system() -> Result<Self, NetError> {
         Self::from_builder(TokioResolver::builder_tokio()?)
+    }
+
+    /// The addresses of a name, at least one.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+        let found = self.0.lookup_ip(name).await.map_err(classify)?;
+        let addresses: Vec<IpAddr> = found.iter().collect();
+        if addresses.is_empty() { Err(LookupError::NotFound) } else { Ok(addresses) }
     }
 
     fn from_builder(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Self, NetError> {
@@ -46,14 +54,10 @@ impl Lookup {
 
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = self.0.clone();
+        let lookup = Self(self.0.clone());
         Box::pin(async move {
-            let found = resolver.lookup_ip(name.as_str()).await.map_err(classify)?;
-            let addresses: Vec<SocketAddr> = found.iter().map(|address| SocketAddr::new(address, 0)).collect();
-            if addresses.is_empty() {
-                return Err(LookupError::NotFound.into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            let addresses = lookup.addresses(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
 }
@@ -65,7 +69,7 @@ fn classify(error: NetError) -> LookupError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
     use std::str::FromStr;
 
     use hickory_proto::op::{Message, ResponseCode};

@@ -6,7 +6,7 @@
 
 pub mod check;
 pub mod client;
-mod lookup;
+pub mod lookup;
 pub mod objects;
 mod pod;
 mod report;

@@ -136,7 +136,8 @@ pub fn ingress(challenge: &Challenge, name: &str, options: &SolverOptions) -> In
     Ingress { metadata, spec: Some(spec), status: None }
 }
 
-pub(super) fn metadata(challenge: &Challenge, name: &str, options: &SolverOptions) -> ObjectMeta {
+/// What the three objects have in common: name, labels and the owner.
+pub fn metadata(challenge: &Challenge, name: &str, options: &SolverOptions) -> ObjectMeta {
     let mut all = options.extra_labels.clone();
     all.extend(labels(challenge));
     ObjectMeta {

@@ -85,27 +85,12 @@ impl Issuance<'_> {
 
     fn sign(&self, issuer_der: &[u8], issuer_key_id: Option<&[u8]>, key: &PrivateKey) -> Result<Vec<u8>, Error> {
         self.request.check_agrees(self.usages, self.is_ca)?;
-        let algorithm = SignatureAlgorithm::for_key(key.algorithm());
-        let content = ToBeSigned {
-            version: Version::V3,
-            serial_number: serial_number()?,
-            signature: algorithm.identifier(),
-            issuer: raw(issuer_der)?,
-            validity: self.validity()?,
-            subject: raw(&self.request.subject_der)?,
-            public_key: raw(&self.request.public_key_der)?,
+        let content = Content {
+            subject: &self.request.subject_der,
+            public_key: &self.request.public_key_der,
             extensions: self.extensions(issuer_key_id)?,
         };
-        signed::sign(key, algorithm, &content.to_der().map_err(encode)?)
-    }
-
-    fn validity(&self) -> Result<Validity, Error> {
-        let wrong = || Error::Validity { not_before: self.not_before, not_after: self.not_after };
-        if self.not_before >= self.not_after {
-            return Err(wrong());
-        }
-        let not_before = time(self.not_before).ok_or_else(wrong)?;
-        Ok(Validity::new(not_before, time(self.not_after).ok_or_else(wrong)?))
+        sign(content, issuer_der, key, validity(self.not_before, self.not_after)?)
     }
 
     fn extensions(&self, issuer_key_id: Option<&[u8]>) -> Result<Vec<Extension>, Error> {
@@ -178,6 +163,47 @@ impl Issuance<'_> {
         let points: Result<Vec<_>, Error> = self.crl_distribution_points.iter().map(point).collect();
         extension(false, &CrlDistributionPoints(points?)).map(Some)
     }
+}
+
+/// The parts of a certificate that differ from kind to kind; names and keys as DER.
+pub(super) struct Content<'a> {
+    pub(super) subject: &'a [u8],
+    pub(super) public_key: &'a [u8],
+    pub(super) extensions: Vec<Extension>,
+}
+
+/// A certificate that is signed by its own key, as DER.
+pub(super) fn sign_own(
+    content: Content<'_>,
+    key: &PrivateKey,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<Vec<u8>, Error> {
+    let issuer = content.subject;
+    sign(content, issuer, key, validity(not_before, not_after)?)
+}
+
+fn sign(content: Content<'_>, issuer_der: &[u8], key: &PrivateKey, validity: Validity) -> Result<Vec<u8>, Error> {
+    let algorithm = SignatureAlgorithm::for_key(key.algorithm());
+    let content = ToBeSigned {
+        version: Version::V3,
+        serial_number: serial_number()?,
+        signature: algorithm.identifier(),
+        issuer: raw(issuer_der)?,
+        validity,
+        subject: raw(content.subject)?,
+        public_key: raw(content.public_key)?,
+        extensions: content.extensions,
+    };
+    signed::sign(key, algorithm, &content.to_der().map_err(encode)?)
+}
+
+fn validity(not_before: Timestamp, not_after: Timestamp) -> Result<Validity, Error> {
+    let wrong = || Error::Validity { not_before, not_after };
+    if not_before >= not_after {
+        return Err(wrong());
+    }
+    Ok(Validity::new(time(not_before).ok_or_else(wrong)?, time(not_after).ok_or_else(wrong)?))
 }
 
 /// `TBSCertificate` (RFC 5280 4.1) with names and key as they came, so that none is changed by decoding.

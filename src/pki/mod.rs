@@ -16,9 +16,11 @@
 //! - [`certificate_id()`]: the name of a certificate in ACME renewal information
 //! - [`bundle`]: putting certificates into the order of a chain
 //! - [`issuance`]: signing certificates
+//! - [`acme_identifier`]: the certificate that answers a TLS-ALPN-01 challenge
 //! - [`keystore`]: writing Java and PKCS#12 keystores
 //! - [`pem`]: PEM blocks with size limits
 
+pub mod acme_identifier;
 mod algorithm;
 pub mod bundle;
 pub mod certificate;

@@ -16,6 +16,7 @@ mod histories;
 mod issuers;
 mod limits;
 mod local;
+mod over_tls;
 mod pace;
 mod process;
 mod revocation;

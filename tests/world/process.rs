@@ -18,6 +18,7 @@ use certwright::{
         order::CaOrder,
         renewal_information::Answer,
         revocation::Revoked,
+        turns::Turns,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +42,7 @@ pub struct Process {
     /// Of the one account, once it was looked at what the former process knew.
     pub ledger: Option<Ledger>,
     pub since: Timestamp,
+    pub turns: Turns,
 }
 
 #[derive(Default)]
@@ -119,6 +121,7 @@ impl Process {
             fresh_orders: HashSet::new(),
             ledger: None,
             since: world.now(),
+            turns: Turns::default(),
         };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);

@@ -311,7 +311,7 @@ impl World {
         let evidence = Evidence::of(self, self.now());
         match spec.type_.as_str() {
             "DNS-01" => evidence.records.contains(&(record_name(&spec.dns_name), spec.key.expose().to_owned())),
-            _ => evidence.pods.iter().any(|pod| pod.contains(&spec.token)),
+            _ => evidence.is_served(&spec.token),
         }
     }
 
@@ -378,8 +378,20 @@ impl Evidence {
     }
 
     fn is_there(&self, known: &CaAuthorization) -> bool {
-        self.records.contains(&(record_name(&known.name), dns01_key(&known.token)))
-            || self.pods.iter().any(|pod| pod.contains(&known.token))
+        self.records.contains(&(record_name(&known.name), dns01_key(&known.token))) || self.is_served(&known.token)
+    }
+
+    /// TLS connections to a name lead to one pod: which one is anybody's guess when there are several.
+    fn is_served(&self, token: &str) -> bool {
+        let domain = |pod: &String| {
+            pod.split("--domain=").nth(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned())
+        };
+        let is_over_tls = |pod: &&String| pod.contains("--challenge-type=tls-alpn-01");
+        let pod = self.pods.iter().find(|pod| pod.contains(token));
+        pod.is_some_and(|pod| {
+            !is_over_tls(&pod)
+                || self.pods.iter().filter(is_over_tls).filter(|other| domain(other) == domain(pod)).count() == 1
+        })
     }
 }
 

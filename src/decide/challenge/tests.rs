@@ -17,6 +17,7 @@ struct Scene {
     issuer: Condition,
     acme: AcmeIssuer,
     has_open_siblings: bool,
+    taken: Option<Taken>,
     check: Option<Check>,
     ca: Option<CaChallenge>,
     clean_up: CleanUp,
@@ -40,6 +41,7 @@ impl Scene {
             issuer: ready("True", ""),
             acme: acme(),
             has_open_siblings: false,
+            taken: None,
             check: None,
             ca: None,
             clean_up: CleanUp::Untried,
@@ -69,6 +71,7 @@ impl Scene {
             challenge: &self.challenge,
             issuer,
             has_open_siblings: self.has_open_siblings,
+            taken: self.taken.as_ref(),
             check: self.check.as_ref(),
             ca: self.ca.as_ref(),
             clean_up: self.clean_up,
@@ -315,4 +318,20 @@ fn without_a_usable_issuer_it_says_so_and_waits() {
         scene.challenge.status = Some((**status).clone());
         assert_eq!(scene.decide_with(issuer), Decision::rest());
     }
+}
+
+#[test]
+fn it_waits_for_its_turn_and_tells_for_whom() {
+    let mut scene = Scene::new();
+    scene.taken = Some(Taken { by: "shop/other".into(), until: at(600) });
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    let reason = scene.challenge.status.as_ref().and_then(|status| status.reason.clone());
+    assert_eq!(reason.as_deref(), Some("Waiting for Challenge shop/other, which answers for the same name"));
+    assert_eq!(scene.decide(), Decision::rest_until(at(600)));
+    scene.taken = None;
+    assert_eq!(scene.step(), ["Present", "WriteStatus", "Publish"]);
+    // Once presented it goes on, whatever others do.
+    scene.taken = Some(Taken { by: "shop/other".into(), until: at(600) });
+    scene.ca("pending", 600);
+    assert_eq!(scene.step(), ["SelfCheck"]);
 }

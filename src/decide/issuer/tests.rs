@@ -25,6 +25,7 @@ struct Scene {
     is_doubtful: bool,
     roll_over: Option<RollOver>,
     trouble: Option<Trouble>,
+    tls_alpn_01: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -42,6 +43,7 @@ impl Scene {
             is_doubtful: false,
             roll_over: None,
             trouble: None,
+            tls_alpn_01: None,
             now: now(),
         }
     }
@@ -67,6 +69,7 @@ impl Scene {
             generation: Some(self.generation),
             deleting: false,
             spec: &self.spec,
+            tls_alpn_01: self.tls_alpn_01,
             status: self.status.as_ref(),
             account_key: &self.account_key,
             authority: self.authority.as_ref(),
@@ -307,6 +310,7 @@ fn an_issuer_that_goes_is_left_alone() {
         generation: None,
         deleting: true,
         spec: &scene.spec,
+        tls_alpn_01: None,
         status: None,
         account_key: &AccountKey::Missing,
         authority: None,
@@ -385,4 +389,35 @@ fn a_self_signed_issuer_is_always_ready() {
     assert_eq!(scene.step(), ["WriteStatus"]);
     assert_eq!(scene.told(), "Ready=True IsReady: -");
     assert_eq!(scene.decide(), Decision::rest());
+}
+
+#[test]
+fn an_annotation_that_cannot_be_followed_is_told_until_it_is_put_right() {
+    let mut scene = Scene::ready();
+    let told = |scene: &Scene| {
+        let ready = find_condition(&scene.status.as_ref().unwrap().conditions, condition::READY).unwrap();
+        (ready.status.clone(), ready.last_transition_time.clone(), ready.message.clone().unwrap())
+    };
+    let before = told(&scene);
+    scene.registration = None;
+    for (value, part) in [("7", "\"7\" is no place"), ("1", "solver 1 has no http01.gatewayHTTPRoute")] {
+        scene.tls_alpn_01 = Some(value);
+        assert_eq!(scene.step(), ["WriteStatus"]);
+        let now = told(&scene);
+        assert_eq!((&now.0, &now.1), (&before.0, &before.1));
+        let begins = format!("{}; the annotation certwright.dev/tls-alpn-01 ", before.2);
+        assert!(now.2.starts_with(&begins) && now.2.contains(part), "{}", now.2);
+        assert_eq!(scene.decide(), Decision::rest());
+    }
+    scene.tls_alpn_01 = None;
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(told(&scene), before);
+    assert_eq!(scene.decide(), Decision::rest());
+
+    let mut at_first = Scene::new();
+    at_first.tls_alpn_01 = Some("true");
+    at_first.register();
+    assert_eq!(at_first.step(), ["WriteStatus"]);
+    assert!(told(&at_first).2.contains("no solver has http01.gatewayHTTPRoute"));
+    assert_eq!(at_first.decide(), Decision::rest());
 }

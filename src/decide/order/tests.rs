@@ -20,6 +20,7 @@ struct Scene {
     caa: BeforeOrder,
     turn: Turn,
     trouble: Option<Trouble>,
+    tls_alpn_01: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -41,7 +42,19 @@ impl Scene {
         }));
         let (challenges, ca, turn, trouble) = (Vec::new(), None, Turn::Go, None);
         let caa = BeforeOrder::Order(None);
-        Self { order, issuer: ready("True", ""), acme: acme(), challenges, ca, caa, turn, trouble, now: now() }
+        let tls_alpn_01 = None;
+        Self {
+            order,
+            issuer: ready("True", ""),
+            acme: acme(),
+            challenges,
+            ca,
+            caa,
+            turn,
+            trouble,
+            tls_alpn_01,
+            now: now(),
+        }
     }
 
     /// The order is placed at the CA and has these authorizations.
@@ -75,6 +88,7 @@ impl Scene {
         let seen = SeenOrder {
             order: &self.order,
             issuer,
+            tls_alpn_01: self.tls_alpn_01,
             challenges: &self.challenges,
             ca: self.ca.as_ref(),
             turn: &self.turn,
@@ -465,4 +479,27 @@ fn what_the_domains_forbid_is_not_ordered() {
     assert_eq!(scene.decide(), Decision::rest_until(at(300)), "told once");
     scene.caa = BeforeOrder::Order(Some(Note::warning(event::CAA, "they allow nobody")));
     assert_eq!(kinds(&scene.decide()), ["Place", "Publish"]);
+}
+
+#[test]
+fn a_challenge_over_tls_is_marked_as_such() {
+    let mut scene = Scene::placed(&[authorization("www.example.com", false, "pending")]);
+    scene.acme.solvers = object(json!([{"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}}]));
+    scene.tls_alpn_01 = Some("true");
+    assert_eq!(scene.step(), ["CreateChallenge"]);
+    let challenge = &scene.challenges[0];
+    assert_eq!(Method::of(challenge), Some(Method::TlsAlpn01));
+    assert_eq!(
+        (challenge.spec.url.as_str(), challenge.spec.type_.as_str()),
+        ("ca/tls-alpn-01/www.example.com", "HTTP-01")
+    );
+    scene.tell(0, "invalid", Some("the CA says no"));
+    scene.step();
+    assert_eq!(scene.told().1, "TLS-ALPN-01 challenge for \"www.example.com\" failed: the CA says no");
+    // Without the annotation the same solver answers by HTTP-01, and nothing marks the Challenge.
+    let mut plain = Scene::placed(&[authorization("www.example.com", false, "pending")]);
+    plain.acme.solvers = scene.acme.solvers.clone();
+    plain.step();
+    assert_eq!(plain.challenges[0].metadata.annotations, None);
+    assert_eq!(Method::of(&plain.challenges[0]), Some(Method::Http01));
 }

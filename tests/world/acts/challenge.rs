@@ -1,4 +1,4 @@
-//! As `controller::challenge` and `controller::presenter`.
+//! As `controller::challenge`, `controller::presenter` and `controller::tls_alpn01`.
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use certwright::{
         Challenge,
         names::{finalizer, state},
     },
-    cluster::{Key, owner_entry},
+    cluster::{Key, owner_entry, tls_name_entry},
     decide::{
         TroubleClass, Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
         fixed_name,
         progress::Progress,
+        turns::{Rival, Taken},
     },
     http01::objects::{self, SolverOptions},
+    tls_alpn01::objects as over_tls,
 };
 use jiff::SignedDuration;
 use kube::ResourceExt;
@@ -45,10 +47,12 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let owners = challenge.metadata.owner_references.iter().flatten();
     let siblings = owners.flat_map(|owner| hub.challenges.indexed(&owner_entry(&owner.uid)));
     let mut others = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid);
+    let taken = taken(process, world, &challenge);
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
         has_open_siblings: others.any(|other| is_open(&other)),
+        taken: taken.as_ref(),
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,
@@ -63,6 +67,22 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         act(process, world, &challenge, step, memory)?;
     }
     Ok(round)
+}
+
+fn taken(process: &mut Process, world: &World, challenge: &Challenge) -> Option<Taken> {
+    let is_presented = challenge.status.as_ref().is_some_and(|status| status.presented);
+    if is_presented || !challenge.is_tls_alpn01() {
+        return None;
+    }
+    let hub = &process.hub;
+    let named_so = hub.challenges.indexed(&tls_name_entry(&challenge.spec.dns_name)).into_iter();
+    let rivals: Vec<_> = named_so
+        .map(|rival| {
+            let pods = hub.solver_pods.indexed(&owner_entry(&rival.uid().unwrap_or_default()));
+            Rival { pod_since: over_tls::begun(&pods), challenge: rival }
+        })
+        .collect();
+    process.turns.take(challenge, &rivals, world.now())
 }
 
 fn is_open(challenge: &Challenge) -> bool {
@@ -137,6 +157,12 @@ fn present(process: &Process, world: &mut World, challenge: &Challenge) -> Resul
     }
     let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
     let options = SolverOptions::default();
+    if challenge.is_tls_alpn01() {
+        // TLSRoutes are not watched, and the world has watched kinds only.
+        let pod = over_tls::pod(challenge, &name, &options).map_err(|error| is_final(error.to_string()))?;
+        existing(world.api_create(&process.hub, &pod))?;
+        return existing(world.api_create(&process.hub, &over_tls::service(challenge, &name, &options)));
+    }
     let pod = objects::pod(challenge, &name, &options).map_err(|error| is_final(error.to_string()))?;
     existing(world.api_create(&process.hub, &pod))?;
     existing(world.api_create(&process.hub, &objects::service(challenge, &name, &options)))?;

@@ -1,7 +1,10 @@
 //! As `controller::issuer`. What the account key is does not matter here.
 
 use certwright::{
-    api::{issuer::AcmeIssuer, names::label},
+    api::{
+        issuer::AcmeIssuer,
+        names::{annotation, label},
+    },
     cluster::{Key, ObjectName},
     decide::{
         Wake,
@@ -46,6 +49,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         generation: issuer.metadata.generation,
         deleting: issuer.metadata.deletion_timestamp.is_some(),
         spec: &issuer.spec,
+        tls_alpn_01: issuer.annotations().get(annotation::TLS_ALPN_01).map(String::as_str),
         status: issuer.status.as_ref(),
         account_key: &account_key,
         authority: authority.as_ref(),

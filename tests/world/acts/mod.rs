@@ -86,6 +86,12 @@ impl HeldIssuer {
         }
     }
 
+    /// The value of one of its annotations.
+    fn annotation(&self, key: &str) -> Option<&str> {
+        let Self::Issuer(issuer) = self else { return None };
+        issuer.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
     /// Whether it signs without asking anybody, and so at once.
     fn is_prompt(&self) -> bool {
         let Self::Issuer(issuer) = self else { return false };

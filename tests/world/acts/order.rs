@@ -5,6 +5,7 @@ use std::sync::Arc;
 use certwright::{
     api::{
         Order, OrderStatus,
+        names::annotation,
         order::{OrderAuthorization, OrderChallenge},
     },
     cluster::{Key, ObjectName, owner_entry},
@@ -42,6 +43,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let seen = SeenOrder {
         order: &order,
         issuer: issuer.seen(),
+        tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         challenges: &challenges,
         ca: memory.order.as_ref(),
         turn: &turn,
@@ -262,7 +264,7 @@ fn read_all(world: &mut World, doing: &str, urls: &[String]) -> Result<Vec<Order
     let mut read = Vec::new();
     for url in urls {
         let known = world.ask(doing, |ca, seen| ca.authorization(url, seen))?;
-        let kinds: &[&str] = if known.is_wildcard { &["dns-01"] } else { &["http-01", "dns-01"] };
+        let kinds: &[&str] = if known.is_wildcard { &["dns-01"] } else { &["http-01", "dns-01", "tls-alpn-01"] };
         read.push(OrderAuthorization {
             url: known.url.clone(),
             identifier: Some(known.name),

@@ -1,0 +1,63 @@
+//! Objects of kinds that not every cluster has: they are not watched, but created, read and deleted by name.
+
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject},
+};
+
+use super::{
+    error::{ApiError, limited},
+    key::ObjectName,
+    write::{Cluster, post_params},
+};
+
+impl Cluster {
+    /// The first of these versions in which the API server has the kind; `None` if it has it in none.
+    pub async fn served_version<'a>(
+        &self,
+        group: &str,
+        plural: &str,
+        versions: &[&'a str],
+    ) -> Result<Option<&'a str>, ApiError> {
+        for version in versions {
+            let what = format!("look for {plural} in {group}/{version}");
+            match limited(what, self.client.list_api_group_resources(&format!("{group}/{version}"))).await {
+                Ok(list) if list.resources.iter().any(|resource| resource.name == plural) => return Ok(Some(version)),
+                Ok(_) | Err(ApiError::Gone { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Creates an object of a fixed name; [`ApiError::Conflict`] if one of that name is there already.
+    pub async fn create_unwatched(&self, object: &DynamicObject, kind: &ApiResource) -> Result<(), ApiError> {
+        let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
+        let what = format!("create {} {name}", kind.kind);
+        limited(what, self.unwatched(&name, kind).create(&post_params(), object)).await.map(drop)
+    }
+
+    /// The object, if it is there.
+    pub async fn read_unwatched(
+        &self,
+        name: &ObjectName,
+        kind: &ApiResource,
+    ) -> Result<Option<DynamicObject>, ApiError> {
+        limited(format!("read {} {name}", kind.kind), self.unwatched(name, kind).get_opt(&name.name)).await
+    }
+
+    /// Deletes the object; that it is gone already is well.
+    pub async fn delete_unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Result<(), ApiError> {
+        let params = DeleteParams::background();
+        match limited(format!("delete {} {name}", kind.kind), self.unwatched(name, kind).delete(&name.name, &params))
+            .await
+        {
+            Ok(_) | Err(ApiError::Gone { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &name.namespace, kind)
+    }
+}

@@ -1,0 +1,172 @@
+//! Whose turn it is to answer for a name by TLS-ALPN-01.
+//!
+//! Over HTTP and DNS any number of answers for one name stand side by side. TLS connections to a name lead to one place
+//! only, so Challenges for the same name take turns, in whichever namespaces they are.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{Resource, ResourceExt};
+
+use super::{challenge::has_finalizer, later, progress::Progress};
+use crate::api::Challenge;
+
+/// Nobody keeps others waiting for longer, whatever became of it. A turn usually takes seconds.
+const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+
+/// The name is somebody else's for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Namespace and name of the Challenge that answers.
+    pub by: String,
+    /// When its turn ends at the latest.
+    pub until: Timestamp,
+}
+
+/// Another Challenge for the same name.
+#[derive(Clone, Debug)]
+pub struct Rival {
+    pub challenge: Arc<Challenge>,
+    /// When its solver pod was made, if there is one that is not going.
+    pub pod_since: Option<Timestamp>,
+}
+
+/// Who was given which name by this process. What a former one began is seen by the Challenges themselves and their pods.
+#[derive(Debug, Default)]
+pub struct Turns {
+    given: HashMap<String, Given>,
+}
+
+#[derive(Debug)]
+struct Given {
+    uid: String,
+    until: Timestamp,
+}
+
+impl Turns {
+    /// Gives the Challenge its name, unless a rival has it for now.
+    pub fn take(&mut self, challenge: &Challenge, rivals: &[Rival], now: Timestamp) -> Option<Taken> {
+        self.given.retain(|_, given| given.until > now);
+        let uid = challenge.meta().uid.as_deref().unwrap_or_default();
+        let name = challenge.spec.dns_name.to_ascii_lowercase();
+        let given = self.given.get(&name);
+        let taken = rivals.iter().find_map(|Rival { challenge: rival, pod_since }| {
+            let rival_uid = rival.meta().uid.as_deref().filter(|rival_uid| *rival_uid != uid)?;
+            let given = given.filter(|given| given.uid == rival_uid && is_to_begin(rival));
+            let began = presented_at(rival).or(*pod_since).map(|at| later(at, LONGEST));
+            let until = given.map(|given| given.until).or(began)?;
+            (until > now).then(|| Taken { by: full_name(rival), until })
+        });
+        if taken.is_none() && given.is_none_or(|given| given.uid != uid) {
+            self.given.insert(name, Given { uid: uid.to_owned(), until: later(now, LONGEST) });
+        }
+        taken
+    }
+}
+
+/// Whether it has its turn before it.
+fn is_to_begin(challenge: &Challenge) -> bool {
+    let status = challenge.status.as_ref();
+    Progress::of_word(status.and_then(|status| status.state.as_deref())) == Progress::Open
+        && challenge.meta().deletion_timestamp.is_none()
+        && !status.is_some_and(|status| status.presented)
+}
+
+/// Since when it answers, if it does: from presenting until it has cleaned up.
+fn presented_at(challenge: &Challenge) -> Option<Timestamp> {
+    let status = challenge.status.as_ref().filter(|status| status.presented && has_finalizer(challenge))?;
+    status.presented_at.as_ref().map(|at| at.0)
+}
+
+fn full_name(challenge: &Challenge) -> String {
+    format!("{}/{}", challenge.namespace().unwrap_or_default(), challenge.name_any())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::decide::testing::{at, object};
+
+    fn challenge(uid: &str, status: &Value) -> Challenge {
+        object(json!({
+            "metadata": {
+                "name": format!("c-{uid}"), "namespace": "shop", "uid": uid,
+                "finalizers": ["acme.cert-manager.io/finalizer"],
+            },
+            "spec": {"dnsName": "www.example.com", "type": "HTTP-01", "issuerRef": {"name": "le"}},
+            "status": status,
+        }))
+    }
+
+    fn open(uid: &str) -> Challenge {
+        challenge(uid, &json!({}))
+    }
+
+    fn presented(uid: &str, state: &str) -> Challenge {
+        challenge(uid, &json!({"presented": true, "presentedAt": at(0).to_string(), "state": state}))
+    }
+
+    fn taken_by(turns: &mut Turns, challenge: &Challenge, other: &Challenge, now: i64) -> Option<(String, Timestamp)> {
+        let rivals = [challenge, other].map(|rival| Rival { challenge: Arc::new(rival.clone()), pod_since: None });
+        turns.take(challenge, &rivals, at(now)).map(|taken| (taken.by, taken.until))
+    }
+
+    #[test]
+    fn who_comes_first_goes_first_and_keeps_its_turn() {
+        let mut turns = Turns::default();
+        assert_eq!(taken_by(&mut turns, &open("a"), &open("b"), 0), None);
+        let by_a = Some(("shop/c-a".to_owned(), at(600)));
+        assert_eq!(taken_by(&mut turns, &open("b"), &open("a"), 1), by_a);
+        assert_eq!(taken_by(&mut turns, &open("a"), &open("b"), 2), None);
+        // Presented, proven, not cleaned up.
+        for state in ["pending", "valid"] {
+            assert_eq!(taken_by(&mut turns, &open("b"), &presented("a", state), 3), by_a);
+        }
+        let mut clean = presented("a", "valid");
+        clean.metadata.finalizers = None;
+        assert_eq!(taken_by(&mut turns, &open("b"), &clean, 4), None);
+        assert_eq!(taken_by(&mut turns, &open("a"), &open("b"), 5), Some(("shop/c-b".to_owned(), at(604))));
+    }
+
+    #[test]
+    fn a_turn_ends_with_failure_deletion_or_time() {
+        let over = [challenge("a", &json!({"state": "errored"})), {
+            let mut going = open("a");
+            going.metadata.deletion_timestamp = serde_json::from_value(json!(at(0).to_string())).ok();
+            going
+        }];
+        for other in over {
+            let mut turns = Turns::default();
+            assert_eq!(taken_by(&mut turns, &open("a"), &open("b"), 0), None);
+            assert_eq!(taken_by(&mut turns, &open("b"), &other, 1), None);
+        }
+        let mut turns = Turns::default();
+        assert_eq!(taken_by(&mut turns, &open("a"), &open("b"), 0), None);
+        assert!(taken_by(&mut turns, &open("b"), &open("a"), 599).is_some());
+        assert_eq!(taken_by(&mut turns, &open("b"), &open("a"), 600), None);
+    }
+
+    #[test]
+    fn after_a_restart_who_has_begun_keeps_its_turn() {
+        let with_pod = Rival { challenge: Arc::new(open("a")), pod_since: Some(at(0)) };
+        let wait = Turns::default().take(&open("b"), &[with_pod], at(5));
+        assert_eq!(wait, Some(Taken { by: "shop/c-a".into(), until: at(600) }));
+        let by_a = Some(("shop/c-a".to_owned(), at(600)));
+        assert_eq!(taken_by(&mut Turns::default(), &open("b"), &presented("a", "pending"), 5), by_a);
+        assert_eq!(taken_by(&mut Turns::default(), &open("b"), &presented("a", "pending"), 600), None);
+    }
+
+    #[test]
+    fn memory_does_not_grow() {
+        let mut turns = Turns::default();
+        for number in 0..100 {
+            let mut challenge = open(&number.to_string());
+            challenge.spec.dns_name = format!("{number}.example.com");
+            assert_eq!(turns.take(&challenge, &[], at(number * 60)), None);
+        }
+        assert!(turns.given.len() <= 10, "{}", turns.given.len());
+    }
+}
