@@ -7,7 +7,7 @@ mod dns01;
 mod foreign;
 mod http01;
 mod issuance;
-mod resources;
+pub mod resources;
 mod single;
 mod steps;
 
