@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use journal::Exchange;
 pub use kind::Kind;
-pub use script::{Fault, Garbling, RetryAfter, Rewrite, Script};
+pub use script::{Fault, Garbling, RetryAfter, Rewrite, Script, without_list};
 
 use crate::authority::Authority;
 use crate::state::{Acme, State};

@@ -21,7 +21,7 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 const PAGE: &str = "<!DOCTYPE html>\n<title>Welcome</title>\n<h1>Please sign in to use this network</h1>\n";
 const PROBLEM: &str = "application/problem+json";
-const CHUNK: [u8; 64 * 1024] = [b' '; 64 * 1024];
+static CHUNK: [u8; 64 * 1024] = [b' '; 64 * 1024];
 
 /// The connection ends without an answer.
 #[derive(Debug)]
@@ -120,13 +120,15 @@ impl Answer {
         self
     }
 
-    pub(super) fn as_plain_text(mut self) -> Self {
+    pub(super) fn into_plain_text(mut self) -> Self {
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         self
     }
 
     pub(super) fn rewritten(mut self, rewrite: &Rewrite) -> Self {
-        self.content = Content::Whole(rewrite.apply(&self.body()).into());
+        if self.status.is_success() {
+            self.content = Content::Whole(rewrite.apply(&self.body()).into());
+        }
         self
     }
 

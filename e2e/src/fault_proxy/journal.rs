@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::kind::Kind;
 
-/// Clocks and threads are no better than this: a request that comes so much too early is not too early.
+/// What arrives so soon after an answer may have been sent before the answer was read, on a busy machine.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+/// Timers are no better than this: a request that comes so much too early is not too early.
 const TOLERANCE: Duration = Duration::from_millis(20);
 
 /// A request and what came of it.
@@ -68,6 +70,18 @@ pub fn orders_made(journal: &[Exchange]) -> usize {
     journal.iter().filter(|exchange| exchange.kind == Kind::NewOrder).map(of).sum()
 }
 
+/// The most orders that the CA made within any span of this length.
+pub fn most_orders_within(journal: &[Exchange], window: Duration) -> usize {
+    let is_made = |exchange: &&Exchange| exchange.kind == Kind::NewOrder && exchange.ca.contains(&201);
+    let mut times: Vec<Instant> = journal.iter().filter(is_made).map(|exchange| exchange.received).collect();
+    times.sort();
+    let within = |first: &Instant| {
+        let end = *first + window.saturating_sub(UNDER_WAY);
+        times.iter().filter(|time| (first..&end).contains(time)).count()
+    };
+    times.iter().map(within).max().unwrap_or_default()
+}
+
 /// Requests that came before a Retry-After allowed them, each with the answer that forbade it. A 503 speaks for the whole
 /// CA, a 429 for the account; what was under way already when it was said is no offence.
 pub fn too_early(journal: &[Exchange]) -> Vec<(&Exchange, &Exchange)> {
@@ -85,6 +99,13 @@ pub fn too_early(journal: &[Exchange]) -> Vec<(&Exchange, &Exchange)> {
     let earlier =
         |later| journal.iter().filter(move |earlier| forbids(earlier, later)).map(move |found| (found, later));
     journal.iter().flat_map(earlier).collect()
+}
+
+/// From the first request to the last answer.
+pub fn span(journal: &[Exchange]) -> Option<Duration> {
+    let first = journal.iter().map(|exchange| exchange.received).min()?;
+    let last = journal.iter().map(|exchange| exchange.answered).max()?;
+    Some(last.duration_since(first))
 }
 
 /// The time within which at least one request was with the CA.
@@ -147,10 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn orders_are_counted_in_the_fullest_window() {
+        let start = Instant::now();
+        let journal = [0, 1000, 1500, 1800, 4000].map(|at| exchange(start, at, at + 10, 201, "a"));
+        assert_eq!(most_orders_within(&journal, Duration::from_secs(1)), 3);
+        assert_eq!(most_orders_within(&journal, Duration::from_secs(10)), 5);
+        assert_eq!(most_orders_within(&[], Duration::from_secs(10)), 0);
+    }
+
+    #[test]
     fn time_at_the_ca_is_counted_once() {
         let start = Instant::now();
         let journal = [(0, 100), (50, 80), (90, 150), (300, 310)].map(|(from, to)| exchange(start, from, to, 200, "a"));
         assert_eq!(time_at_the_ca(&journal), Duration::from_millis(160));
+        assert_eq!(span(&journal), Some(Duration::from_millis(310)));
     }
 
     #[test]

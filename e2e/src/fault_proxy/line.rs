@@ -68,7 +68,10 @@ impl Line {
         let fault = match fault {
             Some(Fault::CutBefore) => return Err(CutOff),
             Some(Fault::Refuse(status, wish)) => return Answer::refusal(status, wish),
-            Some(Fault::BadNonce) => return Ok(Answer::bad_nonce(self.fresh_nonce(head).await?)),
+            // Only what is signed has a nonce.
+            Some(Fault::BadNonce) if exchange.nonce.is_some() => {
+                return Ok(Answer::bad_nonce(self.fresh_nonce(head).await?));
+            }
             Some(Fault::Long(length)) => return Ok(Answer::long(length)),
             Some(Fault::Redirect(url)) => return Ok(Answer::redirect(url)),
             other => other,
@@ -84,7 +87,7 @@ impl Line {
             Some(Fault::Garble(Garbling::Truncated)) => answer.truncated(),
             Some(Fault::Garble(Garbling::Halved)) => answer.halved(),
             Some(Fault::Garble(Garbling::Page)) => Answer::page(),
-            Some(Fault::Garble(Garbling::ContentType)) => answer.as_plain_text(),
+            Some(Fault::Garble(Garbling::ContentType)) => answer.into_plain_text(),
             Some(Fault::Rewrite(rewrite)) => answer.rewritten(&rewrite),
             _ => answer,
         })

@@ -22,13 +22,13 @@ pub enum Fault {
     Garble(Garbling),
     /// The CA does not get the request: somebody before it answers with this status.
     Refuse(u16, RetryAfter),
-    /// The same with the problem `badNonce`, and a fresh nonce.
+    /// The same with the problem `badNonce`, and a fresh nonce. A request without a nonce is passed on.
     BadNonce,
     /// The same with a body of so many bytes whose length is not announced.
     Long(u64),
     /// The same with a redirect to this URL.
     Redirect(&'static str),
-    /// The CA gets the request, and the body of its answer is changed.
+    /// The CA gets the request, and the body of its answer is changed unless it is a refusal.
     Rewrite(Rewrite),
 }
 
@@ -69,8 +69,10 @@ impl RetryAfter {
 #[derive(Clone)]
 pub struct Rewrite {
     name: &'static str,
-    change: Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>,
+    change: Arc<Change>,
 }
+
+type Change = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
 impl Rewrite {
     pub fn new(name: &'static str, change: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
@@ -87,6 +89,15 @@ impl fmt::Debug for Rewrite {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name)
     }
+}
+
+/// Takes the list of orders out of what the CA tells of an account: most CAs keep none (RFC 8555 section 7.1.2.1).
+pub fn without_list() -> Rewrite {
+    Rewrite::new("without a list of orders", |body| {
+        let mut account: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        account.as_object_mut().map(|fields| fields.remove("orders"));
+        account.to_string().into_bytes()
+    })
 }
 
 /// Rules, and how many requests there were since it was armed.
@@ -165,7 +176,7 @@ impl Script {
 
 impl Chance {
     fn roll(&mut self) -> Option<Fault> {
-        if self.left == 0 || !self.dice.below(self.one_in.max(1)).is_some_and(|eyes| eyes == 0) {
+        if self.left == 0 || self.dice.below(self.one_in.max(1)) != Some(0) {
             return None;
         }
         self.left -= 1;
