@@ -93,7 +93,7 @@ pub fn too_early(journal: &[Exchange]) -> Vec<(&Exchange, &Exchange)> {
             _ => false,
         };
         is_meant
-            && later.received > earlier.answered + TOLERANCE
+            && later.received > earlier.answered + UNDER_WAY
             && later.received + TOLERANCE < earlier.answered + wait
     };
     let earlier =
