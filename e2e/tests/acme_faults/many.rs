@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use certwright_e2e::fault_proxy::journal::orders_made;
-use certwright_e2e::fault_proxy::{Fault, Garbling, RetryAfter, Script};
+use certwright_e2e::fault_proxy::{Fault, Garbling, Kind, RetryAfter, Script};
 use futures::future::try_join_all;
 
 use crate::case::{Outcome, Stage};
@@ -24,6 +24,28 @@ async fn random_faults_end_well() {
     println!("{}", lines.join("\n"));
     stage.leaves_no_records(PREFIX).await;
     stage.has_not_panicked();
+}
+
+/// What the CA says to one certificate binds all of its account, or all that speak to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_wish_binds_all() {
+    const COUNT: usize = 6;
+    let stage = Stage::new().await;
+    let case = stage.case("siblings").await.unwrap();
+    case.issuer().await.unwrap();
+    let script = Script::none().at(Kind::NewOrder, 2, Fault::Refuse(503, RetryAfter::Seconds(3)));
+    let script = script.at(Kind::Challenge, 2, Fault::Refuse(429, RetryAfter::Date(3)));
+    case.proxy.arm(script.at(Kind::Finalize, 2, Fault::Refuse(503, RetryAfter::Date(2))));
+    let names: Vec<String> = (1..=COUNT).map(|number| format!("www{number}")).collect();
+    try_join_all(names.iter().map(async |name| case.create(name).await)).await.unwrap();
+    for name in &names {
+        let outcome = case.outcome(name).await.unwrap();
+        assert!(matches!(outcome, Outcome::Issued), "{outcome:?}");
+    }
+    case.keeps_its_promises(COUNT).await.unwrap();
+    let refused = case.proxy.journal().iter().filter(|met| met.retry_after.is_some() && met.fault.is_some()).count();
+    assert_eq!(refused, 3);
 }
 
 async fn one(stage: &Stage, seed: u64) -> Result<String> {
