@@ -160,9 +160,11 @@ fn report(journal: &[Exchange], back: Instant, renewed: Instant) -> Result<Vec<M
     let shortest = WINDOW.as_secs_f64() * small(windows) + Duration::from_secs(WISH).as_secs_f64();
     let most = most_orders_within(journal, WINDOW);
     let early = too_early(journal).len();
+    let tried = journal.iter().map(|exchange| exchange.received).find(|received| *received > back);
     println!(
-        "the CA's return was noticed after {:.1} s; from its first answer to the last Ready {seconds:.1} s; the shortest \
-         that the budget and the CA's wish allow is {shortest:.0} s; {} requests",
+        "after the CA came back it was asked within {:.1} s, and had answered after {:.1} s; from then to the last Ready \
+         {seconds:.1} s; the shortest that the budget and the CA's wish allow is {shortest:.0} s; {} requests",
+        tried.unwrap_or(first).duration_since(back).as_secs_f64(),
         first.duration_since(back).as_secs_f64(),
         journal.len()
     );
