@@ -6,6 +6,7 @@
 //! - [`catalogue`], [`cache`], [`go`], [`wheel`], [`packages`]: the programs a testbed is made of, and how they come here
 //! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
+//! - [`fault_proxy`]: a bad line between the controller and the CA
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
@@ -22,6 +23,7 @@ pub mod check;
 pub mod controller;
 pub mod demo;
 pub mod dns;
+pub mod fault_proxy;
 pub mod go;
 pub mod image;
 pub mod ingress;

@@ -144,10 +144,12 @@ impl Response {
 
     pub(super) fn not_acme(&self, request: &Request, problem: &str) -> Error {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Elsewhere the header names what was made.
+        let target = self.location(request).filter(|_| (300..400).contains(&self.status));
         let answer = Excerpt {
             status: self.status,
             content_type: content_type.map(|text| one_line(text, EXCERPT_CHARACTERS)),
-            location: self.location(request).map(|url| one_line(&shown(&url), EXCERPT_CHARACTERS)),
+            location: target.map(|url| one_line(&shown(&url), EXCERPT_CHARACTERS)),
             retry_after: self.retry_after(),
             start: one_line(&String::from_utf8_lossy(&self.body), EXCERPT_CHARACTERS),
         };

@@ -39,6 +39,8 @@ use crate::{
     pki::ParsedRequest,
 };
 
+const READING: &str = "Failed to fetch authorizations";
+
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
     let Some(order) = hub.orders.get(&key.object) else {
@@ -240,11 +242,16 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     status.state = Some(body.status.as_str().to_owned());
     status.reason = None;
     status.authorizations = body.authorizations.iter().map(|url| unread_authorization(url)).collect();
-    // If one cannot be read now, the order itself is written down all the same.
-    if let Ok(read) = read_all(account, &body.authorizations).await {
-        status.authorizations = read;
+    // If one cannot be read now, the order itself is written down all the same, before the wait that this may cost.
+    let read = read_all(account, &body.authorizations).await;
+    if let Ok(read) = &read {
+        status.authorizations.clone_from(read);
     }
-    write_status(context, order, &status).await
+    write_status(context, order, &status).await?;
+    match read {
+        Err(error) if error.is_transient() => Err(failed(READING)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a request may have been done though no answer came.
@@ -313,14 +320,13 @@ fn unless_transient<T>(answer: Result<T, Error>) -> Result<Option<T>, StepError>
 }
 
 async fn read_authorizations(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
-    const DOING: &str = "Failed to fetch authorizations";
-    let answer = account.order(order_url(order)).await.map_err(failed(DOING))?;
+    let answer = account.order(order_url(order)).await.map_err(failed(READING))?;
     let mut status = order.status.clone().unwrap_or_default();
     status.finalize_url = Some(answer.body.finalize.clone());
     if answer.body.authorizations.is_empty() {
-        return Err(StepError::is_final(format!("{DOING}: the CA's order names none")));
+        return Err(StepError::is_final(format!("{READING}: the CA's order names none")));
     }
-    status.authorizations = read_all(account, &answer.body.authorizations).await.map_err(failed(DOING))?;
+    status.authorizations = read_all(account, &answer.body.authorizations).await.map_err(failed(READING))?;
     status.reason = None;
     write_status(context, order, &status).await
 }

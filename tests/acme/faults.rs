@@ -152,6 +152,9 @@ async fn a_missing_page_and_a_redirect_are_told_as_they_are() {
     let error = server.client().directory().await.unwrap_err();
     assert!(error.to_string().contains(&format!("HTTP 301 (redirect to {}/acme/directory)", server.base)), "{error}");
     assert!(!error.is_transient());
+    let server = Server::start(|_, _, _| http("201 Created", "location: /acme/order/1\r\n", "")).await;
+    let error = server.client().directory().await.unwrap_err();
+    assert!(error.to_string().ends_with("it answered HTTP 201, no content"), "{error}");
 }
 
 #[tokio::test]

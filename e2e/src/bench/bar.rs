@@ -47,6 +47,8 @@ const fn bar(name: &'static str, unit: &'static str, side: Side, limit: f64, tie
     Bar { name, unit, limit, side, tier }
 }
 
+/// The group of the bars about the first issuance and an idle controller.
+pub const FIRST_LIGHT: &str = "first-light";
 pub const DNS01_SECONDS: &str = "first-light.dns01-issuance-seconds";
 pub const DNS01_WRITES: &str = "first-light.dns01-api-writes";
 pub const IDLE_MEMORY: &str = "first-light.idle-memory-mib";
@@ -65,8 +67,15 @@ pub const FULL_IDLE_MEMORY: &str = "certificate.idle-memory-mib";
 pub const IDLE_MEMORY_DIFFERENCE: &str = "certificate.idle-memory-difference-mib";
 pub const COLD_START: &str = "certificate.cold-start-seconds";
 
+/// The group of the bars about the dealings with a CA.
+pub const ACME: &str = "acme";
+pub const ACME_OVERHEAD: &str = "acme.own-overhead-milliseconds";
+pub const ACME_PER_WINDOW: &str = "acme.new-orders-per-window";
+pub const ACME_EARLY: &str = "acme.requests-before-retry-after";
+pub const ACME_RECOVERY: &str = "acme.recovery-percent-of-shortest";
+
 /// Every bar.
-pub const BARS: [Bar; 14] = [
+pub const BARS: [Bar; 18] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -78,6 +87,10 @@ pub const BARS: [Bar; 14] = [
     bar(FULL_IDLE_MEMORY, "MiB", Side::Below, 40.0, Tier::Api),
     bar(IDLE_MEMORY_DIFFERENCE, "MiB", Side::AtMost, 2.0, Tier::Api),
     bar(COLD_START, "s", Side::Below, 1.0, Tier::Api),
+    bar(ACME_OVERHEAD, "ms", Side::Below, 150.0, Tier::Api),
+    bar(ACME_PER_WINDOW, "orders", Side::AtMost, 100.0, Tier::Api),
+    bar(ACME_EARLY, "requests", Side::AtMost, 0.0, Tier::Api),
+    bar(ACME_RECOVERY, "percent", Side::AtMost, 110.0, Tier::Api),
     bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
     bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),
@@ -121,7 +134,7 @@ impl Measured {
     /// `bar NAME VALUE UNIT limit LIMIT held|missed`
     pub fn line(&self) -> Result<String> {
         let bar = self.bar()?;
-        let digits = if bar.unit == "writes" { 0 } else { 3 };
+        let digits = if ["orders", "requests", "writes"].contains(&bar.unit) { 0 } else { 3 };
         let word = if self.is_held()? { "held" } else { "missed" };
         Ok(format!("bar {} {:.digits$} {} limit {} {word}", bar.name, self.value, bar.unit, bar.limit))
     }

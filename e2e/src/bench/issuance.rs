@@ -8,6 +8,7 @@ use certwright::api::names::KIND_ISSUER;
 use certwright::api::{Certificate, Challenge};
 use futures::StreamExt as _;
 use kube::runtime::watcher;
+use serde_json::Value;
 
 use super::ISSUANCES;
 use crate::scene::{Scene, certificate_spec, is_ready};
@@ -23,10 +24,13 @@ pub type Writes = BTreeMap<(String, String), usize>;
 /// Creates the Certificate `name` of the Issuer `issuer` for one DNS name. Gives the time between sending it and seeing
 /// Ready=True on a watch that stood before.
 pub async fn timed(scene: &Scene, name: &str, issuer: &str) -> Result<Duration> {
+    timed_with(scene, name, certificate_spec(name, KIND_ISSUER, issuer, &[&scene.dns_name(name)])).await
+}
+
+/// The same for a Certificate with this spec.
+pub async fn timed_with(scene: &Scene, name: &str, spec: Value) -> Result<Duration> {
     let mut watch = watcher::watch_object(scene.api::<Certificate>(), name).boxed();
     watch.next().await.context("the watch ended")??;
-    let dns_name = scene.dns_name(name);
-    let spec = certificate_spec(name, KIND_ISSUER, issuer, &[&dns_name]);
     let start = Instant::now();
     scene.create::<Certificate>(name, spec).await?;
     let ready = async {

@@ -7,7 +7,9 @@ mod dns01;
 mod foreign;
 mod http01;
 mod issuance;
-mod resources;
+mod outage;
+mod overhead;
+pub mod resources;
 mod single;
 mod steps;
 
@@ -46,10 +48,14 @@ pub async fn run(only: &str, folder: &Path, binary: &Path) -> Result<bool> {
             continue;
         }
         let place = folder.join(format!("bench-{tier}"));
-        for measured in run_tier(tier, only, &place, &binary).await? {
+        let all = run_tier(tier, only, &place, &binary).await?;
+        for measured in &all {
             held &= measured.is_held()?;
             lines.push(measured.line()?);
         }
+        let is_missing = |bar: &&&Bar| !all.iter().any(|measured| measured.name == bar.name);
+        let missing = here.iter().filter(is_missing);
+        lines.extend(missing.map(|bar| format!("bar {} was not measured; see above", bar.name)));
     }
     println!("\n{}", lines.join("\n"));
     Ok(held)
@@ -83,15 +89,23 @@ pub async fn inside(only: &str) -> Result<()> {
 }
 
 async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
-    let here = |bar: &&&Bar| bar.tier == Tier::Api;
-    let (certificate, others): (Vec<&Bar>, Vec<&Bar>) =
-        bars.iter().filter(here).partition(|bar| bar.group() == bar::CERTIFICATE);
+    let of = |groups: &[&str]| -> Vec<&Bar> {
+        let is_meant = |bar: &&&Bar| bar.tier == Tier::Api && groups.contains(&bar.group());
+        bars.iter().filter(is_meant).copied().collect()
+    };
+    let (first_light, certificate, acme) = (of(&[bar::FIRST_LIGHT]), of(&[bar::CERTIFICATE]), of(&[bar::ACME]));
     let mut measured = Vec::new();
-    if !others.is_empty() {
-        measured.extend(dns01::measure(testbed, &others).await?);
+    if !first_light.is_empty() {
+        measured.extend(dns01::measure(testbed, &first_light).await?);
     }
     if !certificate.is_empty() {
         measured.extend(certificate::measure(testbed, &certificate).await?);
+    }
+    if acme.iter().any(|bar| bar.name == bar::ACME_OVERHEAD) {
+        measured.push(overhead::measure(testbed).await?);
+    }
+    if acme.iter().any(|bar| bar.name != bar::ACME_OVERHEAD) {
+        measured.extend(outage::measure(testbed).await?);
     }
     Ok(measured)
 }

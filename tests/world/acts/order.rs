@@ -199,12 +199,17 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
     let urls = authorization_urls(world, &placed);
     let unread = |url: &String| OrderAuthorization { url: url.clone(), ..OrderAuthorization::default() };
     status.authorizations = urls.iter().map(unread).collect();
-    match read_all(world, DOING, &urls) {
-        Ok(read) => status.authorizations = read,
+    let trouble = match read_all(world, DOING, &urls) {
+        Ok(read) => {
+            status.authorizations = read;
+            Ok(())
+        }
         Err(Failure::Crash) => return Err(Failure::Crash),
-        Err(_) => {}
-    }
-    write_status(process, world, order, &status)
+        Err(Failure::Trouble { class: TroubleClass::Final, .. }) => Ok(()),
+        Err(trouble) => Err(trouble),
+    };
+    write_status(process, world, order, &status)?;
+    trouble
 }
 
 /// As `controller::replacement`.
