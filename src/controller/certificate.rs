@@ -54,7 +54,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let answer = memory.renewal_information.clone();
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
-    let revoker = revocation::issuer_of(context, &certificate, secret.as_deref());
+    let issuer_of_secret = revocation::issuer_of(context, &certificate, secret.as_deref());
     let revoked = memory.revoked.clone();
     let seen = SeenCertificate {
         certificate: &certificate,
@@ -69,7 +69,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         issuer_is_prompt: issuer.is_prompt() && context.options.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
         spares: &spares(context, &certificate),
-        issuer_revokes: revoker.parts().is_some_and(|(spec, _)| spec.acme.is_some()),
+        issuer_revokes: issuer_of_secret.parts().is_some_and(|(spec, _)| spec.acme.is_some()),
         revoked: revoked.as_ref(),
         put_right: &put_right,
         renewal_information: SeenRenewalInformation {

@@ -1,12 +1,6 @@
 //! A certification authority for tests: signs any P-256 key, at once and without asking.
 
-use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, PublicKeyData,
@@ -32,9 +26,6 @@ pub fn chain(public_key_der: &[u8], names: &[String], not_before: i64, not_after
     const POINT: usize = 65;
     let point = public_key_der[public_key_der.len() - POINT..].to_vec();
     let mut parameters = CertificateParams::default();
-    // Otherwise it would follow from the key.
-    static ISSUED: AtomicU64 = AtomicU64::new(1);
-    parameters.serial_number = Some(ISSUED.fetch_add(1, Ordering::Relaxed).into());
     parameters.distinguished_name = DistinguishedName::new();
     parameters.use_authority_key_identifier_extension = true;
     parameters.serial_number = Some(serial(&point, not_before));

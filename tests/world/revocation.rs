@@ -32,7 +32,7 @@ async fn a_compromised_key_is_revoked_and_replaced_once() {
     let (former, former_key) = (leaf(&world, "web-tls").serial_hex(), key(&world));
     annotate(&mut world, annotation::REVOKE, "keyCompromise");
     world.run(120).await;
-    assert_eq!(world.ca.revoked, [former.clone()]);
+    assert_eq!(world.ca.revoked, std::slice::from_ref(&former));
     assert_eq!(revision(&world, "web"), 2);
     assert_ne!((leaf(&world, "web-tls").serial_hex(), key(&world)), (former.clone(), former_key));
     let noted = world.get::<Secret>("web-tls").annotations()[annotation::REVOKED].clone();

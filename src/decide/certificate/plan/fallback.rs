@@ -70,16 +70,16 @@ impl Plan<'_> {
         }
         let Some(next) = self.next_in_turn() else { return false };
         let first = &self.seen.certificate.spec.issuer_ref;
-        let (former, named) =
-            (fallback::shown(self.spare_in_use().unwrap_or(first)), fallback::shown(next.as_ref().unwrap_or(first)));
+        let former = fallback::shown(self.spare_in_use().unwrap_or(first));
+        let spare = Some(&next).filter(|next| !next.same_as(first));
         let Some(issuing) = self.status.conditions.iter_mut().find(|held| held.type_ == condition::ISSUING) else {
             return false;
         };
         let known = issuing.message.clone().unwrap_or_default();
         let why = known.split(HELD_UP).next().and_then(|why| why.split(SPARE).next()).unwrap_or_default();
-        issuing.message = Some(with_spare(why, next.as_ref()));
+        issuing.message = Some(with_spare(why, spare));
         self.steps.push(CertificateStep::DeleteRequest(std::sync::Arc::new(request.clone())));
-        let text = format!("{former} does not sign ({obstacle}); {named} is asked instead");
+        let text = format!("{former} does not sign ({obstacle}); {} is asked instead", fallback::shown(&next));
         self.notes.push(Note::warning(event::FALLBACK_ISSUER, text));
         true
     }
@@ -93,15 +93,13 @@ impl Plan<'_> {
         self.fallback.patience(self.is_urgent()).max((so_far / 2).min(LONGEST_PATIENCE))
     }
 
-    /// The one after the one that is asked now; `None` within is the first. None if there is no other.
-    fn next_in_turn(&self) -> Option<Option<IssuerReference>> {
+    /// The one after the one that is asked now, which after the last is the first; none if there is no other.
+    fn next_in_turn(&self) -> Option<IssuerReference> {
         let spares = &self.fallback.spares;
         let position = self.spare_in_use().and_then(|used| spares.iter().position(|spare| spare == used));
         let rest = &spares[position.map_or(0, |position| position + 1)..];
-        match rest.iter().find(|spare| self.is_usable(spare)) {
-            Some(spare) => Some(Some(spare.clone())),
-            None => position.map(|_| None),
-        }
+        let next = rest.iter().find(|spare| self.is_usable(spare));
+        next.or_else(|| position.map(|_| &self.seen.certificate.spec.issuer_ref)).cloned()
     }
 
     fn is_usable(&self, spare: &IssuerReference) -> bool {
