@@ -74,6 +74,44 @@ impl Memory {
         }
     }
 
+    /// Whether nothing would be lost with it. Most objects are at rest, and a thousand memories of nothing take a megabyte.
+    fn is_blank(&self) -> bool {
+        let Self {
+            uid: _,
+            trouble,
+            trouble_credentials,
+            write_failures,
+            restless,
+            put_right,
+            held_key,
+            revoked,
+            renewal_information,
+            order,
+            caa,
+            looks,
+            challenge,
+            check,
+            checked_solver,
+            checked_since,
+            clean_up,
+            issuer_fingerprint,
+            registration,
+            is_doubtful,
+            roll_over,
+        } = self;
+        let has_failed = trouble.is_some() || trouble_credentials.is_some() || (*write_failures, *restless) != (0, 0);
+        let of_certificate =
+            !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
+        let of_order = order.is_some() || caa.is_some() || *looks != 0;
+        let of_challenge = challenge.is_some()
+            || check.is_some()
+            || checked_solver.is_some()
+            || checked_since.is_some()
+            || *clean_up != CleanUp::Untried;
+        let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
+        !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
+    }
+
     /// Notes that the target Secret was put right.
     pub fn note_put_right(&mut self, now: Timestamp) {
         if self.put_right.len() >= MOST_PUT_RIGHT {
@@ -99,7 +137,7 @@ impl Memory {
 /// The memories of all objects. A pass takes its own out and puts it back, so none is ever shared.
 #[derive(Default)]
 pub struct Memories {
-    held: Mutex<HashMap<Key, Memory>>,
+    held: Mutex<HashMap<Key, Box<Memory>>>,
     /// Orders that this process has created and that nobody has placed at the CA yet.
     fresh_orders: Mutex<HashSet<ObjectName>>,
 }
@@ -109,13 +147,14 @@ const MOST_FRESH_ORDERS: usize = 10_000;
 
 impl Memories {
     pub fn take(&self, key: &Key) -> Memory {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        held.map(|memory| *memory).unwrap_or_default()
     }
 
     pub fn put(&self, key: &Key, memory: Memory) {
         // An object that is gone has no identity any more, and nothing worth remembering.
-        if !memory.uid.is_empty() {
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), memory);
+        if !memory.uid.is_empty() && !memory.is_blank() {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Box::new(memory));
         }
     }
 
@@ -131,5 +170,23 @@ impl Memories {
     /// Whether [`Memories::note_fresh`] was called for this Order, once.
     pub fn take_fresh(&self, order: &ObjectName) -> bool {
         self.fresh_orders.lock().unwrap_or_else(PoisonError::into_inner).remove(order)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::cluster::Kind;
+
+    #[test]
+    fn only_what_is_worth_it_is_remembered() {
+        let (memories, key) = (Memories::default(), Key::new(Kind::Certificate, "shop", "web"));
+        memories.put(&key, Memory { uid: "1".into(), ..Memory::default() });
+        assert!(memories.held.lock().unwrap().is_empty());
+        memories.put(&key, Memory { uid: "1".into(), looks: 3, ..Memory::default() });
+        assert_eq!(memories.take(&key).looks, 3);
+        memories.put(&key, Memory { looks: 3, ..Memory::default() });
+        assert_eq!(memories.take(&key).looks, 0, "it is gone");
     }
 }

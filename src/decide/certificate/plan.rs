@@ -317,7 +317,12 @@ impl<'a> Plan<'a> {
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         let text = format!("Created new CertificateRequest resource {name:?}");
         let recent = self.recent_issuances();
-        let (issuer, marks) = (self.spec_in_force().issuer_ref, self.marks());
+        let issuer = self.spec_in_force().issuer_ref;
+        let mut marks = self.marks();
+        if self.spare_in_use().is_some() {
+            // Only its own CA knows the certificate that is replaced.
+            marks.replaces = None;
+        }
         self.steps.push(CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks });
         self.notes.push(Note::normal(event::REQUESTED, text));
     }
