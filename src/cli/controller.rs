@@ -79,8 +79,8 @@ pub struct ControllerArgs {
     /// Delete a Certificate's Secret together with the Certificate.
     #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     enable_certificate_owner_ref: bool,
-    /// Renew each certificate a little before its time, by up to 1 % of its lifetime and an hour at most, so that those
-    /// issued together are not renewed together.
+    /// Renew each certificate a little before its time, by up to 1 % of its lifetime and an hour at most, and try again
+    /// after a failure a little later, by up to a tenth of the wait, so that those issued together are not renewed together.
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     renewal_jitter: bool,
     /// Features by cert-manager's names, such as ACMEUseARI=false, separated by commas. ACMEUseARI, which is on, is the only

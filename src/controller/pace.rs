@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::step_error::signed;
 
 /// The first waits between two looks at something the CA works on, if the CA names none; the last one stays.
-const LOOKS: [SignedDuration; 6] = [
+const LOOKS: [SignedDuration; 7] = [
+    SignedDuration::from_millis(20),
     SignedDuration::from_millis(50),
-    SignedDuration::from_millis(150),
+    SignedDuration::from_millis(130),
     SignedDuration::from_millis(500),
     SignedDuration::from_secs(1),
     SignedDuration::from_secs(2),

@@ -24,7 +24,7 @@ use k8s_openapi::api::core::v1::Secret;
 use super::{process::Process, world::World};
 
 /// As in the controller.
-const LOOKS: [i64; 6] = [50, 150, 500, 1000, 2000, 5000];
+const LOOKS: [i64; 7] = [20, 50, 130, 500, 1000, 2000, 5000];
 
 fn next_look(looks: u32, retry_after: Option<SignedDuration>, now: Timestamp) -> Timestamp {
     let index = usize::try_from(looks).unwrap_or(usize::MAX).min(LOOKS.len() - 1);
