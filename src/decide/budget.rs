@@ -9,7 +9,7 @@
 //! - The namespaces take turns. Within one the most urgent goes first: who says so, then by the life that is left of the
 //!   certificate, where one that never was has none; then by age.
 //! - When a CA comes back after it did not answer or would not be asked, one goes to see, then two in the first second,
-//!   four in the next, and so on.
+//!   eight in the next, 32 in the third.
 
 mod allowance;
 pub mod past;
@@ -26,7 +26,7 @@ pub use allowance::Allowance;
 use super::later;
 
 /// How many may go in the first, second, … second after a CA came back; then as many as the budget allows.
-const RAMP: [usize; 5] = [2, 4, 8, 16, 32];
+const RAMP: [usize; 3] = [2, 8, 32];
 
 /// Who holds a place and does nothing with it for so long has lost it.
 const LONGEST_GRANT: SignedDuration = SignedDuration::from_mins(5);

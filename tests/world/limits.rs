@@ -259,5 +259,5 @@ async fn who_comes_back_is_asked_by_few_at_first() {
     let in_second = |second: i64| created.iter().filter(|at| at.duration_since(created[0]).as_secs() == second).count();
     let ramp: Vec<_> = (0..5).map(in_second).collect();
     println!("new orders in the first seconds: {ramp:?}");
-    assert!(ramp[0] <= 2 && ramp[1] <= 5 && ramp[2] <= 9 && ramp[3] <= 17, "{ramp:?}");
+    assert!(ramp[0] <= 2 && ramp[1] <= 9 && ramp[2] <= 33, "{ramp:?}");
 }

@@ -9,6 +9,7 @@ use crate::{
     decide::{
         hold::{Hold, NEXT_TRY, Reach, WAITING_FOR_BUDGET},
         later,
+        renewal::chosen,
     },
 };
 
@@ -122,13 +123,7 @@ fn rounded_up(at: Timestamp, window: SignedDuration) -> Timestamp {
 pub fn spread(at: Timestamp, order: &Order, now: Timestamp) -> Timestamp {
     let wait = at.duration_since(now).as_millis().clamp(0, i128::from(i64::MAX));
     let widest = (wait / 10).min(WIDEST_SPREAD.as_millis());
-    // FNV-1a, of which the same comes out everywhere and always.
-    let uid = order.meta().uid.as_deref().unwrap_or_default();
-    let hash = uid
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    // Its upper half alone differs little between names that do.
-    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let share = widest * i128::from(mixed >> 32) / (1 << 32);
+    let choices = u64::try_from(widest).unwrap_or_default().saturating_add(1);
+    let share = chosen(order.meta().uid.as_deref().unwrap_or_default(), choices);
     later(at, SignedDuration::from_millis(i64::try_from(share).unwrap_or(0)))
 }
