@@ -123,7 +123,7 @@ fn who_comes_back_is_not_overrun() {
         went.push(serve(&mut ledger, &allowance, back, at(second)).len());
         went.push(serve(&mut ledger, &allowance, back, at(second)).len());
     }
-    assert_eq!(went, [1, 0, 4, 0, 8, 0, 16, 0, 32, 0, 138, 0, 0, 0]);
+    assert_eq!(went, [1, 0, 8, 0, 32, 0, 158, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 fn order(uid: &str, reason: &str) -> Order {
