@@ -46,8 +46,8 @@ async fn is_asked(scene: &Scene, spare: &str) {
     scene.wait_for("www", &format!("telling that {told}"), PATIENCE, is_told).await.unwrap();
 }
 
-fn is_of(issued: &Issued, issuer: &str) {
-    assert_eq!(issued.secret.annotations()[annotation::ISSUER_NAME], issuer);
+fn is_of(held: &Issued, issuer: &str) {
+    assert_eq!(held.secret.annotations()[annotation::ISSUER_NAME], issuer);
 }
 
 #[tokio::test]
