@@ -30,6 +30,7 @@ pub struct Controller {
     testbed: Testbed,
     process: Process,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     _only_one: File,
 }
 
@@ -37,11 +38,18 @@ impl Controller {
     /// Installs what the controller needs, starts it with `arguments` besides the usual ones, and waits until its
     /// watches are filled.
     pub async fn start(testbed: &Testbed, arguments: &[&str]) -> Result<Self> {
+        Self::start_in(testbed, arguments, &[]).await
+    }
+
+    /// [`Controller::start`] with these environment variables besides.
+    pub async fn start_in(testbed: &Testbed, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         install(testbed).await?;
         let lock = only_one(testbed).await?;
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let process = start_process(testbed, &arguments)?;
-        let mut controller = Self { testbed: testbed.clone(), process, arguments, _only_one: lock };
+        let environment: Vec<_> =
+            environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let process = start_process(testbed, &arguments, &environment)?;
+        let mut controller = Self { testbed: testbed.clone(), process, arguments, environment, _only_one: lock };
         controller.ready().await?;
         Ok(controller)
     }
@@ -69,7 +77,7 @@ impl Controller {
 
     /// Starts the process again, after [`Controller::kill`], without waiting until it is ready.
     pub fn restart(&mut self) -> Result<()> {
-        let command = command(&self.testbed, &self.arguments)?;
+        let command = command(&self.testbed, &self.arguments, &self.environment)?;
         self.process = Process::start("controller", command, self.process.log())?;
         Ok(())
     }
@@ -114,7 +122,7 @@ impl Shared {
 fn start_for_ever(testbed: Testbed) -> Result<(u32, PathBuf)> {
     let (sender, receiver) = mpsc::channel();
     let keep = move || {
-        let started = start_process(&testbed, &[]);
+        let started = start_process(&testbed, &[], &[]);
         let told = started.as_ref().map(|process| (process.id(), process.log().to_owned()));
         let _ = sender.send(told.map_err(|error| anyhow!("{error:#}")));
         while started.is_ok() {
@@ -125,18 +133,18 @@ fn start_for_ever(testbed: Testbed) -> Result<(u32, PathBuf)> {
     receiver.recv().context("the thread that starts the controller ended")?
 }
 
-fn start_process(testbed: &Testbed, arguments: &[String]) -> Result<Process> {
-    testbed.start("controller", command(testbed, arguments)?)
+fn start_process(testbed: &Testbed, arguments: &[String], environment: &[(String, String)]) -> Result<Process> {
+    testbed.start("controller", command(testbed, arguments, environment)?)
 }
 
-fn command(testbed: &Testbed, arguments: &[String]) -> Result<Command> {
+fn command(testbed: &Testbed, arguments: &[String], environment: &[(String, String)]) -> Result<Command> {
     let mut command = Command::new(require_program("setpriv")?);
     command.args(["--pdeathsig", "KILL"]).arg(binary()?).arg("controller");
     command.arg("--kubeconfig").arg(&testbed.state.kubernetes()?.certwright_kubeconfig);
     command.args(["--internal-healthz-listen-address", PROBES]);
     // Where no node is, no image is needed, but its name is.
     command.env("CERTWRIGHT_IMAGE", CERTWRIGHT);
-    command.args(arguments).env_remove("KUBECONFIG");
+    command.args(arguments).env_remove("KUBECONFIG").envs(environment.iter().map(|(name, value)| (name, value)));
     Ok(command)
 }
 

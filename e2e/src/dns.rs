@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -71,6 +72,22 @@ pub fn challenge_records(dns: &Dns, part: &str) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// Changes the zones on the primary server by a dynamic update (RFC 2136). Each line is one of nsupdate's, such as
+/// `add www.certwright.test 60 CAA 0 issue ";"`.
+pub fn update(dns: &Dns, lines: &[String]) -> Result<()> {
+    let (server, tsig) = (dns.primary, &dns.tsig);
+    let script =
+        format!("server {server}\nkey {}:{} {}\n{}\nsend\n", tsig.algorithm, tsig.name, tsig.secret, lines.join("\n"));
+    let mut command = Command::new(require_program("nsupdate")?);
+    let mut nsupdate = command.args(["-t", "5"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    nsupdate.stdin.take().context("nsupdate takes no input")?.write_all(script.as_bytes())?;
+    let output = nsupdate.wait_with_output()?;
+    if !output.status.success() {
+        bail!("nsupdate refuses {lines:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,10 @@ mod accounts;
 mod admission;
 #[path = "api/approval.rs"]
 mod approval;
+#[path = "api/caa.rs"]
+mod caa;
+#[path = "api/fallback.rs"]
+mod fallback;
 #[path = "api/issue.rs"]
 mod issue;
 #[path = "api/issuers.rs"]
@@ -22,6 +26,8 @@ mod refusals;
 mod renewal_information;
 #[path = "api/requests.rs"]
 mod requests;
+#[path = "api/revocation.rs"]
+mod revocation;
 #[path = "api/schema.rs"]
 mod schema;
 #[path = "api/support.rs"]

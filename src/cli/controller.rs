@@ -1,6 +1,6 @@
 //! `certwright controller`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use jiff::SignedDuration;
@@ -191,6 +191,9 @@ async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, ControllerError
         }
         None => Config::infer().await.map_err(|error| unreadable(&error))?,
     };
+    // kube takes the proxy of the environment for the API server too, and heeds NO_PROXY in that only for the proxy itself.
+    let proxies: Vec<_> = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| env::var(name).ok()).collect();
+    config.proxy_url.take_if(|proxy| proxies.iter().any(|text| *proxy == **text));
     // Retries are decided per object, with a wait that others can see.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))

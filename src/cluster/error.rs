@@ -16,7 +16,12 @@ pub enum ApiError {
     Gone { what: String },
     /// The API server refuses: trying the same again gives the same.
     #[error("{what}: refused by the API server: {message}")]
-    Refused { what: String, message: String },
+    Refused {
+        what: String,
+        message: String,
+        /// The HTTP status.
+        code: u16,
+    },
     /// The API server cannot be reached or is overloaded.
     #[error("{what}: {message}")]
     Unavailable { what: String, message: String },
@@ -31,7 +36,7 @@ impl ApiError {
             404 => Self::Gone { what },
             409 => Self::Conflict { what },
             408 | 429 | 500.. => Self::Unavailable { what, message: status.message },
-            _ => Self::Refused { what, message: status.message },
+            code => Self::Refused { what, message: status.message, code },
         }
     }
 
@@ -60,7 +65,8 @@ mod tests {
         };
         assert!(matches!(error(404), ApiError::Gone { .. }));
         assert!(matches!(error(409), ApiError::Conflict { .. }));
-        assert!(matches!(error(422), ApiError::Refused { .. }));
+        assert!(matches!(error(422), ApiError::Refused { code: 422, .. }));
+        assert!(matches!(error(403), ApiError::Refused { code: 403, .. }));
         assert!(matches!(error(429), ApiError::Unavailable { .. }));
         assert!(matches!(error(503), ApiError::Unavailable { .. }));
     }

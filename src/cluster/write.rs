@@ -114,7 +114,7 @@ impl Cluster {
         let patch = Patch::Json::<()>(finalizers_patch(seen, finalizers));
         let written = match limited(what, api.patch(&name.name, &patch_params(), &patch)).await {
             // That a test of the patch fails is told as an invalid object.
-            Err(ApiError::Refused { what, .. }) => Err(ApiError::Conflict { what }),
+            Err(ApiError::Refused { what, code: 422, .. }) => Err(ApiError::Conflict { what }),
             other => other,
         };
         if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && written.is_ok() {

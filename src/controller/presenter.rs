@@ -206,7 +206,7 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
 pub(super) fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
     match created {
         Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
-        Err(ApiError::Refused { what, message }) => {
+        Err(ApiError::Refused { what, message, .. }) => {
             Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {message}")))
         }
         Err(error) => Err(error.into()),

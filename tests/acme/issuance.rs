@@ -61,7 +61,7 @@ async fn accept_all(account: &AccountHandle, order: &OrderBody) {
 }
 
 /// From a new order to the chain. Returns the order's last state and the certificate's key too.
-async fn issue(account: &AccountHandle, order: &NewOrder) -> (OrderBody, Vec<ParsedCertificate>, PrivateKey) {
+pub async fn issue(account: &AccountHandle, order: &NewOrder) -> (OrderBody, Vec<ParsedCertificate>, PrivateKey) {
     let (url, answer) = account.new_order(order).await.unwrap();
     assert_eq!(answer.body.status, OrderStatus::Pending);
     accept_all(account, &answer.body).await;

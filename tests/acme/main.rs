@@ -10,3 +10,4 @@ mod faults;
 mod issuance;
 mod limits;
 mod pebble;
+mod revocation;

@@ -13,11 +13,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use certwright::acme::{
-    Client, Config, Error,
-    transport::{HttpTransport, Request, Response, Transport},
+use certwright::{
+    acme::{
+        Client, Config, Error,
+        transport::{HttpTransport, Request, Response, Transport},
+    },
+    pki::ParsedCertificate,
 };
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use reqwest::Method;
 use tempfile::TempDir;
 
 /// The DNS server's stand-in and the CA, both running.
@@ -25,6 +29,7 @@ pub struct Pebble {
     pub directory_url: String,
     /// The CA that signed Pebble's own HTTPS certificate, in PEM.
     pub ca_bundle: String,
+    management_url: String,
     processes: Vec<Child>,
     directory: TempDir,
 }
@@ -68,7 +73,8 @@ impl Pebble {
             .spawn()
             .unwrap();
         let directory_url = format!("https://localhost:{port}/dir");
-        let pebble = Self { directory_url, ca_bundle, processes: vec![dns, ca], directory };
+        let management_url = format!("https://localhost:{management}");
+        let pebble = Self { directory_url, ca_bundle, management_url, processes: vec![dns, ca], directory };
         pebble.wait_until_it_answers().await;
         Some(pebble)
     }
@@ -91,6 +97,19 @@ impl Pebble {
         let inner = HttpTransport::new(Some(self.ca_bundle.as_bytes()), false).unwrap();
         let transport = CountingTransport { inner, refused: refused.clone() };
         (Client::with_transport(&self.directory_url, Box::new(transport)).unwrap(), refused)
+    }
+
+    /// What the CA says of a certificate: `Status` is `Valid` or `Revoked`, `Reason` a number of RFC 5280 section 5.3.1.
+    pub async fn status_of(&self, certificate: &ParsedCertificate) -> serde_json::Value {
+        let request = Request {
+            method: Method::GET,
+            url: format!("{}/cert-status-by-serial/{}", self.management_url, certificate.serial_hex()),
+            accept: "application/json",
+            body: None,
+            limit: 1 << 20,
+        };
+        let transport = HttpTransport::new(Some(self.ca_bundle.as_bytes()), false).unwrap();
+        serde_json::from_slice(&transport.exchange(&request).await.unwrap().body).unwrap()
     }
 
     fn log(&self) -> String {

@@ -33,7 +33,7 @@ const CA_SECRET: &str = "ca-tls";
 const ROOT: &str = "root";
 
 /// A fresh namespace with the Issuer [`CA`], whose certificate comes from the Issuer [`ROOT`].
-async fn ca_scene(prefix: &str) -> Scene {
+pub async fn ca_scene(prefix: &str) -> Scene {
     let scene = scene(prefix).await;
     scene.create::<Issuer>(ROOT, json!({ "selfSigned": {} })).await.unwrap();
     let authority = json!({ "isCA": true, "commonName": format!("{prefix} CA"), "issuerRef": { "name": ROOT } });
@@ -63,7 +63,7 @@ async fn issue(scene: &Scene, name: &str, more: Value) -> Issued {
 }
 
 /// Waits until the Certificate is ready with this revision and nothing is under way.
-async fn of_revision(scene: &Scene, name: &str, revision: i64) -> Issued {
+pub async fn of_revision(scene: &Scene, name: &str, revision: i64) -> Issued {
     let is_there = |certificate: &Certificate| {
         is_ready(certificate)
             && find_condition(certificate.conditions(), condition::ISSUING).is_none()
@@ -86,13 +86,13 @@ fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
 }
 
 /// The message of the condition Ready.
-fn ready_message(certificate: &Certificate) -> String {
+pub fn ready_message(certificate: &Certificate) -> String {
     let ready = find_condition(certificate.conditions(), condition::READY).unwrap();
     ready.message.clone().unwrap_or_default()
 }
 
 /// Asks for a new certificate as `cmctl renew` does: by a condition.
-async fn ask_for_renewal(scene: &Scene, name: &str) {
+pub async fn ask_for_renewal(scene: &Scene, name: &str) {
     let certificates = scene.api::<Certificate>();
     let certificate = certificates.get(name).await.unwrap();
     let mut conditions = serde_json::to_value(certificate.conditions()).unwrap();

@@ -5,9 +5,13 @@ use kube::ResourceExt;
 
 use super::{CertificateStep, Decision, SeenCertificate, finalizer as names};
 use crate::{
-    api::names::event,
+    api::{
+        Certificate, Condition, find_condition,
+        names::{condition, event},
+        set_condition,
+    },
     decide::{
-        Note, TroubleClass, policy,
+        Note, Trouble, TroubleClass, policy,
         revocation::{self, MOST_TRIES, Revoked},
     },
 };
@@ -36,11 +40,43 @@ pub(super) fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Cer
                 steps.push(CertificateStep::Publish(Note::warning(event::REVOCATION_FAILED, text)));
                 steps.push(CertificateStep::RemoveFinalizer);
             }
-            Some(trouble) if trouble.next_try() > now => return Decision::act(steps).or_at(trouble.next_try()),
+            Some(trouble) if trouble.next_try() > now => {
+                steps.extend(why_it_stays(seen.certificate, trouble, now));
+                return Decision::act(steps).or_at(trouble.next_try());
+            }
             _ => steps.push(CertificateStep::Revoke(wish)),
         },
     }
     Decision::act(steps)
+}
+
+/// Tells in the Ready condition why the Certificate is still there, and in an event when that is news.
+fn why_it_stays(certificate: &Certificate, trouble: &Trouble, now: Timestamp) -> Vec<CertificateStep> {
+    let former = certificate.status.clone().unwrap_or_default();
+    let known = find_condition(&former.conditions, condition::READY).cloned();
+    let known_text = known.as_ref().and_then(|known| known.message.clone()).unwrap_or_default();
+    let text =
+        format!("Not deleted before the certificate is revoked or {MOST_TRIES} tries fail: {}", trouble.sentence());
+    let ready = Condition {
+        message: Some(text),
+        observed_generation: certificate.metadata.generation,
+        ..known.unwrap_or_else(|| Condition {
+            type_: condition::READY.to_owned(),
+            status: "False".to_owned(),
+            reason: Some(event::REVOCATION_FAILED.to_owned()),
+            ..Condition::default()
+        })
+    };
+    let mut status = former.clone();
+    set_condition(&mut status.conditions, ready, now);
+    let mut steps = Vec::new();
+    if status != former {
+        steps.push(CertificateStep::WriteStatus(Box::new(status)));
+    }
+    if !known_text.contains(&trouble.message) {
+        steps.push(CertificateStep::Publish(Note::warning(event::REVOCATION_FAILED, &trouble.message)));
+    }
+    steps
 }
 
 fn has_finalizer(seen: &SeenCertificate<'_>) -> bool {

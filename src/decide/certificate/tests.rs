@@ -26,6 +26,7 @@ mod held_key;
 mod next_key;
 mod pace;
 mod renewal_information;
+mod revocation;
 mod upkeep;
 
 /// What surrounds one Certificate. Steps change it as the API server would.

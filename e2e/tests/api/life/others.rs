@@ -117,6 +117,7 @@ async fn an_external_issuer_with_the_wrong_key() {
         .parse()
         .unwrap();
     let wait = next.duration_since(status.last_failure_time.unwrap().0);
+    // An hour, and up to a tenth more.
     assert!(wait >= SignedDuration::from_mins(59) && wait <= SignedDuration::from_mins(67), "{wait:#}");
     assert!(scene.api::<Secret>().get_opt("web-tls").await.unwrap().is_none());
     settles(&scene).await;
