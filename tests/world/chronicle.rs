@@ -1,7 +1,7 @@
 //! What must never happen, looked at with the API server's eyes at every write: a certificate that nobody needs, and a
 //! good Secret that is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use certwright::{
     api::{Certificate, CertificateRequest, names::annotation},
@@ -29,16 +29,16 @@ pub struct Chronicle {
     pub offences: Vec<String>,
     /// Certificates that were signed, fitting, and thrown away.
     pub wasted: Vec<String>,
-    /// Certificates, by uid, that somebody has asked to be issued anew.
-    wishes: BTreeSet<String>,
+    /// When somebody has last asked for a new certificate, by the Certificate's uid.
+    wishes: BTreeMap<String, Timestamp>,
     /// The key in the memory of the process, for the Certificate that it is working on.
     pub held_key: Option<PrivateKey>,
 }
 
 impl Chronicle {
     /// Somebody asks for a new certificate.
-    pub fn wish(&mut self, certificate: &Certificate) {
-        self.wishes.insert(certificate.uid().unwrap_or_default());
+    pub fn wish(&mut self, certificate: &Certificate, now: Timestamp) {
+        self.wishes.insert(certificate.uid().unwrap_or_default(), now);
     }
 }
 
@@ -93,7 +93,12 @@ impl World {
         let is_new = has.as_ref().is_some_and(|has| had.as_ref().is_none_or(|had| is_other(had, has)));
         let noted = after.and_then(|after| after.annotations().get(annotation::CERTIFICATE_NAME).cloned());
         if let (true, Some(certificate)) = (is_new, noted.and_then(|name| self.find::<Certificate>(&name))) {
-            self.chronicle.wishes.remove(&certificate.uid().unwrap_or_default());
+            // One that was signed before does not fulfil it.
+            let signed = has.map(|has| has.leaf.not_before.as_second());
+            let uid = certificate.uid().unwrap_or_default();
+            if self.chronicle.wishes.get(&uid).is_some_and(|wish| signed >= Some(wish.as_second())) {
+                self.chronicle.wishes.remove(&uid);
+            }
         }
     }
 
@@ -134,7 +139,7 @@ impl World {
         if suggestion.is_some_and(|(start, _)| start <= now) {
             return Some("suggested");
         }
-        if self.chronicle.wishes.contains(&uid) {
+        if self.chronicle.wishes.contains_key(&uid) {
             return Some("by hand");
         }
         let wish = certificate.annotations().get(annotation::RENEW_AT)?;

@@ -345,7 +345,7 @@ fn delete_all<K: certwright::cluster::Watched>(world: &mut World, which: impl Fn
 
 fn trigger(world: &mut World, name: &str) {
     let now = Timestamp::from_second(world.now().as_second()).unwrap();
-    world.chronicle.wish(&world.get::<Certificate>(name));
+    world.chronicle.wish(&world.get::<Certificate>(name), now);
     world.edit::<Certificate>(name, |held| {
         let status = held.status.get_or_insert_default();
         status.conditions.retain(|other| other.type_ != condition::ISSUING);

@@ -332,6 +332,11 @@ impl<'a> Plan<'a> {
         let Some(end) = refusal_of(request).or_else(|| issue_of(request)) else { return false };
         let failed_at = request.status.as_ref().and_then(|status| status.failure_time.as_ref());
         let ended_at = failed_at.or(end.last_transition_time.as_ref());
+        let failed = self.status.last_failure_time.as_ref();
+        // A key that is kept may be held anew after a crash; what was signed for it meanwhile is still to be stored.
+        if self.is_prompt && refusal_of(request).is_none() && failed < ended_at {
+            return false;
+        }
         let announced = find_condition(&self.status.conditions, condition::ISSUING)
             .filter(|issuing| issuing.is_true())
             .and_then(|issuing| issuing.last_transition_time.as_ref().map(|time| time.0));

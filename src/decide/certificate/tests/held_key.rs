@@ -168,3 +168,22 @@ fn a_kept_key_needs_no_secret_either() {
     assert_eq!(scene.run().0, ["ApplySecret", "WriteStatus", "DropHeldKey", "Publish", "DeleteRequest"]);
     assert_eq!(scene.status().revision, Some(2));
 }
+
+#[test]
+fn what_was_signed_for_a_kept_key_before_a_crash_is_stored() {
+    let mut scene = requested();
+    scene.answer();
+    scene.run();
+    scene.spec(|spec| {
+        spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into());
+        spec.dns_names.push("more.example.com".into());
+    });
+    scene.now = at(60);
+    scene.run();
+    scene.answer();
+    crash(&mut scene);
+    scene.now = at(70);
+    let done = scene.run().0;
+    assert!(done.contains(&"ApplySecret".to_owned()) && !done.contains(&"CreateRequest".to_owned()), "{done:?}");
+    assert_eq!((scene.status().revision, scene.conditions()), (Some(2), strings(&[READY])));
+}
