@@ -26,7 +26,6 @@ use crate::{
         fixed_name, later,
         policy::{self, Inputs, Violation},
         renewal,
-        revocation::Revoked,
         secret::{self, Content},
         template,
     },
@@ -157,6 +156,7 @@ impl<'a> Plan<'a> {
         if self.is_needless() {
             return self.call_off();
         }
+        self.revoke_on_demand();
         self.go_on()
     }
 
@@ -397,7 +397,7 @@ impl<'a> Plan<'a> {
             return self.finish();
         };
         let mut content = Content::of_request(request, certificate, pem);
-        content.revoked = self.seen.secret.and_then(Revoked::of);
+        content.revoked = self.settled_revocation();
         self.issued_by = Some(request.spec.issuer_ref.clone());
         let wanted = match self.wanted_secret(&content, leaf) {
             Ok(wanted) => wanted,

@@ -68,3 +68,38 @@ fn what_cannot_be_revoked_tells_why_it_stays_and_goes_in_the_end() {
         assert_eq!(scene.step(), ["Publish", "RemoveFinalizer"]);
     }
 }
+
+#[test]
+fn a_wish_is_never_about_a_certificate_that_came_after_it() {
+    let mut scene = Scene::new();
+    scene.wish(annotation::REVOKE, "superseded");
+    scene.run();
+    scene.answer();
+    assert!(!scene.run().0.contains(&"Revoke".to_owned()));
+    assert_eq!(scene.secret.as_ref().unwrap().annotations()[annotation::REVOKED], "superseded none");
+    assert_eq!(scene.conditions(), [READY]);
+
+    // While another issuance is under way, the certificate in the Secret is revoked all the same.
+    let mut scene = Scene::issued();
+    scene.spec(|spec| spec.dns_names.push("more.example.com".into()));
+    scene.run();
+    scene.wish(annotation::REVOKE, "superseded");
+    assert!(scene.run().0.contains(&"Revoke".to_owned()));
+    scene.answer();
+    assert!(!scene.run().0.contains(&"Revoke".to_owned()));
+
+    // If it cannot be, it is told of when the new one takes its place.
+    let mut scene = Scene::issued();
+    scene.spec(|spec| spec.dns_names.push("more.example.com".into()));
+    scene.run();
+    scene.issuer_revokes = false;
+    scene.wish(annotation::REVOKE, "superseded");
+    scene.answer();
+    assert!(
+        scene.notes().iter().any(|note| note.contains("was replaced before it was revoked")),
+        "{:?}",
+        scene.notes()
+    );
+    scene.run();
+    assert_eq!(scene.conditions(), [READY]);
+}
