@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     acme::Error,
-    api::{Certificate, IssuerReference, names::annotation},
+    api::Certificate,
     decide::{
         policy::sound_pair,
         revocation::{Revoked, Wish},
+        secret::noted_issuer,
     },
 };
 
@@ -22,13 +23,7 @@ const DOING: &str = "Failed to revoke the certificate";
 
 /// The issuer that the certificate in this Secret came from: the one that is noted there, else that of the spec.
 pub(super) fn issuer_of(context: &Context, certificate: &Certificate, secret: Option<&Secret>) -> HeldIssuer {
-    let noted = |key: &str| secret?.annotations().get(key).cloned();
-    let reference = match noted(annotation::ISSUER_NAME) {
-        Some(name) => {
-            IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) }
-        }
-        None => certificate.spec.issuer_ref.clone(),
-    };
+    let reference = secret.and_then(noted_issuer).unwrap_or_else(|| certificate.spec.issuer_ref.clone());
     HeldIssuer::look_up(&context.cluster.hub, &reference, &certificate.namespace().unwrap_or_default())
 }
 

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::{
     revocation::Revoked,
-    secret::{TLS_CERT, TLS_KEY, entry},
+    secret::{TLS_CERT, TLS_KEY, entry, noted_issuer},
     template,
 };
 use crate::{
@@ -171,10 +171,7 @@ pub fn spec_of(spec: &CertificateSpec, request: &CertificateRequest, spares: &[I
 
 fn origin_matches(inputs: &Inputs<'_>, secret: &Secret) -> Result<(), Violation> {
     let certificate = inputs.certificate;
-    let noted = |key: &str| secret.annotations().get(key).cloned();
-    if let Some(name) = noted(annotation::ISSUER_NAME) {
-        let former =
-            IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) };
+    if let Some(former) = noted_issuer(secret) {
         let mut allowed = std::iter::once(&certificate.spec.issuer_ref).chain(inputs.spares);
         if !allowed.any(|allowed| former.same_as(allowed)) {
             let (kind, group) = (former.kind_or_default(), former.group_or_default());
@@ -183,8 +180,8 @@ fn origin_matches(inputs: &Inputs<'_>, secret: &Secret) -> Result<(), Violation>
             return Err(Violation::new(reason::INCORRECT_ISSUER, text));
         }
     }
-    match noted(annotation::CERTIFICATE_NAME) {
-        Some(name) if name != certificate.name_any() => {
+    match secret.annotations().get(annotation::CERTIFICATE_NAME) {
+        Some(name) if *name != certificate.name_any() => {
             let text = format!(
                 "Secret was issued for {name:?}. If this message is not transient, two Certificates may name the same \
                  spec.secretName; give each its own"

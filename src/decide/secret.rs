@@ -29,6 +29,16 @@ pub fn entry<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
     secret.data.as_ref()?.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty())
 }
 
+/// The issuer that the certificate in a Secret came from, as far as that is noted there.
+pub fn noted_issuer(secret: &Secret) -> Option<IssuerReference> {
+    let noted = |key: &str| secret.annotations().get(key).cloned();
+    Some(IssuerReference {
+        name: noted(annotation::ISSUER_NAME)?,
+        kind: noted(annotation::ISSUER_KIND),
+        group: noted(annotation::ISSUER_GROUP),
+    })
+}
+
 /// What goes into the target Secret, wherever it comes from. There is no `Debug`: it holds the private key.
 #[derive(Clone, PartialEq)]
 pub struct Content {
@@ -62,13 +72,7 @@ impl Content {
     /// What the Secret holds already. A CA's certificate that somebody took out is still in `request`, the one that the
     /// Secret came from.
     pub fn of_secret(secret: &Secret, certificate: &Certificate, request: Option<&CertificateRequest>) -> Option<Self> {
-        let noted = |key: &str| secret.annotations().get(key).cloned();
-        let issuer = match noted(annotation::ISSUER_NAME) {
-            Some(name) => {
-                IssuerReference { name, kind: noted(annotation::ISSUER_KIND), group: noted(annotation::ISSUER_GROUP) }
-            }
-            None => certificate.spec.issuer_ref.clone(),
-        };
+        let issuer = noted_issuer(secret).unwrap_or_else(|| certificate.spec.issuer_ref.clone());
         // Somebody else's ca.crt stays somebody else's.
         let owned = OwnedFields::of(secret).data;
         let held = entry(secret, CA_CERT).filter(|_| owned.is_empty() || owned.contains(CA_CERT));
@@ -84,7 +88,7 @@ impl Content {
             chain: ByteString(chain.to_vec()),
             ca,
             issuer,
-            renewed_at: noted(annotation::RENEWED_AT),
+            renewed_at: secret.annotations().get(annotation::RENEWED_AT).cloned(),
             revoked: Revoked::of(secret),
         })
     }

@@ -1,15 +1,14 @@
 //! Spare issuers: another one is asked when the one whose turn it is does not sign.
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
 use super::{CertificateStep, Plan, request_time, tell::HELD_UP};
 use crate::{
     api::{
         CertificateRequest, CertificateSpec, IssuerReference, find_condition,
-        names::{annotation, condition, event},
+        names::{condition, event},
     },
-    decide::{Note, Wake, fallback, later, policy},
+    decide::{Note, Wake, fallback, later, policy, secret::noted_issuer},
 };
 
 /// Stands in the message of the Issuing condition after why a certificate is being issued: the spare that is asked.
@@ -118,12 +117,7 @@ impl Plan<'_> {
     /// That the certificate in the Secret, or the one that comes, is of a spare.
     pub(super) fn spare_remark(&self) -> Option<String> {
         let first = &self.seen.certificate.spec.issuer_ref;
-        let issuer = self.issued_by.clone().or_else(|| {
-            let secret = self.seen.secret?;
-            let noted = |key: &str| secret.annotations().get(key).cloned();
-            let (kind, group) = (noted(annotation::ISSUER_KIND), noted(annotation::ISSUER_GROUP));
-            Some(IssuerReference { name: noted(annotation::ISSUER_NAME)?, kind, group })
-        })?;
+        let issuer = self.issued_by.clone().or_else(|| noted_issuer(self.seen.secret?))?;
         let is_spare = self.fallback.spares.iter().any(|spare| spare.same_as(&issuer));
         is_spare.then(|| {
             let (spare, first) = (fallback::shown(&issuer), fallback::shown(first));

@@ -6,15 +6,15 @@ use kube::ResourceExt;
 use super::{Plan, request_time};
 use crate::{
     api::{
-        IssuerReference,
         certificate::{CertificateAcmeStatus, SuggestedWindow},
-        names::{annotation, event, reason},
+        names::{event, reason},
     },
     decide::{
         Note, Wake, later,
         policy::{self, Violation},
         renewal::{self, RenewalTime, Suggestion},
         renewal_information::{Marks, Source, first_check, next_check, paced, taken_in},
+        secret::noted_issuer,
         template,
     },
     pki::{ParsedCertificate, certificate_id},
@@ -65,10 +65,8 @@ impl Plan<'_> {
 
     /// Whether the Secret says that its certificate came from the issuer of the spec.
     fn is_of_the_same_issuer(&self) -> bool {
-        let noted = |key: &str| self.seen.secret.and_then(|secret| secret.annotations().get(key).cloned());
-        let Some(name) = noted(annotation::ISSUER_NAME) else { return false };
-        let (kind, group) = (noted(annotation::ISSUER_KIND), noted(annotation::ISSUER_GROUP));
-        IssuerReference { name, kind, group }.same_as(&self.seen.certificate.spec.issuer_ref)
+        let noted = self.seen.secret.and_then(noted_issuer);
+        noted.is_some_and(|noted| noted.same_as(&self.seen.certificate.spec.issuer_ref))
     }
 
     /// Has the CA asked, if that is due, else looks again when it is. The Secret is in order.
