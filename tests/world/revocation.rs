@@ -121,3 +121,24 @@ async fn a_wish_that_is_taken_back_leaves_nothing() {
     world.run(10).await;
     assert_eq!((world.find::<Certificate>("web").is_none(), world.ca.revoked.len()), (true, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ca_that_is_away_for_good_does_not_hold_up_what_another_issues() {
+    let mut world = issued_by("le").await;
+    let former = leaf(&world, "web-tls").serial_hex();
+    world.ca.is_down = true;
+    annotate(&mut world, annotation::REVOKE, "superseded");
+    world.run(HOUR).await;
+    let told = world.condition("web", "Ready").unwrap();
+    assert!(told.starts_with("True ") && told.contains("cannot reach the CA"), "{told}");
+    world.edit::<Certificate>("web", |held| held.spec.issuer_ref.name = "ca".into());
+    world.run(20 * 60).await;
+    assert_eq!(revision(&world, "web"), 2, "{:?}", world.get::<Certificate>("web").status);
+    assert_ne!(leaf(&world, "web-tls").serial_hex(), former);
+    assert!(
+        world.events.iter().any(|event| event.contains("was replaced before it was revoked")),
+        "{:#?}",
+        world.events
+    );
+    assert_eq!((world.litter(), &world.chronicle.offences), (vec![], &vec![]));
+}

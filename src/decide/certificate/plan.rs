@@ -138,8 +138,8 @@ impl<'a> Plan<'a> {
         self.forget_old_requests();
         self.end_restraint();
         self.settle_failure();
-        self.revoke_on_demand();
         self.keep_in_order();
+        self.revoke_on_demand();
         self.ask_for_renewal_information();
     }
 
@@ -148,6 +148,7 @@ impl<'a> Plan<'a> {
         self.wake = self.wake.min(Wake::At(restraint.until));
         self.restrain(restraint);
         self.keep_in_order();
+        self.revoke_on_demand();
     }
 
     /// Key, request, certificate: one after the other.
@@ -156,7 +157,10 @@ impl<'a> Plan<'a> {
         if self.is_needless() {
             return self.call_off();
         }
-        self.revoke_on_demand();
+        // A CA that cannot be asked to revoke does not hold up the certificate that is to take the place.
+        if self.seen.trouble.is_none() {
+            self.revoke_on_demand();
+        }
         self.go_on()
     }
 

@@ -103,3 +103,31 @@ fn a_wish_is_never_about_a_certificate_that_came_after_it() {
     scene.run();
     assert_eq!(scene.conditions(), [READY]);
 }
+
+#[test]
+fn a_ca_that_cannot_revoke_holds_up_nothing_else() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| spec.dns_names.push("more.example.com".into()));
+    scene.step();
+    scene.wish(annotation::REVOKE, "superseded");
+    scene.trouble = Some(trouble(TroubleClass::Transient, 3));
+    scene.now = scene.trouble.as_ref().unwrap().next_try();
+    assert_eq!(kinds(&scene.decide())[0], "CreateNextKey", "the next certificate comes first");
+
+    // While the Secret is put right, too, and while an issuance has to wait.
+    let mut scene = Scene::issued();
+    scene.wish(annotation::REVOKE, "superseded");
+    scene.spec(|spec| spec.secret_template = Some(object(json!({"labels": {"team": "a"}}))));
+    let kinds_of = |scene: &Scene| kinds(&scene.decide());
+    let order: Vec<_> =
+        kinds_of(&scene).into_iter().filter(|kind| kind != "WriteStatus" && kind != "Publish").collect();
+    assert_eq!(order, ["PutSecretRight", "Revoke"]);
+
+    let mut scene = Scene::issued();
+    scene.now = at(60 * DAY);
+    scene.run();
+    scene.fail("no");
+    scene.run();
+    scene.wish(annotation::REVOKE, "keyCompromise");
+    assert!(kinds_of(&scene).contains(&"Revoke".to_owned()), "{:?}", kinds_of(&scene));
+}
