@@ -93,3 +93,16 @@ async fn without_any_that_signs_they_are_asked_in_turn_and_in_peace() {
     assert!(world.is_ready("web"), "{:?}", world.get::<Certificate>("web").status);
     assert_eq!((world.litter(), world.storms), (vec![], 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_spare_that_comes_late_is_found() {
+    let mut world = world_with_spare("le", "Issuer/late").await;
+    world.ca.is_down = true;
+    world.run(2 * 60 * MINUTE).await;
+    assert!(!world.is_ready("web"));
+    let spec = serde_json::json!({"ca": {"secretName": crate::issuers::CA_SECRET}});
+    world.create::<Issuer>(&crate::issuers::issuer("late", &spec));
+    world.run(6 * MINUTE).await;
+    assert!(world.is_ready("web"), "{:?}", world.get::<Certificate>("web").status);
+    assert_eq!((issuer_of_secret(&world), world.litter(), &world.chronicle.offences), ("late".into(), vec![], &vec![]));
+}

@@ -17,6 +17,9 @@ const SPARE: &str = "; asked is the spare issuer ";
 /// With less than this part of its lifetime left, a certificate is as good as none.
 const LAST_PART: i64 = 6;
 
+/// Nothing tells us when a spare becomes usable, so we look again after this time.
+const NOBODY_USABLE: SignedDuration = SignedDuration::from_mins(5);
+
 const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_hours(6);
 
 impl Plan<'_> {
@@ -67,7 +70,10 @@ impl Plan<'_> {
             self.wake = self.wake.min(Wake::At(until));
             return false;
         }
-        let Some(next) = self.next_in_turn() else { return false };
+        let Some(next) = self.next_in_turn() else {
+            self.wake = self.wake.min(Wake::At(later(self.now, NOBODY_USABLE)));
+            return false;
+        };
         let first = &self.seen.certificate.spec.issuer_ref;
         let former = fallback::shown(self.spare_in_use().unwrap_or(first));
         let spare = Some(&next).filter(|next| !next.same_as(first));
