@@ -7,6 +7,7 @@
 //! - [`pki`]: keys, certificate requests, certificates and chains: bytes in, bytes out
 //! - [`decide`]: every decision, as pure functions of what is seen and the time
 //! - [`acme`]: the ACME protocol (RFC 8555)
+//! - [`cloud`]: who the controller is to the clouds, and how it signs
 //! - [`dns`]: look-ups, zones, authoritative verification, and the providers that write TXT records
 //! - [`http01`]: the solver's objects, its server and the self-check
 //! - [`tls_alpn01`]: the same for TLS-ALPN-01
@@ -19,6 +20,7 @@
 pub mod acme;
 pub mod api;
 pub mod cli;
+pub mod cloud;
 pub mod cluster;
 pub mod controller;
 pub mod decide;

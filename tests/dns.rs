@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use certwright::dns::cname::follow_cnames;
 use certwright::dns::provider::rfc2136::{Protocol, Rfc2136};
 use certwright::dns::provider::tsig::TsigKey;
-use certwright::dns::provider::{DEFAULT_TTL, Provider, ProviderError, TxtRecord};
+use certwright::dns::provider::{Action, Change, DEFAULT_TTL, Provider, ProviderError, TxtRecord};
 use certwright::dns::resolver::{Limits, Resolver};
 use certwright::dns::verify::{Outcome, Verification, VerifyConfig, verify_txt, verify_txt_recursively};
 use certwright::dns::zone::{Zone, find_zone};
@@ -238,7 +238,7 @@ async fn a_dead_second_server_is_named_and_costs_bounded_time() {
     let second = silent(world.second());
     bounded(async {
         let name = "_acme-challenge.dead.example.test.";
-        world.good_provider().present(&record(name, "value")).await.unwrap();
+        add(&world.good_provider(), &record(name, "value")).await.unwrap();
         let zone = find_zone(&world.resolver(), name).await.unwrap();
         let started = Instant::now();
         let unanswered = world.verify(&zone, name, "value").await;
@@ -302,7 +302,7 @@ async fn a_stale_server_is_told_from_one_that_has_the_record() {
         let zone = find_zone(&world.resolver(), name).await.unwrap();
         let before = world.verify(&zone, name, "value").await;
         assert_eq!(before.missing_hosts(), ["ns1.example.test.", "ns2.example.test."]);
-        world.good_provider().present(&record(name, "value")).await.unwrap();
+        add(&world.good_provider(), &record(name, "value")).await.unwrap();
         let after = world.verify(&zone, name, "value").await;
         assert!(!after.all_found());
         assert_eq!(after.missing_summary(), format!("ns2.example.test ({SECOND}) does not have the TXT record yet"));
@@ -322,7 +322,7 @@ async fn a_secondary_that_catches_up_is_found_in_the_end() {
     bounded(async {
         let name = "_acme-challenge.lagging.example.test.";
         let zone = find_zone(&world.resolver(), name).await.unwrap();
-        world.good_provider().present(&record(name, "value")).await.unwrap();
+        add(&world.good_provider(), &record(name, "value")).await.unwrap();
         while !world.verify(&zone, name, "value").await.all_found() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -337,7 +337,7 @@ async fn a_recursive_nameserver_is_asked_where_no_authoritative_one_can_be() {
     bounded(async {
         // Not asked for before: the resolver would remember that there was nothing.
         let name = "_acme-challenge.recursive.example.test.";
-        world.good_provider().present(&record(name, "value")).await.unwrap();
+        add(&world.good_provider(), &record(name, "value")).await.unwrap();
         let found = verify_txt_recursively(&world.resolver(), name, "value", QUICK).await.unwrap();
         assert!(found.all_found(), "{}", found.missing_summary());
         let other = verify_txt_recursively(&world.resolver(), name, "other", QUICK).await.unwrap();
@@ -367,6 +367,14 @@ async fn a_zone_is_kept_for_its_resolver_and_failures_are_not() {
     .await;
 }
 
+async fn add(provider: &Rfc2136, record: &TxtRecord) -> Result<(), ProviderError> {
+    provider.apply(&[Change { action: Action::Add, record: record.clone() }]).await
+}
+
+async fn remove(provider: &Rfc2136, record: &TxtRecord) -> Result<(), ProviderError> {
+    provider.apply(&[Change { action: Action::Remove, record: record.clone() }]).await
+}
+
 #[tokio::test]
 async fn every_algorithm_works_over_both_protocols() {
     let Some(world) = World::start() else { return };
@@ -375,9 +383,9 @@ async fn every_algorithm_works_over_both_protocols() {
             for protocol in [Protocol::Udp, Protocol::Tcp] {
                 let provider = world.provider(protocol, algorithm, algorithm, bind::SECRET);
                 let record = record(&format!("_acme-challenge.{algorithm}.example.test."), "value");
-                provider.present(&record).await.unwrap();
+                add(&provider, &record).await.unwrap();
                 assert_eq!(world.txt_values(&record.name), set(&["value"]), "{algorithm} {protocol:?}");
-                provider.clean_up(&record).await.unwrap();
+                remove(&provider, &record).await.unwrap();
                 assert_eq!(world.txt_values(&record.name), set(&[]), "{algorithm} {protocol:?}");
             }
         }
@@ -392,15 +400,15 @@ async fn values_stand_side_by_side_and_others_are_left_alone() {
         let provider = world.good_provider();
         let name = "_acme-challenge.shared.example.test.";
         let (apex, wildcard) = (record(name, "of the apex"), record(name, "of the wildcard"));
-        let both = futures::join!(provider.present(&apex), provider.present(&wildcard));
+        let both = futures::join!(add(&provider, &apex), add(&provider, &wildcard));
         both.0.unwrap();
         both.1.unwrap();
-        provider.present(&apex).await.unwrap();
+        add(&provider, &apex).await.unwrap();
         assert_eq!(world.txt_values(name), set(&["of somebody else", "of the apex", "of the wildcard"]));
-        provider.clean_up(&apex).await.unwrap();
-        provider.clean_up(&apex).await.unwrap();
+        remove(&provider, &apex).await.unwrap();
+        remove(&provider, &apex).await.unwrap();
         assert_eq!(world.txt_values(name), set(&["of somebody else", "of the wildcard"]));
-        provider.clean_up(&wildcard).await.unwrap();
+        remove(&provider, &wildcard).await.unwrap();
         assert_eq!(world.txt_values(name), set(&["of somebody else"]));
     })
     .await;
@@ -424,7 +432,7 @@ async fn what_the_server_refuses_is_explained() {
             ),
             (unsigned, "REFUSED", "not signed"),
         ] {
-            let error = provider.present(&record(name, "value")).await.unwrap_err();
+            let error = add(&provider, &record(name, "value")).await.unwrap_err();
             let message = error.to_string();
             assert!(matches!(error, ProviderError::Refused { .. }), "{message}");
             assert!(message.contains(code) && message.contains(hint), "{message}");
@@ -441,10 +449,10 @@ async fn a_wrong_zone_is_explained() {
     bounded(async {
         let provider = world.good_provider();
         let elsewhere = TxtRecord { zone: "example.org.".to_owned(), ..record("a.example.org.", "value") };
-        let message = provider.present(&elsewhere).await.unwrap_err().to_string();
+        let message = add(&provider, &elsewhere).await.unwrap_err().to_string();
         assert!(message.contains("NOTAUTH") && message.contains("not authoritative"), "{message}");
         let outside = TxtRecord { zone: "example.org.".to_owned(), ..record("a.example.test.", "value") };
-        let message = provider.present(&outside).await.unwrap_err().to_string();
+        let message = add(&provider, &outside).await.unwrap_err().to_string();
         assert!(message.contains("does not lie in the zone example.org"), "{message}");
     })
     .await;
@@ -455,7 +463,7 @@ async fn an_unreachable_server_is_a_transient_failure() {
     let port = bind::free_port();
     bounded(async {
         let provider = Rfc2136::new(&format!("{PRIMARY}:{port}"), Protocol::Udp, None).unwrap();
-        let error = provider.present(&record("a.example.test.", "value")).await.unwrap_err();
+        let error = add(&provider, &record("a.example.test.", "value")).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         assert!(error.to_string().contains(&format!("{PRIMARY}:{port} could not be reached over UDP")), "{error}");
     })

@@ -32,10 +32,15 @@ pub struct AcmeSolver {
 impl AcmeSolver {
     /// The names of all Secrets that the solver refers to, in whichever of its fields.
     pub fn secret_names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        collect_secret_names(&serde_json::to_value(&self.dns01).unwrap_or_default(), &mut names);
-        names
+        self.dns01.as_ref().map(secret_names).unwrap_or_default()
     }
+}
+
+/// The names of all Secrets that a DNS-01 solver refers to, in whichever of its fields.
+pub fn secret_names(solver: &Dns01Solver) -> Vec<String> {
+    let mut names = Vec::new();
+    collect_secret_names(&serde_json::to_value(solver).unwrap_or_default(), &mut names);
+    names
 }
 
 /// Every reference to a Secret is in a field that is called so; webhooks' own configuration keeps to that as well.

@@ -22,9 +22,15 @@ use super::{
 use crate::{
     api::{Certificate, GoDuration, Order},
     cluster::{Cluster, Hub, Recorder},
-    controller::{Context, Options},
+    controller::{
+        Context, Options,
+        dns01::{Ambient, Providers},
+    },
     decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations},
-    dns::resolver::Resolver,
+    dns::{
+        provider::{self, endpoints::Endpoint},
+        resolver::Resolver,
+    },
     http01::{client, objects::SolverOptions},
 };
 
@@ -55,6 +61,16 @@ pub struct ControllerArgs {
     /// DNS servers to ask, as host:port, separated by commas; without them, those of /etc/resolv.conf.
     #[arg(long, value_name = "SERVERS", value_delimiter = ',')]
     dns01_recursive_nameservers: Vec<String>,
+    /// Whether Issuers may use the cloud credentials of the controller's surroundings.
+    #[arg(long, value_name = "BOOL", default_value_t = Ambient::default().for_issuers, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    issuer_ambient_credentials: bool,
+    /// Whether ClusterIssuers may use the cloud credentials of the controller's surroundings.
+    #[arg(long, value_name = "BOOL", default_value_t = Ambient::default().for_cluster_issuers, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    cluster_issuer_ambient_credentials: bool,
+    /// Where the APIs of DNS providers are, if not where their vendors have them, as SERVICE=URL, separated by commas. They
+    /// are given the credentials.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    dns01_provider_endpoints: Vec<Endpoint>,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
     #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
     acme_http01_solver_image: String,
@@ -129,6 +145,8 @@ pub enum ControllerError {
     Listen { address: String, problem: String },
     #[error("cannot set up the self-check: {0}")]
     SelfCheck(String),
+    #[error("cannot set up the connections to DNS providers: {0}")]
+    Providers(String),
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] std::io::Error),
     #[error("a watch ended by itself, which is a defect of certwright; the process ends so that it is started anew")]
@@ -250,9 +268,22 @@ fn context(
         allowance: Allowance { most: args.acme_orders_per_window, window: args.acme_order_window },
         workers: args.concurrent_workers,
         authoritative_port: 53,
+        ambient: Ambient {
+            for_issuers: args.issuer_ambient_credentials,
+            for_cluster_issuers: args.cluster_issuer_ambient_credentials,
+        },
     };
+    let to_providers = provider::http::client().map_err(|error| ControllerError::Providers(error.to_string()))?;
+    let providers = Providers::new(to_providers, args.dns01_provider_endpoints.iter().cloned().collect());
     let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
-    Ok(Context::new(Cluster::new(client, hub, recorder), options, Arc::new(resolver), solver_options(args), http))
+    Ok(Context::new(
+        Cluster::new(client, hub, recorder),
+        options,
+        Arc::new(resolver),
+        solver_options(args),
+        http,
+        providers,
+    ))
 }
 
 fn solver_options(args: &ControllerArgs) -> SolverOptions {

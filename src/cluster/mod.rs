@@ -12,6 +12,7 @@ mod key;
 mod queue;
 mod secret;
 mod store;
+mod token;
 mod unwatched;
 mod write;
 

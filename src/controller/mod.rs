@@ -11,6 +11,7 @@ mod approvals;
 mod caa;
 mod certificate;
 mod challenge;
+pub mod dns01;
 mod download;
 mod held_issuer;
 mod issuer;
@@ -59,6 +60,7 @@ pub struct Context {
     pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
+    pub providers: dns01::Providers,
     /// When this process began.
     started: Timestamp,
     inquiries: renewal_information::Inquiries,
@@ -85,6 +87,8 @@ pub struct Options {
     pub workers: usize,
     /// The port at which authoritative name servers are asked: 53 but in tests.
     pub authoritative_port: u16,
+    /// Which issuers may use the credentials of the controller's surroundings.
+    pub ambient: dns01::Ambient,
 }
 
 impl Context {
@@ -94,6 +98,7 @@ impl Context {
         resolver: Arc<Resolver>,
         solver: SolverOptions,
         http: reqwest::Client,
+        providers: dns01::Providers,
     ) -> Self {
         Self {
             inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
@@ -107,6 +112,7 @@ impl Context {
             approvals: approvals::Approvals::default(),
             authorities: signer::Authorities::default(),
             http,
+            providers,
             started: Timestamp::now(),
             turns: Mutex::default(),
             memories: memory::Memories::default(),

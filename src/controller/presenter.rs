@@ -6,21 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{
-    Context,
-    step_error::{StepError, signed},
-    tls_alpn01,
-};
+use super::{Context, dns01, step_error::StepError, tls_alpn01};
 use crate::{
-    api::{Challenge, dns01, names::KIND_CLUSTER_ISSUER},
-    cluster::{ApiError, ObjectName, owner_entry},
-    decide::{TroubleClass, fixed_name, secret, solver::Method},
-    dns::{
-        cname::follow_cnames,
-        name::challenge_record_name,
-        provider::{DEFAULT_TTL, Provider, ProviderError, TxtRecord, rfc2136::Rfc2136, tsig::TsigKey},
-        verify::{VerifyConfig, verify_txt},
-    },
+    api::Challenge,
+    cluster::{ApiError, owner_entry},
+    decide::{fixed_name, solver::Method},
     http01::{
         check::{CheckTarget, LayerResult, check as check_http},
         objects,
@@ -30,11 +20,7 @@ use crate::{
 /// Makes the answer visible to the CA. Doing it twice is as good as doing it once.
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
-        Some(Method::Dns01) => {
-            let record = record(context, challenge).await?;
-            let provider = provider(context, challenge).await?;
-            provider.present(&record).await.map_err(|error| provider_trouble("Error presenting challenge", &error))
-        }
+        Some(Method::Dns01) => dns01::present(context, challenge).await,
         Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::present(context, challenge)).await,
         None => Err(unknown_type(challenge)),
@@ -44,7 +30,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
 /// Whether the CA will see the answer; if not, what is missing, in one stable sentence.
 pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     match Method::of(challenge) {
-        Some(Method::Dns01) => check_dns01(context, challenge).await,
+        Some(Method::Dns01) => dns01::check(context, challenge).await,
         Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),
@@ -54,12 +40,7 @@ pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Op
 /// Takes the answer away. That it is gone already is well.
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
-        Some(Method::Dns01) => {
-            let record = record(context, challenge).await?;
-            let provider = provider(context, challenge).await?;
-            let doing = format!("the TXT record {} of zone {} could not be removed", record.name, record.zone);
-            provider.clean_up(&record).await.map_err(|error| provider_trouble(&doing, &error))
-        }
+        Some(Method::Dns01) => dns01::clean_up(context, challenge).await,
         Some(Method::Http01) => remove_solver(context, challenge).await,
         Some(Method::TlsAlpn01) => tls_alpn01::clean_up(context, challenge).await,
         None => Ok(()),
@@ -68,122 +49,11 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
 
 /// Changes whenever one of the Secrets does that the solver refers to.
 pub(super) async fn credentials_version(context: &Context, challenge: &Challenge) -> Result<String, StepError> {
-    let namespace = secrets_namespace(context, challenge);
-    let mut version = String::new();
-    for name in challenge.spec.solver.secret_names() {
-        let secret = context.cluster.secrets.get(&ObjectName::new(&namespace, &name)).await?;
-        version.push_str(secret.and_then(|secret| secret.resource_version()).as_deref().unwrap_or("none"));
-        version.push(' ');
-    }
-    Ok(version)
+    dns01::credentials_version(context, challenge).await
 }
 
 fn unknown_type(challenge: &Challenge) -> StepError {
     StepError::is_final(format!("Challenges of type {:?} are not known", challenge.spec.type_))
-}
-
-/// The record to write: the name itself, or the end of its CNAME chain if the solver says so.
-async fn record(context: &Context, challenge: &Challenge) -> Result<TxtRecord, StepError> {
-    let name = target_name(context, challenge).await?;
-    let zone = context
-        .zones
-        .find_zone(&context.resolver, &name)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to find the zone of {name}: {error}")))?;
-    let value = challenge.spec.key.expose().to_owned();
-    Ok(TxtRecord { zone: zone.apex.clone(), name, value, ttl: DEFAULT_TTL })
-}
-
-async fn target_name(context: &Context, challenge: &Challenge) -> Result<String, StepError> {
-    let name = challenge_record_name(&challenge.spec.dns_name);
-    let strategy = challenge.spec.solver.dns01.as_ref().and_then(|solver| solver.cname_strategy.as_deref());
-    if strategy != Some("Follow") {
-        return Ok(name);
-    }
-    let chain = follow_cnames(&context.resolver, &name)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {name}: {error}")))?;
-    Ok(chain.last().cloned().unwrap_or(name))
-}
-
-async fn check_dns01(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
-    // The CA follows CNAMEs whoever wrote the record, so the check does too.
-    let asked = challenge_record_name(&challenge.spec.dns_name);
-    let chain = follow_cnames(&context.resolver, &asked)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {asked}: {error}")))?;
-    let name = chain.last().cloned().unwrap_or(asked);
-    let zone = context
-        .zones
-        .find_zone(&context.resolver, &name)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to find the zone of {name}: {error}")))?;
-    let config = VerifyConfig { port: context.options.authoritative_port, ..VerifyConfig::default() };
-    let found = verify_txt(&zone, &name, challenge.spec.key.expose(), None, config)
-        .await
-        .map_err(|error| StepError::is_final(format!("The name {name} cannot be looked up: {error}")))?;
-    Ok((!found.all_found()).then(|| found.missing_summary()))
-}
-
-/// The provider that the solver configures, with its credentials.
-async fn provider(context: &Context, challenge: &Challenge) -> Result<Box<dyn Provider>, StepError> {
-    let Some(solver) = &challenge.spec.solver.dns01 else {
-        return Err(StepError::is_final("The solver has no dns01 part, so it cannot answer a DNS-01 challenge"));
-    };
-    let Some(rfc2136) = &solver.rfc2136 else {
-        return Err(StepError::is_final(
-            "This version of certwright writes DNS records by RFC 2136 only; configure dns01.rfc2136",
-        ));
-    };
-    let key = tsig_key(context, challenge, rfc2136).await?;
-    let wrong =
-        |error: &dyn std::fmt::Display| StepError::is_final(format!("The solver's dns01.rfc2136 is wrong: {error}"));
-    let protocol = rfc2136.protocol.as_deref().unwrap_or_default().parse().map_err(|error| wrong(&error))?;
-    let provider = Rfc2136::new(&rfc2136.nameserver, protocol, key).map_err(|error| wrong(&error))?;
-    Ok(Box::new(provider))
-}
-
-/// Where the Secrets lie that the solver refers to: by the reference to the issuer alone, because the issuer may be gone
-/// when it comes to cleaning up.
-fn secrets_namespace(context: &Context, challenge: &Challenge) -> String {
-    match challenge.spec.issuer_ref.kind_or_default() {
-        KIND_CLUSTER_ISSUER => context.options.cluster_resource_namespace.clone(),
-        _ => challenge.namespace().unwrap_or_default(),
-    }
-}
-
-async fn tsig_key(
-    context: &Context,
-    challenge: &Challenge,
-    rfc2136: &dns01::Rfc2136,
-) -> Result<Option<TsigKey>, StepError> {
-    let Some(name) = rfc2136.tsig_key_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
-    let selector = rfc2136.tsig_secret_secret_ref.clone().unwrap_or_default();
-    let secret_name = ObjectName::new(secrets_namespace(context, challenge), &selector.name);
-    let entry = selector.key.unwrap_or_default();
-    let held = context.cluster.secrets.get(&secret_name).await?;
-    let value = held.as_deref().and_then(|held| secret::entry(held, &entry));
-    let Some(value) = value else {
-        // It may be created after the Challenge.
-        return Err(StepError::transient(format!(
-            "The Secret {secret_name} with the TSIG key does not exist or has nothing under {entry:?}"
-        )));
-    };
-    let wrong = |error: &dyn std::fmt::Display| {
-        StepError::transient(format!("The TSIG key in the Secret {secret_name} cannot be used: {error}"))
-    };
-    let algorithm = rfc2136.tsig_algorithm.as_deref().unwrap_or_default().parse().map_err(|error| wrong(&error))?;
-    let key = TsigKey::new(name, algorithm, &String::from_utf8_lossy(value)).map_err(|error| wrong(&error))?;
-    Ok(Some(key))
-}
-
-fn provider_trouble(doing: &str, error: &ProviderError) -> StepError {
-    let retry_after = match error {
-        ProviderError::Throttled { retry_after, .. } => retry_after.map(signed),
-        _ => None,
-    };
-    // Refused credentials are often corrected within minutes; the growing wait is kind enough to the provider.
-    StepError::Trouble { class: TroubleClass::Transient, message: format!("{doing}: {error}"), retry_after, hold: None }
 }
 
 async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), StepError> {

@@ -24,6 +24,8 @@ async fn one_name_by_dns01() {
     let scene = scene("one").await;
     scene.issuer("pebble").await.unwrap();
     let name = scene.dns_name("www");
+    // Events of the issuer may come late.
+    settles(&scene).await;
     let mark = mark(&scene).await;
     scene.certificate("www", "pebble", &[&name]).await.unwrap();
     let issued = scene.issued("www").await.unwrap();

@@ -70,6 +70,7 @@ async fn no_more_writes_than_http01() {
     define_routes(&scene).await;
     issuer(&scene, "0").await;
     let _gateway = gateway(&scene).await;
+    settles(&scene).await;
     let mark = mark(&scene).await;
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     let pod = solver_pod(&scene).await;

@@ -14,7 +14,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use jiff::Timestamp;
 
 use super::tsig::{FUDGE, TsigKey, VerifyError};
-use super::{Provider, ProviderError, TxtRecord};
+use super::{Action, Change, Provider, ProviderError, TxtRecord};
 use crate::dns::exchange::{self, ExchangeError, Route};
 use crate::dns::name::{self, NameError};
 use crate::dns::nameserver::{Nameserver, NameserverError};
@@ -136,8 +136,8 @@ impl Rfc2136 {
         Ok(Self { nameserver: nameserver.parse()?, route, key })
     }
 
-    async fn update(&self, record: &TxtRecord, change: Change) -> Result<(), UpdateError> {
-        let mut message = update_message(record, change)?;
+    async fn update(&self, record: &TxtRecord, action: Action) -> Result<(), UpdateError> {
+        let mut message = update_message(record, action)?;
         let mac = match &self.key {
             Some(key) => Some(key.sign(&mut message, now()).map_err(UpdateError::Encode)?),
             None => None,
@@ -188,24 +188,17 @@ impl Rfc2136 {
 
 #[async_trait]
 impl Provider for Rfc2136 {
-    async fn present(&self, record: &TxtRecord) -> Result<(), ProviderError> {
-        Ok(self.update(record, Change::Add).await?)
+    async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
+        for change in changes {
+            self.update(&change.record, change.action).await?;
+        }
+        Ok(())
     }
-
-    async fn clean_up(&self, record: &TxtRecord) -> Result<(), ProviderError> {
-        Ok(self.update(record, Change::Delete).await?)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Add,
-    Delete,
 }
 
 /// One TXT record added to its set (RFC 2136 section 2.5.1) or deleted from it (section 2.5.4), without
 /// prerequisites: what is there already, or gone already, is no error.
-fn update_message(record: &TxtRecord, change: Change) -> Result<Message, UpdateError> {
+fn update_message(record: &TxtRecord, action: Action) -> Result<Message, UpdateError> {
     let zone = name::parse(&record.zone)?;
     let owner = name::parse(&record.name)?;
     if !zone.zone_of(&owner) {
@@ -215,14 +208,14 @@ fn update_message(record: &TxtRecord, change: Change) -> Result<Message, UpdateE
     let mut message = Message::query();
     message.metadata.op_code = OpCode::Update;
     message.add_query(Query::query(zone, RecordType::SOA));
-    message.add_authority(update_record(owner, record, change));
+    message.add_authority(update_record(owner, record, action));
     Ok(message)
 }
 
-fn update_record(owner: Name, record: &TxtRecord, change: Change) -> Record {
+fn update_record(owner: Name, record: &TxtRecord, action: Action) -> Record {
     let strings = record.value.as_bytes().chunks(MAX_STRING).collect();
     let mut update = Record::from_rdata(owner, record.ttl, RData::TXT(TXT::from_bytes(strings)));
-    if change == Change::Delete {
+    if action == Action::Remove {
         update.ttl = 0;
         update.dns_class = DNSClass::NONE;
     }
@@ -314,12 +307,12 @@ mod tests {
 
     #[test]
     fn one_record_is_added_and_exactly_that_one_deleted() {
-        let added = update_message(&record(), Change::Add).unwrap();
+        let added = update_message(&record(), Action::Add).unwrap();
         assert!(added.answers.is_empty(), "no prerequisites");
         let [added] = added.authorities.as_slice() else { panic!("one update, not {:?}", added.authorities) };
         assert_eq!((added.ttl, added.dns_class, added.record_type()), (60, DNSClass::IN, RecordType::TXT));
 
-        let deleted = update_message(&record(), Change::Delete).unwrap();
+        let deleted = update_message(&record(), Action::Remove).unwrap();
         let [deleted] = deleted.authorities.as_slice() else { panic!("one update, not {:?}", deleted.authorities) };
         assert_eq!((deleted.ttl, deleted.dns_class), (0, DNSClass::NONE));
         assert_eq!((&deleted.name, &deleted.data), (&added.name, &added.data));
@@ -328,7 +321,7 @@ mod tests {
     #[test]
     fn a_long_value_is_cut_into_strings() {
         let record = TxtRecord { value: "x".repeat(300), ..record() };
-        let message = update_message(&record, Change::Add).unwrap();
+        let message = update_message(&record, Action::Add).unwrap();
         let RData::TXT(txt) = &message.authorities[0].data else { panic!("not a TXT record") };
         assert_eq!(txt.txt_data.iter().map(|string| string.len()).collect::<Vec<_>>(), [255, 45]);
     }
@@ -336,7 +329,7 @@ mod tests {
     #[test]
     fn a_name_outside_the_zone_is_never_sent() {
         let record = TxtRecord { zone: "example.net.".to_owned(), ..record() };
-        let message = update_message(&record, Change::Add).unwrap_err().to_string();
+        let message = update_message(&record, Action::Add).unwrap_err().to_string();
         assert!(message.starts_with("_acme-challenge.a.example.com does not lie in the zone example.net"), "{message}");
     }
 

@@ -1,0 +1,1 @@
+//! The HTTP request provider: a contract for scripts and services of one's own.

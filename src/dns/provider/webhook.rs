@@ -1,0 +1,1 @@
+//! Solvers behind cert-manager's DNS webhook protocol.
