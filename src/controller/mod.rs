@@ -25,6 +25,7 @@ mod registration;
 mod renewal_information;
 mod replacement;
 mod request;
+mod resolvers;
 mod revocation;
 mod round;
 mod run;
@@ -53,7 +54,7 @@ const MOST_ZONES: usize = 1024;
 pub struct Context {
     pub cluster: Cluster,
     pub options: Options,
-    pub resolver: Arc<Resolver>,
+    pub resolvers: resolvers::Resolvers,
     pub zones: ZoneCache,
     pub solver: SolverOptions,
     pub accounts: account::Accounts,
@@ -105,7 +106,7 @@ impl Context {
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             cluster,
             options,
-            resolver,
+            resolvers: resolvers::Resolvers::new(resolver),
             zones: ZoneCache::new(MOST_ZONES),
             solver,
             accounts: account::Accounts::default(),

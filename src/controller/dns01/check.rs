@@ -1,10 +1,10 @@
 //! Whether the CA will find the TXT record.
 
+use super::look_up;
 use crate::{
     api::Challenge,
     controller::{Context, step_error::StepError},
     dns::{
-        cname::follow_cnames,
         name::challenge_record_name,
         verify::{VerifyConfig, verify_txt},
     },
@@ -17,15 +17,8 @@ pub(in crate::controller) async fn check(
 ) -> Result<Option<String>, StepError> {
     // The CA follows CNAMEs whoever wrote the record, so the check does too.
     let asked = challenge_record_name(&challenge.spec.dns_name);
-    let chain = follow_cnames(&context.resolver, &asked)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {asked}: {error}")))?;
-    let name = chain.last().cloned().unwrap_or(asked);
-    let zone = context
-        .zones
-        .find_zone(&context.resolver, &name)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to find the zone of {name}: {error}")))?;
+    let name = look_up::end_of_aliases(context, challenge, &asked).await?;
+    let zone = look_up::zone(context, challenge, &name).await?;
     let config = VerifyConfig { port: context.options.authoritative_port, ..VerifyConfig::default() };
     let found = verify_txt(&zone, &name, challenge.spec.key.expose(), None, config)
         .await

@@ -1,0 +1,32 @@
+//! What a solver looks up, all at the nameservers that are its own.
+
+use std::sync::Arc;
+
+use crate::{
+    api::Challenge,
+    controller::{Context, step_error::StepError},
+    dns::{
+        cname::{CnameError, follow_cnames},
+        zone::{Zone, ZoneError},
+    },
+};
+
+/// The zone that a name lies in.
+pub(super) async fn zone(context: &Context, challenge: &Challenge, name: &str) -> Result<Arc<Zone>, StepError> {
+    let resolver = context.resolvers.of(challenge)?;
+    context.zones.find_zone(&resolver, name).await.map_err(|error| {
+        let message = format!("Failed to find the zone of {name}: {error}");
+        // No waiting makes a DNS name of it.
+        if matches!(error, ZoneError::Name(_)) { StepError::is_final(message) } else { StepError::transient(message) }
+    })
+}
+
+/// The name at which a name's chain of CNAMEs ends, which is the name itself if it has none.
+pub(super) async fn end_of_aliases(context: &Context, challenge: &Challenge, name: &str) -> Result<String, StepError> {
+    let resolver = context.resolvers.of(challenge)?;
+    let chain = follow_cnames(&resolver, name).await.map_err(|error| {
+        let message = format!("Failed to follow the CNAMEs of {name}: {error}");
+        if matches!(error, CnameError::Name(_)) { StepError::is_final(message) } else { StepError::transient(message) }
+    })?;
+    Ok(chain.last().cloned().unwrap_or_else(|| name.to_owned()))
+}
