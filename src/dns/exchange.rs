@@ -1,4 +1,5 @@
-//! One DNS message out, one message back, over UDP and TCP (RFC 1035 section 4.2, RFC 7766).
+//! One DNS message out, one message back, over UDP and TCP (RFC 1035 section 4.2, RFC 7766); over TLS and HTTPS see
+//! [`secure`](super::secure).
 
 use std::fmt;
 use std::io;
@@ -8,9 +9,13 @@ use std::time::Duration;
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use reqwest::{StatusCode, Url};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+
+use super::secure::Secure;
 
 /// The largest answer we let servers send by UDP: what passes unfragmented nearly everywhere. Longer ones come by TCP.
 const UDP_PAYLOAD: u16 = 1232;
@@ -30,10 +35,30 @@ pub(crate) enum Route {
     UdpThenTcp,
 }
 
+/// Where one question goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Endpoint<'a> {
+    Plain(Route, SocketAddr),
+    Tls(&'a Secure, SocketAddr, &'a ServerName<'static>),
+    Https(&'a Secure, &'a Url),
+}
+
+impl Endpoint<'_> {
+    /// None for a URL: the HTTP client chooses among the addresses of its host.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(_, address) | Self::Tls(_, address, _) => Some(*address),
+            Self::Https(..) => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Https,
 }
 
 impl fmt::Display for Transport {
@@ -41,6 +66,8 @@ impl fmt::Display for Transport {
         out.write_str(match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Https => "HTTPS",
         })
     }
 }
@@ -54,6 +81,8 @@ pub enum ExchangeError {
     Io { transport: Transport, source: io::Error },
     #[error("{udp}, and {tcp}")]
     Both { udp: Box<ExchangeError>, tcp: Box<ExchangeError> },
+    #[error("answered HTTP {0} and no DNS message")]
+    Http(StatusCode),
     #[error("sent an answer that cannot be read: {0}")]
     Unreadable(#[source] ProtoError),
     #[error("sent an answer to another question")]
@@ -66,6 +95,17 @@ impl ExchangeError {
     /// Nothing came back by UDP, so TCP is worth a try.
     pub(crate) fn is_udp_silence(&self) -> bool {
         matches!(self, Self::Timeout { transport: Transport::Udp, .. } | Self::Io { transport: Transport::Udp, .. })
+    }
+}
+
+impl ExchangeError {
+    /// It was waited for in vain, on the last transport that was tried.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Both { tcp, .. } => tcp.is_silence(),
+            _ => false,
+        }
     }
 }
 
@@ -94,27 +134,25 @@ impl Question {
 
 /// Asks one server one question. `limit` holds for each transport.
 pub(crate) async fn ask(
-    route: Route,
-    server: SocketAddr,
+    endpoint: Endpoint<'_>,
     question: &Question,
     limit: Duration,
 ) -> Result<Message, ExchangeError> {
-    let answer = ask_once(route, server, &question.message(true), limit).await?;
+    let answer = ask_once(endpoint, &question.message(true), limit).await?;
     // RFC 6891 section 7: a server that does not know EDNS may answer FORMERR.
     if answer.metadata.response_code == ResponseCode::FormErr {
-        return ask_once(route, server, &question.message(false), limit).await;
+        return ask_once(endpoint, &question.message(false), limit).await;
     }
     Ok(answer)
 }
 
-async fn ask_once(
-    route: Route,
-    server: SocketAddr,
-    message: &Message,
-    limit: Duration,
-) -> Result<Message, ExchangeError> {
+async fn ask_once(endpoint: Endpoint<'_>, message: &Message, limit: Duration) -> Result<Message, ExchangeError> {
     let request = message.to_vec().map_err(ExchangeError::Encode)?;
-    let answer = exchange(route, server, &request, limit).await?;
+    let answer = match endpoint {
+        Endpoint::Plain(route, address) => exchange(route, address, &request, limit).await?,
+        Endpoint::Tls(secure, address, name) => secure.over_tls(address, name, &request, limit).await?,
+        Endpoint::Https(secure, url) => secure.over_https(url, &request, limit).await?,
+    };
     decode(&answer)
 }
 
@@ -181,12 +219,20 @@ async fn over_tcp(server: SocketAddr, request: &[u8], limit: Duration) -> Result
 }
 
 async fn tcp_round_trip(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    stream_round_trip(TcpStream::connect(server).await?, request).await
+}
+
+/// Over a stream, each message follows its length (RFC 1035 section 4.2.2).
+pub(super) async fn stream_round_trip(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+) -> io::Result<Vec<u8>> {
     let length =
         u16::try_from(request.len()).map_err(|_| io::Error::other("the message is longer than 65535 bytes"))?;
-    let mut stream = TcpStream::connect(server).await?;
     // Length and message in one write: some servers read only once (RFC 7766 section 8).
     let framed = [&length.to_be_bytes(), request].concat();
     stream.write_all(&framed).await?;
+    stream.flush().await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
     Ok(answer)
@@ -197,7 +243,7 @@ fn is_truncated(message: &[u8]) -> bool {
 }
 
 /// Same identifier, marked as a response, and the same question (an error may come without any).
-fn is_answer_to(request: &[u8], answer: &[u8]) -> bool {
+pub(super) fn is_answer_to(request: &[u8], answer: &[u8]) -> bool {
     if request.len() < HEADER_LENGTH || answer.len() < HEADER_LENGTH {
         return false;
     }
@@ -278,7 +324,7 @@ mod tests {
             server.send_to(&response(&request).to_vec().unwrap(), client).await.unwrap();
         };
         let question = question("a.example.com.");
-        let (answer, ()) = tokio::join!(ask(Route::Udp, address, &question, LIMIT), serve);
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT), serve);
         assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
     }
 
@@ -299,7 +345,7 @@ mod tests {
             }
         };
         let question = question("a.example.com.");
-        let (answer, ()) = tokio::join!(ask(Route::Udp, address, &question, LIMIT), serve);
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT), serve);
         assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
     }
 
@@ -321,9 +367,9 @@ mod tests {
             stream.write_all(&answer).await.unwrap();
         };
         let question = question("a.example.com.");
-        let (answer, ()) = tokio::join!(ask(Route::UdpThenTcp, address, &question, LIMIT), serve);
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::UdpThenTcp, address), &question, LIMIT), serve);
         answer.unwrap();
-        let error = ask(Route::Udp, address, &question, LIMIT).await.unwrap_err();
+        let error = ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT).await.unwrap_err();
         assert_eq!(error.to_string(), "gave no answer over UDP within 0.3 s");
     }
 }

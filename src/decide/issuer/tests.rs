@@ -26,6 +26,7 @@ struct Scene {
     roll_over: Option<RollOver>,
     trouble: Option<Trouble>,
     tls_alpn_01: Option<&'static str>,
+    dns01_verification: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -44,6 +45,7 @@ impl Scene {
             roll_over: None,
             trouble: None,
             tls_alpn_01: None,
+            dns01_verification: None,
             now: now(),
         }
     }
@@ -70,6 +72,7 @@ impl Scene {
             deleting: false,
             spec: &self.spec,
             tls_alpn_01: self.tls_alpn_01,
+            dns01_verification: self.dns01_verification,
             status: self.status.as_ref(),
             account_key: &self.account_key,
             authority: self.authority.as_ref(),
@@ -311,6 +314,7 @@ fn an_issuer_that_goes_is_left_alone() {
         deleting: true,
         spec: &scene.spec,
         tls_alpn_01: None,
+        dns01_verification: None,
         status: None,
         account_key: &AccountKey::Missing,
         authority: None,
