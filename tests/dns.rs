@@ -21,6 +21,10 @@ use bind::{Bind, NOBODY, PRIMARY, SECOND};
 
 #[path = "dns/bind.rs"]
 mod bind;
+#[path = "dns/secure.rs"]
+mod secure;
+#[path = "dns/servers.rs"]
+mod servers;
 
 const QUICK: Duration = Duration::from_secs(1);
 

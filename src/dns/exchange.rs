@@ -25,6 +25,9 @@ const UDP_BUFFER: usize = 4096;
 
 const HEADER_LENGTH: usize = 12;
 
+/// TC, in the third byte of the header (RFC 1035 section 4.1.1).
+const TRUNCATED: u8 = 0x02;
+
 /// Which transports to use for one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -99,11 +102,11 @@ impl ExchangeError {
 }
 
 impl ExchangeError {
-    /// It was waited for in vain, on the last transport that was tried.
+    /// It was waited for in vain.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
             Self::Timeout { .. } => true,
-            Self::Both { tcp, .. } => tcp.is_silence(),
+            Self::Both { udp, tcp } => udp.is_silence() || tcp.is_silence(),
             _ => false,
         }
     }
@@ -203,6 +206,8 @@ async fn udp_round_trip(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8
         // Whatever does not fit is a stray or forged datagram: the real answer may still come.
         if is_answer_to(request, &buffer[..length]) {
             buffer.truncate(length);
+            // What may have been cut off is as good as truncated.
+            buffer[2] |= if length == UDP_BUFFER { TRUNCATED } else { 0 };
             return Ok(buffer);
         }
     }
@@ -239,7 +244,7 @@ pub(super) async fn stream_round_trip(
 }
 
 fn is_truncated(message: &[u8]) -> bool {
-    message.get(2).is_some_and(|flags| flags & 0x02 != 0)
+    message.get(2).is_some_and(|flags| flags & TRUNCATED != 0)
 }
 
 /// Same identifier, marked as a response, and the same question (an error may come without any).
@@ -272,6 +277,8 @@ fn same_question(request: &[u8], answer: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(300);
@@ -312,15 +319,21 @@ mod tests {
     #[tokio::test]
     async fn a_stray_datagram_is_passed_over() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let elsewhere = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let serve = async {
             let mut buffer = [0; 512];
             let (length, client) = server.recv_from(&mut buffer).await.unwrap();
             let request = Message::from_vec(&buffer[..length]).unwrap();
             let mut forged = response(&request);
-            forged.metadata.id ^= 1;
             forged.metadata.response_code = ResponseCode::ServFail;
+            elsewhere.send_to(&forged.to_vec().unwrap(), client).await.unwrap();
+            let mut other_question = forged.clone();
+            other_question.queries[0].name = Name::from_ascii("b.example.com.").unwrap();
+            server.send_to(&other_question.to_vec().unwrap(), client).await.unwrap();
+            forged.metadata.id ^= 1;
             server.send_to(&forged.to_vec().unwrap(), client).await.unwrap();
+            server.send_to(&[0xff; 5], client).await.unwrap();
             server.send_to(&response(&request).to_vec().unwrap(), client).await.unwrap();
         };
         let question = question("a.example.com.");
@@ -349,23 +362,47 @@ mod tests {
         assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
     }
 
-    #[tokio::test]
-    async fn silence_over_udp_leads_to_tcp() {
-        let (udp, tcp) = loop {
+    /// Both at the same port.
+    async fn udp_and_tcp() -> (UdpSocket, TcpListener) {
+        loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
-                break (udp, tcp);
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+                return (udp, tcp);
             }
-        };
+        }
+    }
+
+    async fn serve_tcp(tcp: &TcpListener) {
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let mut request = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut request).await.unwrap();
+        let answer = response(&Message::from_vec(&request).unwrap()).to_vec().unwrap();
+        stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
+        stream.write_all(&answer).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_long_for_us_is_asked_for_over_tcp() {
+        let (udp, tcp) = udp_and_tcp().await;
         let address = udp.local_addr().unwrap();
         let serve = async {
-            let (mut stream, _) = tcp.accept().await.unwrap();
-            let mut request = vec![0; usize::from(stream.read_u16().await.unwrap())];
-            stream.read_exact(&mut request).await.unwrap();
-            let answer = response(&Message::from_vec(&request).unwrap()).to_vec().unwrap();
-            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
-            stream.write_all(&answer).await.unwrap();
+            let mut buffer = [0; 512];
+            let (length, client) = udp.recv_from(&mut buffer).await.unwrap();
+            let mut answer = response(&Message::from_vec(&buffer[..length]).unwrap()).to_vec().unwrap();
+            answer.resize(UDP_BUFFER + 500, 0);
+            udp.send_to(&answer, client).await.unwrap();
+            serve_tcp(&tcp).await;
         };
+        let question = question("a.example.com.");
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT), serve);
+        assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
+    }
+
+    #[tokio::test]
+    async fn silence_over_udp_leads_to_tcp() {
+        let (udp, tcp) = udp_and_tcp().await;
+        let address = udp.local_addr().unwrap();
+        let serve = serve_tcp(&tcp);
         let question = question("a.example.com.");
         let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::UdpThenTcp, address), &question, LIMIT), serve);
         answer.unwrap();
