@@ -258,9 +258,8 @@ impl ServerResult {
         match &self.outcome {
             Outcome::Found => format!("{server} has the TXT record"),
             Outcome::Missing { values_seen: 0 } => format!("{server} does not have the TXT record yet"),
-            Outcome::Missing { values_seen } => {
-                format!("{server} does not have the TXT record yet, only {values_seen} with other values")
-            }
+            // How many would change as others come and go.
+            Outcome::Missing { .. } => format!("{server} does not have the TXT record yet, only others at this name"),
             Outcome::Alias(target) => format!(
                 "{server} has a CNAME record to {} at this name, beside which no TXT record can stand; remove it or follow \
                  it (cnameStrategy: Follow)",

@@ -8,7 +8,6 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::look_up;
 use crate::{
     controller::step_error::StepError,
     decide::{
@@ -16,11 +15,12 @@ use crate::{
         propagation::{SILENT_WAITED_FOR, Tally, Verification},
     },
     dns::{
-        cname::follow_cnames,
-        name::{NameError, challenge_record_name},
+        cname::{CnameError, follow_cnames},
+        name::{NameError, challenge_record_name, shown},
         resolver::Resolver,
         silence::Silence,
         verify::{self, Sought, VerifyConfig, verify_txt, verify_txt_recursively},
+        zone::ZoneError,
         zone_cache::ZoneCache,
     },
 };
@@ -94,7 +94,7 @@ impl Question {
             return Ok(name);
         }
         let asked = challenge_record_name(&self.dns_name);
-        let chain = follow_cnames(&self.resolver, &asked).await.map_err(|error| look_up::of_aliases(&asked, &error))?;
+        let chain = follow_cnames(&self.resolver, &asked).await.map_err(|error| of_aliases(&asked, &error))?;
         let name = chain.last().cloned().unwrap_or(asked);
         if former.is_some_and(|(former, _)| former != name) {
             self.known.found_at.clear();
@@ -105,7 +105,7 @@ impl Question {
 
     async fn ask_authoritative(&mut self, tools: &Tools, name: &str) -> Result<Option<String>, StepError> {
         let found = tools.zones.find_zone(&self.resolver, name).await;
-        let zone = found.map_err(|error| look_up::of_zone(name, &error))?;
+        let zone = found.map_err(|error| of_zone(name, &error))?;
         let all = zone.nameservers.iter().map(|host| host.host.clone()).collect();
         let is_enough = |seen: &verify::Verification| self.is_enough(&all, seen);
         let seen = verify_txt(&zone, self.sought(name, &is_enough), tools.config, &tools.silence).await;
@@ -154,14 +154,27 @@ impl Question {
     }
 }
 
+/// Why the zone of a name was not found. Only what is no DNS name at all is final.
+fn of_zone(name: &str, error: &ZoneError) -> StepError {
+    let message = format!("Failed to find the zone of {}: {error}", shown(name));
+    if matches!(error, ZoneError::Name(_)) { StepError::is_final(message) } else { StepError::transient(message) }
+}
+
+/// The same for its CNAMEs.
+fn of_aliases(name: &str, error: &CnameError) -> StepError {
+    let message = format!("Failed to follow the CNAMEs of {}: {error}", shown(name));
+    if matches!(error, CnameError::Name(_)) { StepError::is_final(message) } else { StepError::transient(message) }
+}
+
 fn unusable(name: &str, error: &NameError) -> StepError {
-    StepError::is_final(format!("The name {name} cannot be looked up: {error}"))
+    StepError::is_final(format!("The name {} cannot be looked up: {error}", shown(name)))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::decide::TroubleClass;
     use crate::dns::verify::{Outcome, ServerResult};
 
     fn question(since_presented: i64) -> Question {
@@ -182,6 +195,16 @@ mod tests {
             outcome: outcome.clone(),
         };
         verify::Verification { servers: results.iter().map(result).collect() }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_too_long_is_final() {
+        let dns_name = format!("{}example.com", "a23456789.".repeat(24));
+        assert!(dns_name.len() <= 253, "a certificate can be for it");
+        let tools =
+            Tools { zones: Arc::new(ZoneCache::new(1)), silence: Arc::default(), config: VerifyConfig::default() };
+        let Err(error) = (Question { dns_name, ..question(0) }).answer(&tools).await else { panic!() };
+        assert!(matches!(error, StepError::Trouble { class: TroubleClass::Final, .. }), "{error:?}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ mod tests {
         assert!(matches!(looks.take(&owner, || panic!("it is under way")), Err(StepError::Awaiting)));
         assert_eq!(hub.queue.next().await, owner);
         let Err(StepError::Trouble { message, .. }) = looks.take(&owner, question) else { panic!() };
-        assert!(message.starts_with("Failed to follow the CNAMEs of _acme-challenge.example.com."), "{message}");
+        assert!(message.starts_with("Failed to follow the CNAMEs of _acme-challenge.example.com: "), "{message}");
         assert!(matches!(looks.take(&owner, question), Err(StepError::Awaiting)), "each outcome once");
         looks.forget(&owner);
         assert!(looks.held.lock().unwrap().is_empty());

@@ -11,7 +11,6 @@ mod cloud_dns;
 mod cloudflare;
 mod credentials;
 mod digitalocean;
-mod look_up;
 mod looks;
 mod pool;
 mod record;

@@ -1,6 +1,6 @@
 //! Which record is written, and that it is.
 
-use super::{look_up, provider};
+use super::provider;
 use crate::{
     api::Challenge,
     controller::{
@@ -9,6 +9,7 @@ use crate::{
     },
     decide::TroubleClass,
     dns::{
+        cname::follow_cnames,
         name::challenge_record_name,
         provider::{Action, Change, DEFAULT_TTL, Provider, ProviderError, TxtRecord},
     },
@@ -38,7 +39,10 @@ async fn record(context: &Context, challenge: &Challenge, provider: &dyn Provide
     let doing = format!("Failed to find the zone of {name}");
     let zone = match provider.find_zone(&name).await.map_err(|error| trouble(&doing, &error))? {
         Some(zone) => zone,
-        None => look_up::zone(context, challenge, &name).await?.apex.clone(),
+        None => match context.zones.find_zone(&*context.resolvers.of(challenge)?, &name).await {
+            Ok(zone) => zone.apex.clone(),
+            Err(error) => return Err(StepError::transient(format!("{doing}: {error}"))),
+        },
     };
     Ok(TxtRecord { zone, name, value, ttl: DEFAULT_TTL })
 }
@@ -49,7 +53,10 @@ async fn target_name(context: &Context, challenge: &Challenge) -> Result<String,
     if strategy != Some("Follow") {
         return Ok(name);
     }
-    look_up::end_of_aliases(context, challenge, &name).await
+    let chain = follow_cnames(&*context.resolvers.of(challenge)?, &name)
+        .await
+        .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {name}: {error}")))?;
+    Ok(chain.last().cloned().unwrap_or(name))
 }
 
 fn trouble(doing: &str, error: &ProviderError) -> StepError {
