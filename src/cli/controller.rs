@@ -346,3 +346,43 @@ async fn wait_until_filled(filled: &mut watch::Receiver<usize>) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        controller: ControllerArgs,
+    }
+
+    fn read(flags: &[&str]) -> Result<ControllerArgs, clap::Error> {
+        Command::try_parse_from([&["certwright"], flags].concat()).map(|command| command.controller)
+    }
+
+    #[test]
+    fn how_records_are_verified() {
+        let chosen = |flags: &[&str]| verification(&read(flags).unwrap());
+        assert_eq!(chosen(&[]), Verification::Authoritative);
+        assert_eq!(chosen(&["--dns01-recursive-nameservers-only"]), Verification::Recursive);
+        assert_eq!(chosen(&["--dns01-recursive-nameservers-only=false"]), Verification::Authoritative);
+        assert_eq!(chosen(&["--dns01-recursive-nameservers-only", "--dns01-verification=both"]), Verification::Both);
+        let wrong = read(&["--dns01-verification=most"]).unwrap_err().to_string();
+        assert!(wrong.contains("\"most\" is not authoritative, recursive, both or none"), "{wrong}");
+    }
+
+    #[test]
+    fn the_time_between_checks_is_a_second_or_longer() {
+        let period = |text: &str| read(&["--dns01-check-retry-period", text]).map(|args| args.dns01_check_retry_period);
+        assert_eq!(read(&[]).unwrap().dns01_check_retry_period, SignedDuration::from_secs(10));
+        assert_eq!(period("1m").unwrap(), SignedDuration::from_mins(1));
+        assert_eq!(period("1s").unwrap(), SignedDuration::from_secs(1));
+        for odd in ["999ms", "0s", "-5s", "soon"] {
+            assert!(period(odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -413,7 +413,15 @@ fn an_annotation_that_cannot_be_followed_is_told_until_it_is_put_right() {
         assert!(now.2.starts_with(&begins) && now.2.contains(part), "{}", now.2);
         assert_eq!(scene.decide(), Decision::rest());
     }
-    scene.tls_alpn_01 = None;
+    scene.dns01_verification = Some("quorum");
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    let both = told(&scene).2;
+    assert!(
+        both.contains("solver 1 has no") && both.contains("certwright.dev/dns01-verification is ignored"),
+        "{both}"
+    );
+    assert_eq!(scene.decide(), Decision::rest());
+    (scene.tls_alpn_01, scene.dns01_verification) = (None, None);
     assert_eq!(scene.step(), ["WriteStatus"]);
     assert_eq!(told(&scene), before);
     assert_eq!(scene.decide(), Decision::rest());
