@@ -316,6 +316,17 @@ mod tests {
         assert!(is_answer_to(&sent, &response(&other).to_vec().unwrap()), "an error may come without the question");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn anything_is_judged_without_panic(mut answer: Vec<u8>, repeat: bool) {
+            let request = question("a.example.com.").message(true).to_vec().unwrap();
+            if repeat {
+                answer.splice(0..answer.len().min(2), [request[0], request[1], 0x80]);
+            }
+            let _ = (is_answer_to(&request, &answer), is_answer_to(&answer, &request), is_truncated(&answer));
+        }
+    }
+
     #[tokio::test]
     async fn a_stray_datagram_is_passed_over() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();

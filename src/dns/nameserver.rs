@@ -298,6 +298,15 @@ mod tests {
         ));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_shown_so_that_it_is_read_alike(text in "((tcp|tls|https)://)?[a-z0-9.:\\[\\]#/@-]{0,20}|.*") {
+            if let Ok(nameserver) = text.parse::<Nameserver>() {
+                proptest::prop_assert_eq!(nameserver.to_string().parse::<Nameserver>(), Ok(nameserver));
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_host_name_is_found_by_the_operating_system() {
         let addresses = "localhost:5300".parse::<Nameserver>().unwrap().addresses().await.unwrap();

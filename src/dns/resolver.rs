@@ -356,6 +356,39 @@ mod tests {
         assert!(refusal(&message).unwrap().starts_with("answered SERVFAIL"));
     }
 
+    /// Answers everything with this code, as long as the test runs.
+    async fn server(code: ResponseCode) -> String {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+                let mut answer = Message::from_vec(&buffer[..length]).unwrap().into_response();
+                answer.metadata.response_code = code;
+                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_or_refuses_leads_to_the_next() {
+        let (failing, refusing) = (server(ResponseCode::ServFail).await, server(ResponseCode::Refused).await);
+        let good = server(ResponseCode::NXDomain).await;
+        let servers = [failing.clone(), refusing.clone(), good.clone()];
+        let resolver = Resolver::from_nameservers(&servers).unwrap();
+        let reply = resolver.query("example.com", RecordType::SOA).await.unwrap();
+        assert!(reply.is_nxdomain() && reply.server == good);
+        let error = Resolver::from_nameservers(&servers[..2]).unwrap().query("example.com", RecordType::SOA).await;
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!(
+                "cannot look up SOA of example.com: {failing} answered SERVFAIL (it failed to find the answer); {refusing} \
+                 answered REFUSED (it does not answer us)"
+            )
+        );
+    }
+
     #[tokio::test]
     async fn the_error_names_every_server_and_what_it_did() {
         // Nothing listens on a port that was free a moment ago.

@@ -227,7 +227,14 @@ impl Verification {
 
     /// One sentence about the servers that do not have the value; empty if all have it. Equal states give equal text.
     pub fn missing_summary(&self) -> String {
-        let is_told = |server: &&ServerResult| !self.has_found(&server.host) && server.outcome != Outcome::Found;
+        // Once a server has spoken, its silence at another address is no news, and it is not asked there again.
+        let is_told = |server: &&ServerResult| {
+            if self.lacks(&server.host) {
+                server.outcome.is_answer() && server.outcome != Outcome::Found
+            } else {
+                !self.has_found(&server.host)
+            }
+        };
         let lacking: Vec<String> = self.servers.iter().filter(is_told).map(ServerResult::sentence).collect();
         if lacking.len() <= MAX_SHOWN {
             return lacking.join("; ");
@@ -337,6 +344,9 @@ mod tests {
         assert!(!stale.all_found() && stale.lacking().len() == 1 && stale.unheard().is_empty());
         assert_eq!(stale.missing_summary(), "ns1.example.com (2001:db8::1) does not have the TXT record yet");
         let dead = result("ns1.example.com.", "2001:db8::1", Outcome::Failed("could not be reached".to_owned()));
+        let half = Verification::new(vec![result("ns1.example.com.", "192.0.2.1", missing()), dead.clone()]);
+        assert!(half.lacking().len() == 1 && half.unheard().is_empty());
+        assert_eq!(half.missing_summary(), "ns1.example.com (192.0.2.1) does not have the TXT record yet");
         let verification = Verification::new(vec![found, dead]);
         assert!(verification.all_found());
         assert_eq!(verification.missing_summary(), "");
