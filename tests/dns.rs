@@ -12,7 +12,8 @@ use certwright::dns::provider::rfc2136::{Protocol, Rfc2136};
 use certwright::dns::provider::tsig::TsigKey;
 use certwright::dns::provider::{Action, Change, DEFAULT_TTL, Provider, ProviderError, TxtRecord};
 use certwright::dns::resolver::{Limits, Resolver};
-use certwright::dns::verify::{Outcome, Verification, VerifyConfig, verify_txt, verify_txt_recursively};
+use certwright::dns::silence::Silence;
+use certwright::dns::verify::{Outcome, Sought, Verification, VerifyConfig, verify_txt, verify_txt_recursively};
 use certwright::dns::zone::{Zone, find_zone};
 use certwright::dns::zone_cache::ZoneCache;
 
@@ -20,6 +21,10 @@ use bind::{Bind, NOBODY, PRIMARY, SECOND};
 
 #[path = "dns/bind.rs"]
 mod bind;
+#[path = "dns/secure.rs"]
+mod secure;
+#[path = "dns/servers.rs"]
+mod servers;
 
 const QUICK: Duration = Duration::from_secs(1);
 
@@ -86,14 +91,28 @@ impl World {
         self.provider(Protocol::Udp, "hmac-sha256", "HMACSHA256", bind::SECRET)
     }
 
+    fn config(&self) -> VerifyConfig {
+        VerifyConfig { port: self.port, query_limit: QUICK }
+    }
+
     async fn verify(&self, zone: &Zone, name: &str, value: &str) -> Verification {
-        let config = VerifyConfig { port: self.port, query_limit: QUICK };
-        verify_txt(zone, name, value, None, config).await.unwrap()
+        verify_txt(zone, sought(name, value, &BTreeSet::new()), self.config(), &Silence::default()).await.unwrap()
     }
 
     fn txt_values(&self, name: &str) -> BTreeSet<String> {
         bind::txt_values(self.primary(), name)
     }
+}
+
+/// Nothing that was seen is enough.
+fn sought<'a>(name: &'a str, value: &'a str, found_at: &'a BTreeSet<String>) -> Sought<'a> {
+    Sought { name, value, found_at, is_enough: &|_| false }
+}
+
+async fn verify_recursively(resolver: &Resolver, name: &str, value: &str) -> Verification {
+    let config = VerifyConfig { query_limit: QUICK, ..VerifyConfig::default() };
+    let none = BTreeSet::new();
+    verify_txt_recursively(resolver, sought(name, value, &none), config, &Silence::default()).await.unwrap()
 }
 
 fn record(name: &str, value: &str) -> TxtRecord {
@@ -254,11 +273,13 @@ async fn a_dead_second_server_is_named_and_costs_bounded_time() {
         assert!(!refused.all_found());
         assert!(refused.missing_summary().contains("could not be reached over TCP"), "{}", refused.missing_summary());
         // ns1 has another address at which nothing listens: one good address is enough.
-        assert_eq!(refused.missing_hosts(), ["ns2.example.test."]);
+        assert_eq!((refused.found(), refused.unheard()), (set(&["ns1.example.test."]), set(&["ns2.example.test."])));
 
-        let config = VerifyConfig { port: world.port, query_limit: QUICK };
-        let only = ["ns1.example.test.".to_owned()];
-        assert!(verify_txt(&zone, name, "value", Some(&only), config).await.unwrap().all_found());
+        let found_at = set(&["ns2.example.test."]);
+        let others =
+            verify_txt(&zone, sought(name, "value", &found_at), world.config(), &Silence::default()).await.unwrap();
+        assert!(others.all_found());
+        assert_eq!(others.found(), set(&["ns1.example.test."]), "what is known is not asked");
     })
     .await;
 }
@@ -301,7 +322,7 @@ async fn a_stale_server_is_told_from_one_that_has_the_record() {
         let name = "_acme-challenge.stale.example.test.";
         let zone = find_zone(&world.resolver(), name).await.unwrap();
         let before = world.verify(&zone, name, "value").await;
-        assert_eq!(before.missing_hosts(), ["ns1.example.test.", "ns2.example.test."]);
+        assert_eq!(before.lacking(), set(&["ns1.example.test.", "ns2.example.test."]));
         add(&world.good_provider(), &record(name, "value")).await.unwrap();
         let after = world.verify(&zone, name, "value").await;
         assert!(!after.all_found());
@@ -338,12 +359,12 @@ async fn a_recursive_nameserver_is_asked_where_no_authoritative_one_can_be() {
         // Not asked for before: the resolver would remember that there was nothing.
         let name = "_acme-challenge.recursive.example.test.";
         add(&world.good_provider(), &record(name, "value")).await.unwrap();
-        let found = verify_txt_recursively(&world.resolver(), name, "value", QUICK).await.unwrap();
+        let found = verify_recursively(&world.resolver(), name, "value").await;
         assert!(found.all_found(), "{}", found.missing_summary());
-        let other = verify_txt_recursively(&world.resolver(), name, "other", QUICK).await.unwrap();
+        let other = verify_recursively(&world.resolver(), name, "other").await;
         assert_eq!(
             other.missing_summary(),
-            format!("{} does not have the TXT record yet, only 1 with other values", world.recursive())
+            format!("{} does not have the TXT record yet, only others at this name", world.recursive())
         );
     })
     .await;

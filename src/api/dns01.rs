@@ -16,8 +16,9 @@ pub struct Dns01Solver {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None", "Follow"]))]
     pub cname_strategy: Option<String>,
-    /// Resolvers to ask for this solver, as `host:port` or as `https://` URL of a DNS-over-HTTPS server. They replace
-    /// those given to the controller, and the authoritative servers are not asked then.
+    /// Resolvers to ask for this solver, as `host:port`, `tcp://host:port`, `tls://host:port` or as `https://` URL of a
+    /// DNS-over-HTTPS server. They replace those given to the controller, and the authoritative servers are not asked then
+    /// unless the issuer's annotation `certwright.dev/dns01-verification` says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
     /// Akamai Edge DNS.

@@ -159,6 +159,8 @@ pub mod annotation {
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
     /// On a CertificateRequest and its Order: when the certificate ends that this one replaces (RFC 3339).
     pub const EXPIRES: &str = "certwright.dev/expires";
+    /// On an issuer: `authoritative`, `recursive`, `both` or `none`, which DNS servers must have a TXT record before the CA looks.
+    pub const DNS01_VERIFICATION: &str = "certwright.dev/dns01-verification";
     /// On an issuer: how many orders its account may have created in which time, such as `300/3h`.
     pub const NEW_ORDERS: &str = "certwright.dev/new-orders";
     /// On a CertificateRequest: identifier of the certificate that the requested one replaces (RFC 9773 section 4.1).

@@ -26,7 +26,7 @@ use crate::{
         Context, Options,
         dns01::{Ambient, Providers},
     },
-    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations},
+    decide::{budget::Allowance, certificate::Settings, propagation::Verification, template::CopiedAnnotations},
     dns::{
         provider::{self, endpoints::Endpoint},
         resolver::Resolver,
@@ -58,9 +58,21 @@ pub struct ControllerArgs {
     /// How many objects are worked on at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     concurrent_workers: usize,
-    /// DNS servers to ask, as host:port, separated by commas; without them, those of /etc/resolv.conf.
+    /// DNS servers to ask, separated by commas: host:port, tcp://host:port, tls://host:port (with #NAME at its end if the
+    /// certificate is for another name) or https://host/path; without them, those of /etc/resolv.conf.
     #[arg(long, value_name = "SERVERS", value_delimiter = ',')]
     dns01_recursive_nameservers: Vec<String>,
+    /// Verify TXT records on the DNS servers above only: --dns01-verification=recursive.
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    dns01_recursive_nameservers_only: bool,
+    /// Which DNS servers must have a TXT record before the CA looks: authoritative (all of the zone, which applies unless
+    /// set), recursive (those above), both, or none. The annotation certwright.dev/dns01-verification of an issuer goes before
+    /// it, and so do nameservers of a solver.
+    #[arg(long, value_name = "MODE")]
+    dns01_verification: Option<Verification>,
+    /// The longest time from one self-check of a challenge to the next; there is one each second in the first two minutes.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = retry_period)]
+    dns01_check_retry_period: SignedDuration,
     /// Whether Issuers may use the cloud credentials of the controller's surroundings.
     #[arg(long, value_name = "BOOL", default_value_t = Ambient::default().for_issuers, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     issuer_ambient_credentials: bool,
@@ -195,6 +207,13 @@ fn window(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
+fn retry_period(text: &str) -> Result<SignedDuration, String> {
+    match duration(text)? {
+        period if period >= SignedDuration::from_secs(1) => Ok(period),
+        _ => Err("the time must be a second or longer".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<SignedDuration, String> {
     GoDuration::from(text).to_duration().map_err(|error| error.to_string())
 }
@@ -268,6 +287,8 @@ fn context(
         allowance: Allowance { most: args.acme_orders_per_window, window: args.acme_order_window },
         workers: args.concurrent_workers,
         authoritative_port: 53,
+        verification: verification(args),
+        check_retry_period: args.dns01_check_retry_period,
         ambient: Ambient {
             for_issuers: args.issuer_ambient_credentials,
             for_cluster_issuers: args.cluster_issuer_ambient_credentials,
@@ -284,6 +305,12 @@ fn context(
         http,
         providers,
     ))
+}
+
+fn verification(args: &ControllerArgs) -> Verification {
+    let by_nameservers =
+        if args.dns01_recursive_nameservers_only { Verification::Recursive } else { Verification::default() };
+    args.dns01_verification.unwrap_or(by_nameservers)
 }
 
 fn solver_options(args: &ControllerArgs) -> SolverOptions {
@@ -316,6 +343,46 @@ async fn wait_until_filled(filled: &mut watch::Receiver<usize>) {
     while *filled.borrow_and_update() < Hub::STORES {
         if tokio::time::timeout(Duration::from_secs(5), filled.changed()).await.is_err() {
             tracing::info!(filled = *filled.borrow(), of = Hub::STORES, "waiting for the first lists of all kinds");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        controller: ControllerArgs,
+    }
+
+    fn read(flags: &[&str]) -> Result<ControllerArgs, clap::Error> {
+        Command::try_parse_from([&["certwright"], flags].concat()).map(|command| command.controller)
+    }
+
+    #[test]
+    fn how_records_are_verified() {
+        let chosen = |flags: &[&str]| verification(&read(flags).unwrap());
+        assert_eq!(chosen(&[]), Verification::Authoritative);
+        assert_eq!(chosen(&["--dns01-recursive-nameservers-only"]), Verification::Recursive);
+        assert_eq!(chosen(&["--dns01-recursive-nameservers-only=false"]), Verification::Authoritative);
+        assert_eq!(chosen(&["--dns01-recursive-nameservers-only", "--dns01-verification=both"]), Verification::Both);
+        let wrong = read(&["--dns01-verification=most"]).unwrap_err().to_string();
+        assert!(wrong.contains("\"most\" is not authoritative, recursive, both or none"), "{wrong}");
+    }
+
+    #[test]
+    fn the_time_between_checks_is_a_second_or_longer() {
+        let period = |text: &str| read(&["--dns01-check-retry-period", text]).map(|args| args.dns01_check_retry_period);
+        assert_eq!(read(&[]).unwrap().dns01_check_retry_period, SignedDuration::from_secs(10));
+        assert_eq!(period("1m").unwrap(), SignedDuration::from_mins(1));
+        assert_eq!(period("1s").unwrap(), SignedDuration::from_secs(1));
+        for odd in ["999ms", "0s", "-5s", "soon"] {
+            assert!(period(odd).is_err(), "{odd}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn look_up(
     let names = order.spec.dns_names.clone();
     let mut answers = stream::iter(names)
         .map(|name| async move {
-            let found = find_caa(&context.resolver, &name).await;
+            let found = find_caa(context.resolvers.common(), &name).await;
             (name, found)
         })
         .buffered(AT_ONCE);

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use super::{
     Context,
     account::{account_of, settled},
+    dns01,
     held_issuer::HeldIssuer,
     memory::Memory,
     pace::next_look,
@@ -24,7 +25,9 @@ use crate::{
     decide::{
         Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
+        later,
         progress::Progress,
+        propagation::check_interval,
         solver::Method,
     },
 };
@@ -124,6 +127,7 @@ async fn act(
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;
+            memory.propagation = dns01::Propagation::default();
             // The Order read the authorization a moment ago; only a process that comes later has to ask.
             let next_look = now + CA_LEFT_ALONE;
             let status = state::PENDING.to_owned();
@@ -131,10 +135,12 @@ async fn act(
         }
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
-            let found = presenter::check(context, challenge).await?;
+            let found = presenter::check(context, challenge, issuer, &mut memory.propagation).await?;
             memory.trouble = None;
             let method = Method::of(challenge);
-            let next = Timestamp::now() + check_interval(method, Timestamp::now().duration_since(since));
+            let now = Timestamp::now();
+            let longest = context.options.check_retry_period;
+            let next = later(now, check_interval(method, now.duration_since(since), longest));
             memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
         }
         ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
@@ -159,17 +165,6 @@ async fn act(
         ChallengeStep::Publish(note) => context.cluster.publish(event(note).about(challenge)),
     }
     Ok(())
-}
-
-/// Often at first, when every moment counts; seldom later, when it is somebody's mistake that is waited for. DNS servers
-/// belong to others; what else is asked lies in the cluster.
-fn check_interval(method: Option<Method>, since_first: SignedDuration) -> SignedDuration {
-    match since_first.as_millis() {
-        ..3_000 if method == Some(Method::Dns01) => SignedDuration::from_millis(200),
-        ..3_000 => SignedDuration::from_millis(100),
-        3_000..120_000 => SignedDuration::from_secs(1),
-        _ => SignedDuration::from_secs(10),
-    }
 }
 
 async fn accept(

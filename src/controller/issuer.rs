@@ -74,6 +74,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         deleting: metadata.deletion_timestamp.is_some(),
         spec,
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
+        dns01_verification: issuer.annotation(annotation::DNS01_VERIFICATION),
         status,
         account_key: &account_key,
         authority: authority.as_ref(),

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::dns01::Propagation;
 use crate::{
     cluster::{Key, ObjectName},
     decide::{
@@ -56,6 +57,8 @@ pub struct Memory {
     pub checked_solver: Option<String>,
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
+    /// How far the TXT record of a challenge has come.
+    pub propagation: Propagation,
     pub clean_up: CleanUp,
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
@@ -93,6 +96,7 @@ impl Memory {
             check,
             checked_solver,
             checked_since,
+            propagation,
             clean_up,
             issuer_fingerprint,
             registration,
@@ -107,6 +111,7 @@ impl Memory {
             || check.is_some()
             || checked_solver.is_some()
             || checked_since.is_some()
+            || !propagation.is_blank()
             || *clean_up != CleanUp::Untried;
         let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)

@@ -25,6 +25,7 @@ mod registration;
 mod renewal_information;
 mod replacement;
 mod request;
+mod resolvers;
 mod revocation;
 mod round;
 mod run;
@@ -35,13 +36,15 @@ mod tls_alpn01;
 
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use run::run;
 
 use crate::{
     cluster::Cluster,
-    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations, turns::Turns},
+    decide::{
+        budget::Allowance, certificate::Settings, propagation::Verification, template::CopiedAnnotations, turns::Turns,
+    },
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::objects::SolverOptions,
 };
@@ -53,8 +56,9 @@ const MOST_ZONES: usize = 1024;
 pub struct Context {
     pub cluster: Cluster,
     pub options: Options,
-    pub resolver: Arc<Resolver>,
-    pub zones: ZoneCache,
+    pub resolvers: resolvers::Resolvers,
+    pub zones: Arc<ZoneCache>,
+    pub looks: dns01::Looks,
     pub solver: SolverOptions,
     pub accounts: account::Accounts,
     pub approvals: approvals::Approvals,
@@ -87,6 +91,10 @@ pub struct Options {
     pub workers: usize,
     /// The port at which authoritative name servers are asked: 53 but in tests.
     pub authoritative_port: u16,
+    /// How TXT records are verified, unless an issuer or a solver's nameservers say otherwise.
+    pub verification: Verification,
+    /// The longest time from one self-check to the next.
+    pub check_retry_period: SignedDuration,
     /// Which issuers may use the credentials of the controller's surroundings.
     pub ambient: dns01::Ambient,
 }
@@ -100,13 +108,15 @@ impl Context {
         http: reqwest::Client,
         providers: dns01::Providers,
     ) -> Self {
+        let zones = Arc::new(ZoneCache::new(MOST_ZONES));
         Self {
+            looks: dns01::Looks::new(cluster.hub.clone(), zones.clone(), options.authoritative_port),
             inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             cluster,
             options,
-            resolver,
-            zones: ZoneCache::new(MOST_ZONES),
+            resolvers: resolvers::Resolvers::new(resolver),
+            zones,
             solver,
             accounts: account::Accounts::default(),
             approvals: approvals::Approvals::default(),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{Context, dns01, step_error::StepError, tls_alpn01};
+use super::{Context, dns01, held_issuer::HeldIssuer, step_error::StepError, tls_alpn01};
 use crate::{
     api::Challenge,
     cluster::{ApiError, owner_entry},
@@ -28,9 +28,14 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
 }
 
 /// Whether the CA will see the answer; if not, what is missing, in one stable sentence.
-pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+pub(super) async fn check(
+    context: &Context,
+    challenge: &Challenge,
+    issuer: &HeldIssuer,
+    known: &mut dns01::Propagation,
+) -> Result<Option<String>, StepError> {
     match Method::of(challenge) {
-        Some(Method::Dns01) => dns01::check(context, challenge).await,
+        Some(Method::Dns01) => dns01::check(context, challenge, issuer, known),
         Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),

@@ -99,6 +99,7 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
                 // What rests needs no new key, so one that was begun for it is not kept.
                 context.keys.forget(key);
                 context.inquiries.forget(key);
+                context.looks.forget(key);
                 return Outcome::Rest(wake);
             }
             Err(StepError::Awaiting) => return Outcome::Rest(Wake::At(Timestamp::now() + LONGEST_SILENCE)),

@@ -32,6 +32,8 @@ pub struct SeenIssuer<'a> {
     pub spec: &'a IssuerSpec,
     /// The issuer's annotation that tells which of its solvers answer by TLS-ALPN-01.
     pub tls_alpn_01: Option<&'a str>,
+    /// The issuer's annotation that tells how TXT records are verified.
+    pub dns01_verification: Option<&'a str>,
     pub status: Option<&'a IssuerStatus>,
     /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
     pub account_key: &'a AccountKey,

@@ -25,6 +25,7 @@ pub mod owned_fields;
 pub mod policy;
 pub mod profile;
 pub mod progress;
+pub mod propagation;
 #[cfg(test)]
 mod properties;
 pub mod refusal;

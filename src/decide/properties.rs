@@ -212,6 +212,7 @@ proptest! {
                     deleting,
                     spec,
                     tls_alpn_01: None,
+                    dns01_verification: None,
                     status,
                     account_key,
                     authority,

@@ -1,4 +1,5 @@
-//! One DNS message out, one message back, over UDP and TCP (RFC 1035 section 4.2, RFC 7766).
+//! One DNS message out, one message back, over UDP and TCP (RFC 1035 section 4.2, RFC 7766); over TLS and HTTPS see
+//! [`secure`](super::secure).
 
 use std::fmt;
 use std::io;
@@ -8,9 +9,13 @@ use std::time::Duration;
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use reqwest::{StatusCode, Url};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+
+use super::secure::Secure;
 
 /// The largest answer we let servers send by UDP: what passes unfragmented nearly everywhere. Longer ones come by TCP.
 const UDP_PAYLOAD: u16 = 1232;
@@ -19,6 +24,9 @@ const UDP_PAYLOAD: u16 = 1232;
 const UDP_BUFFER: usize = 4096;
 
 const HEADER_LENGTH: usize = 12;
+
+/// TC, in the third byte of the header (RFC 1035 section 4.1.1).
+const TRUNCATED: u8 = 0x02;
 
 /// Which transports to use for one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +38,30 @@ pub(crate) enum Route {
     UdpThenTcp,
 }
 
+/// Where one question goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Endpoint<'a> {
+    Plain(Route, SocketAddr),
+    Tls(&'a Secure, SocketAddr, &'a ServerName<'static>),
+    Https(&'a Secure, &'a Url),
+}
+
+impl Endpoint<'_> {
+    /// None for a URL: the HTTP client chooses among the addresses of its host.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(_, address) | Self::Tls(_, address, _) => Some(*address),
+            Self::Https(..) => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Https,
 }
 
 impl fmt::Display for Transport {
@@ -41,6 +69,8 @@ impl fmt::Display for Transport {
         out.write_str(match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Https => "HTTPS",
         })
     }
 }
@@ -54,6 +84,8 @@ pub enum ExchangeError {
     Io { transport: Transport, source: io::Error },
     #[error("{udp}, and {tcp}")]
     Both { udp: Box<ExchangeError>, tcp: Box<ExchangeError> },
+    #[error("answered HTTP {0} and no DNS message")]
+    Http(StatusCode),
     #[error("sent an answer that cannot be read: {0}")]
     Unreadable(#[source] ProtoError),
     #[error("sent an answer to another question")]
@@ -66,6 +98,17 @@ impl ExchangeError {
     /// Nothing came back by UDP, so TCP is worth a try.
     pub(crate) fn is_udp_silence(&self) -> bool {
         matches!(self, Self::Timeout { transport: Transport::Udp, .. } | Self::Io { transport: Transport::Udp, .. })
+    }
+}
+
+impl ExchangeError {
+    /// It was waited for in vain.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Both { udp, tcp } => udp.is_silence() || tcp.is_silence(),
+            _ => false,
+        }
     }
 }
 
@@ -94,27 +137,25 @@ impl Question {
 
 /// Asks one server one question. `limit` holds for each transport.
 pub(crate) async fn ask(
-    route: Route,
-    server: SocketAddr,
+    endpoint: Endpoint<'_>,
     question: &Question,
     limit: Duration,
 ) -> Result<Message, ExchangeError> {
-    let answer = ask_once(route, server, &question.message(true), limit).await?;
+    let answer = ask_once(endpoint, &question.message(true), limit).await?;
     // RFC 6891 section 7: a server that does not know EDNS may answer FORMERR.
     if answer.metadata.response_code == ResponseCode::FormErr {
-        return ask_once(route, server, &question.message(false), limit).await;
+        return ask_once(endpoint, &question.message(false), limit).await;
     }
     Ok(answer)
 }
 
-async fn ask_once(
-    route: Route,
-    server: SocketAddr,
-    message: &Message,
-    limit: Duration,
-) -> Result<Message, ExchangeError> {
+async fn ask_once(endpoint: Endpoint<'_>, message: &Message, limit: Duration) -> Result<Message, ExchangeError> {
     let request = message.to_vec().map_err(ExchangeError::Encode)?;
-    let answer = exchange(route, server, &request, limit).await?;
+    let answer = match endpoint {
+        Endpoint::Plain(route, address) => exchange(route, address, &request, limit).await?,
+        Endpoint::Tls(secure, address, name) => secure.over_tls(address, name, &request, limit).await?,
+        Endpoint::Https(secure, url) => secure.over_https(url, &request, limit).await?,
+    };
     decode(&answer)
 }
 
@@ -165,6 +206,8 @@ async fn udp_round_trip(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8
         // Whatever does not fit is a stray or forged datagram: the real answer may still come.
         if is_answer_to(request, &buffer[..length]) {
             buffer.truncate(length);
+            // What may have been cut off is as good as truncated.
+            buffer[2] |= if length == UDP_BUFFER { TRUNCATED } else { 0 };
             return Ok(buffer);
         }
     }
@@ -181,23 +224,31 @@ async fn over_tcp(server: SocketAddr, request: &[u8], limit: Duration) -> Result
 }
 
 async fn tcp_round_trip(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    stream_round_trip(TcpStream::connect(server).await?, request).await
+}
+
+/// Over a stream, each message follows its length (RFC 1035 section 4.2.2).
+pub(super) async fn stream_round_trip(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+) -> io::Result<Vec<u8>> {
     let length =
         u16::try_from(request.len()).map_err(|_| io::Error::other("the message is longer than 65535 bytes"))?;
-    let mut stream = TcpStream::connect(server).await?;
     // Length and message in one write: some servers read only once (RFC 7766 section 8).
     let framed = [&length.to_be_bytes(), request].concat();
     stream.write_all(&framed).await?;
+    stream.flush().await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
     Ok(answer)
 }
 
 fn is_truncated(message: &[u8]) -> bool {
-    message.get(2).is_some_and(|flags| flags & 0x02 != 0)
+    message.get(2).is_some_and(|flags| flags & TRUNCATED != 0)
 }
 
 /// Same identifier, marked as a response, and the same question (an error may come without any).
-fn is_answer_to(request: &[u8], answer: &[u8]) -> bool {
+pub(super) fn is_answer_to(request: &[u8], answer: &[u8]) -> bool {
     if request.len() < HEADER_LENGTH || answer.len() < HEADER_LENGTH {
         return false;
     }
@@ -226,6 +277,8 @@ fn same_question(request: &[u8], answer: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(300);
@@ -263,22 +316,39 @@ mod tests {
         assert!(is_answer_to(&sent, &response(&other).to_vec().unwrap()), "an error may come without the question");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn anything_is_judged_without_panic(mut answer: Vec<u8>, repeat: bool) {
+            let request = question("a.example.com.").message(true).to_vec().unwrap();
+            if repeat {
+                answer.splice(0..answer.len().min(2), [request[0], request[1], 0x80]);
+            }
+            let _ = (is_answer_to(&request, &answer), is_answer_to(&answer, &request), is_truncated(&answer));
+        }
+    }
+
     #[tokio::test]
     async fn a_stray_datagram_is_passed_over() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let elsewhere = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let serve = async {
             let mut buffer = [0; 512];
             let (length, client) = server.recv_from(&mut buffer).await.unwrap();
             let request = Message::from_vec(&buffer[..length]).unwrap();
             let mut forged = response(&request);
-            forged.metadata.id ^= 1;
             forged.metadata.response_code = ResponseCode::ServFail;
+            elsewhere.send_to(&forged.to_vec().unwrap(), client).await.unwrap();
+            let mut other_question = forged.clone();
+            other_question.queries[0].name = Name::from_ascii("b.example.com.").unwrap();
+            server.send_to(&other_question.to_vec().unwrap(), client).await.unwrap();
+            forged.metadata.id ^= 1;
             server.send_to(&forged.to_vec().unwrap(), client).await.unwrap();
+            server.send_to(&[0xff; 5], client).await.unwrap();
             server.send_to(&response(&request).to_vec().unwrap(), client).await.unwrap();
         };
         let question = question("a.example.com.");
-        let (answer, ()) = tokio::join!(ask(Route::Udp, address, &question, LIMIT), serve);
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT), serve);
         assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
     }
 
@@ -299,31 +369,55 @@ mod tests {
             }
         };
         let question = question("a.example.com.");
-        let (answer, ()) = tokio::join!(ask(Route::Udp, address, &question, LIMIT), serve);
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT), serve);
+        assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
+    }
+
+    /// Both at the same port.
+    async fn udp_and_tcp() -> (UdpSocket, TcpListener) {
+        loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+                return (udp, tcp);
+            }
+        }
+    }
+
+    async fn serve_tcp(tcp: &TcpListener) {
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let mut request = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut request).await.unwrap();
+        let answer = response(&Message::from_vec(&request).unwrap()).to_vec().unwrap();
+        stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
+        stream.write_all(&answer).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_long_for_us_is_asked_for_over_tcp() {
+        let (udp, tcp) = udp_and_tcp().await;
+        let address = udp.local_addr().unwrap();
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, client) = udp.recv_from(&mut buffer).await.unwrap();
+            let mut answer = response(&Message::from_vec(&buffer[..length]).unwrap()).to_vec().unwrap();
+            answer.resize(UDP_BUFFER + 500, 0);
+            udp.send_to(&answer, client).await.unwrap();
+            serve_tcp(&tcp).await;
+        };
+        let question = question("a.example.com.");
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT), serve);
         assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::NoError);
     }
 
     #[tokio::test]
     async fn silence_over_udp_leads_to_tcp() {
-        let (udp, tcp) = loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
-                break (udp, tcp);
-            }
-        };
+        let (udp, tcp) = udp_and_tcp().await;
         let address = udp.local_addr().unwrap();
-        let serve = async {
-            let (mut stream, _) = tcp.accept().await.unwrap();
-            let mut request = vec![0; usize::from(stream.read_u16().await.unwrap())];
-            stream.read_exact(&mut request).await.unwrap();
-            let answer = response(&Message::from_vec(&request).unwrap()).to_vec().unwrap();
-            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
-            stream.write_all(&answer).await.unwrap();
-        };
+        let serve = serve_tcp(&tcp);
         let question = question("a.example.com.");
-        let (answer, ()) = tokio::join!(ask(Route::UdpThenTcp, address, &question, LIMIT), serve);
+        let (answer, ()) = tokio::join!(ask(Endpoint::Plain(Route::UdpThenTcp, address), &question, LIMIT), serve);
         answer.unwrap();
-        let error = ask(Route::Udp, address, &question, LIMIT).await.unwrap_err();
+        let error = ask(Endpoint::Plain(Route::Udp, address), &question, LIMIT).await.unwrap_err();
         assert_eq!(error.to_string(), "gave no answer over UDP within 0.3 s");
     }
 }

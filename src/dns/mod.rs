@@ -5,9 +5,11 @@
 //! - [`name`]: record names
 //! - [`nameserver`]: one configured nameserver, as users write it
 //! - [`resolver`]: look-ups at a list of nameservers
+//! - [`secure`]: the same over TLS and HTTPS
 //! - [`zone`], [`zone_cache`]: the zone a name lies in, its servers and their addresses
 //! - [`caa`]: which CAs a domain allows
 //! - [`cname`]: the CNAME chain of a name
+//! - [`silence`]: servers that gave no answer lately
 //! - [`verify`]: does every authoritative server have the TXT record yet
 //! - [`provider`]: writing and removing TXT records
 
@@ -18,6 +20,8 @@ pub mod name;
 pub mod nameserver;
 pub mod provider;
 pub mod resolver;
+pub mod secure;
+pub mod silence;
 pub mod verify;
 pub mod zone;
 pub mod zone_cache;

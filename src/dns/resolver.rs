@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +12,10 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use tokio::time::{Instant, timeout};
 
-use super::exchange::{self, Question, Route};
+use super::exchange::{self, Endpoint, Question, Route};
 use super::name::{self, NameError};
-use super::nameserver::{DNS_PORT, Nameserver, NameserverError};
+use super::nameserver::{DNS_PORT, Nameserver, NameserverError, Way};
+use super::secure::Secure;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -43,6 +45,8 @@ impl Default for Limits {
 pub struct Resolver {
     servers: Arc<[Nameserver]>,
     limits: Limits,
+    /// Only if one of them is asked over TLS or HTTPS.
+    secure: Option<Secure>,
     /// The server that answered last is asked first, so that a dead one costs its time-out only once.
     preferred: Arc<AtomicUsize>,
 }
@@ -100,27 +104,35 @@ impl Resolver {
         Self::new(addresses.into_iter().map(|address| Nameserver::new(address, DNS_PORT)).collect())
     }
 
-    /// Nameservers as users write them: an IPv4 or IPv6 address or a host name, with or without a port.
+    /// Nameservers as users write them, see [`nameserver`](super::nameserver).
     ///
     /// # Errors
     ///
-    /// The first entry that cannot be read, or an empty list.
+    /// The first entry that cannot be read, or an empty list; roots of trust that cannot be read, if one is to be asked over TLS.
     pub fn from_nameservers(texts: &[String]) -> Result<Self, NameserverError> {
         let servers = texts.iter().map(|text| text.parse()).collect::<Result<Vec<Nameserver>, _>>()?;
         if servers.is_empty() {
             return Err(NameserverError::Empty);
         }
-        Ok(Self::new(servers))
+        let is_secure = servers.iter().any(Nameserver::is_secure);
+        let secure = if is_secure { Some(Secure::of_machine()?) } else { None };
+        Ok(Self { secure, ..Self::new(servers) })
     }
 
     fn new(mut servers: Vec<Nameserver>) -> Self {
         servers.truncate(MAX_NAMESERVERS);
-        Self { servers: servers.into(), limits: Limits::default(), preferred: Arc::default() }
+        Self { servers: servers.into(), limits: Limits::default(), secure: None, preferred: Arc::default() }
     }
 
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same with other roots of trust.
+    #[must_use]
+    pub fn with_secure(self, secure: Secure) -> Self {
+        Self { secure: Some(secure), ..self }
     }
 
     pub fn limits(&self) -> Limits {
@@ -138,30 +150,46 @@ impl Resolver {
 
     /// Asks one server after another, recursion desired, until one answers NOERROR or NXDOMAIN.
     ///
-    /// Each is asked by UDP (TCP after truncation); when none has answered, the silent ones are asked by TCP.
+    /// Each is asked in its way, plain ones by UDP (TCP after truncation); when none has answered, the silent ones of these are
+    /// asked by TCP.
     ///
     /// # Errors
     ///
     /// What each server did instead of answering, when none answered within [`Limits::total`].
     pub async fn query(&self, fqdn: &str, record_type: RecordType) -> Result<Reply, LookupError> {
         let question = Question { name: name::parse(fqdn)?, record_type, recursive: true };
-        let mut round = Round { question, limits: self.limits, started: Instant::now(), failures: Vec::new() };
+        let mut round = Round { resolver: self, question, started: Instant::now(), failures: Vec::new() };
         let first = self.preferred.load(Ordering::Relaxed);
         let mut silent = Vec::new();
         for offset in 0..self.servers.len() {
             let index = (first + offset) % self.servers.len();
-            match round.ask(index, &self.servers[index], Route::Udp).await {
+            match round.ask(index, Route::Udp).await {
                 Outcome::Answer(message) => return Ok(self.reply(index, message)),
                 Outcome::Silence => silent.push(index),
                 Outcome::Failure => {}
             }
         }
         for index in silent {
-            if let Outcome::Answer(message) = round.ask(index, &self.servers[index], Route::Tcp).await {
+            if let Outcome::Answer(message) = round.ask(index, Route::Tcp).await {
                 return Ok(self.reply(index, message));
             }
         }
         Err(round.into_error())
+    }
+
+    /// Where a nameserver is asked; `route` is for plain ones.
+    pub(crate) async fn endpoints<'a>(&'a self, server: &'a Nameserver, route: Route) -> io::Result<Vec<Endpoint<'a>>> {
+        let addresses = server.addresses().await?.into_iter();
+        let secure = || self.secure.as_ref().ok_or_else(|| io::Error::other("TLS is not set up"));
+        Ok(match server.way() {
+            Way::Plain => addresses.map(|address| Endpoint::Plain(route, address)).collect(),
+            Way::Tcp => addresses.map(|address| Endpoint::Plain(Route::Tcp, address)).collect(),
+            Way::Tls(name) => {
+                let secure = secure()?;
+                addresses.map(|address| Endpoint::Tls(secure, address, name)).collect()
+            }
+            Way::Https(url) => vec![Endpoint::Https(secure()?, url)],
+        })
     }
 
     fn reply(&self, index: usize, message: Message) -> Reply {
@@ -178,24 +206,27 @@ enum Outcome {
 }
 
 /// One look-up under way.
-struct Round {
+struct Round<'a> {
+    resolver: &'a Resolver,
     question: Question,
-    limits: Limits,
     started: Instant,
     /// With the place of the server in the list.
     failures: Vec<(usize, ServerFailure)>,
 }
 
-impl Round {
-    async fn ask(&mut self, index: usize, server: &Nameserver, route: Route) -> Outcome {
-        let addresses = match timeout(self.time_left(), server.addresses()).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(error)) => return self.failure(index, server, format!("has no address we could find: {error}")),
+impl Round<'_> {
+    async fn ask(&mut self, index: usize, route: Route) -> Outcome {
+        let (resolver, server) = (self.resolver, &self.resolver.servers[index]);
+        let endpoints = match timeout(self.time_left(), resolver.endpoints(server, route)).await {
+            Ok(Ok(endpoints)) => endpoints,
+            Ok(Err(error)) => {
+                return self.failure(index, server, format!("has no address that could be found: {error}"));
+            }
             Err(_) => return self.failure(index, server, "was not asked, for the time was up".to_owned()),
         };
         let mut outcome = Outcome::Failure;
-        for address in addresses {
-            let question = exchange::ask(route, address, &self.question, self.limits.attempt);
+        for endpoint in endpoints {
+            let question = exchange::ask(endpoint, &self.question, resolver.limits.attempt);
             outcome = match timeout(self.time_left(), question).await {
                 Ok(Ok(message)) => match refusal(&message) {
                     None => return Outcome::Answer(message),
@@ -213,7 +244,7 @@ impl Round {
     }
 
     fn time_left(&self) -> Duration {
-        self.limits.total.saturating_sub(self.started.elapsed())
+        self.resolver.limits.total.saturating_sub(self.started.elapsed())
     }
 
     fn failure(&mut self, index: usize, server: &Nameserver, reason: String) -> Outcome {
@@ -323,6 +354,39 @@ mod tests {
         assert_eq!(refusal(&message), None);
         message.metadata.response_code = ResponseCode::ServFail;
         assert!(refusal(&message).unwrap().starts_with("answered SERVFAIL"));
+    }
+
+    /// Answers everything with this code, as long as the test runs.
+    async fn server(code: ResponseCode) -> String {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+                let mut answer = Message::from_vec(&buffer[..length]).unwrap().into_response();
+                answer.metadata.response_code = code;
+                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_or_refuses_leads_to_the_next() {
+        let (failing, refusing) = (server(ResponseCode::ServFail).await, server(ResponseCode::Refused).await);
+        let good = server(ResponseCode::NXDomain).await;
+        let servers = [failing.clone(), refusing.clone(), good.clone()];
+        let resolver = Resolver::from_nameservers(&servers).unwrap();
+        let reply = resolver.query("example.com", RecordType::SOA).await.unwrap();
+        assert!(reply.is_nxdomain() && reply.server == good);
+        let error = Resolver::from_nameservers(&servers[..2]).unwrap().query("example.com", RecordType::SOA).await;
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!(
+                "cannot look up SOA of example.com: {failing} answered SERVFAIL (it failed to find the answer); {refusing} \
+                 answered REFUSED (it does not answer us)"
+            )
+        );
     }
 
     #[tokio::test]

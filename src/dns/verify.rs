@@ -1,5 +1,8 @@
 //! Does every authoritative server have the TXT record yet? Asked directly, so that no cache can answer.
 
+mod round;
+
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -7,11 +10,13 @@ use futures::future::join_all;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::exchange::{self, Question, Route};
+use self::round::{Host, Round};
+use super::exchange::{Endpoint, Question, Route};
 use super::name::{self, NameError};
 use super::nameserver::DNS_PORT;
 use super::resolver::{Resolver, code_text, referral};
-use super::zone::{NsHost, Zone};
+use super::silence::Silence;
+use super::zone::Zone;
 
 /// More servers than this are not named in one sentence.
 const MAX_SHOWN: usize = 6;
@@ -56,29 +61,55 @@ pub enum Outcome {
         /// How many other TXT values it has at this name.
         values_seen: usize,
     },
+    /// It answered with a CNAME record at the name, to this one.
+    Alias(String),
     /// It did not answer the question; the text goes on after the server's name.
     Failed(String),
 }
 
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub struct Sought<'a> {
+    /// The name at which it stands, or rather the end of its CNAME chain.
+    pub name: &'a str,
+    pub value: &'a str,
+    /// Servers that are not asked, because they have it: hosts with the closing dot, or nameservers as configured.
+    pub found_at: &'a BTreeSet<String>,
+    /// Servers that gave no answer lately are asked last, and only if no other is waited for and what was seen so far is not
+    /// enough. Else it is told what they did then.
+    pub is_enough: &'a IsEnough<'a>,
+}
+
+/// See [`Sought::is_enough`].
+pub type IsEnough<'a> = dyn Fn(&Verification) -> bool + Send + Sync + 'a;
+
 /// Asks every authoritative server of the zone for one TXT value at a name, all at once.
 ///
-/// `only` limits the round to these hosts (with the closing dot), for example to those that failed last time. The name
-/// must lie in the zone itself: aliases are followed beforehand.
+/// The name must lie in the zone itself: aliases are followed beforehand.
 ///
 /// # Errors
 ///
 /// A name that DNS cannot carry. What servers do is never an error, but an [`Outcome`].
 pub async fn verify_txt(
     zone: &Zone,
-    fqdn: &str,
-    value: &str,
-    only: Option<&[String]>,
+    sought: Sought<'_>,
     config: VerifyConfig,
+    silence: &Silence,
 ) -> Result<Verification, NameError> {
-    let question = Question { name: name::parse(fqdn)?, record_type: RecordType::TXT, recursive: false };
-    let asked = zone.nameservers.iter().filter(|host| only.is_none_or(|only| only.contains(&host.host)));
-    let results = join_all(asked.map(|host| ask_host(host, &question, value, config))).await;
-    Ok(Verification::new(results.into_iter().flatten()))
+    let round = sought.round(false, config, silence)?;
+    let (mut hosts, mut results) = (Vec::new(), Vec::new());
+    for host in zone.nameservers.iter().filter(|host| !sought.found_at.contains(&host.host)) {
+        if host.addresses.is_empty() {
+            let outcome = unknown_address(host.problem.as_deref().unwrap_or("it has none"));
+            results.push(ServerResult { host: host.host.clone(), address: None, outcome });
+        } else {
+            let places = host.addresses.iter().map(|address| SocketAddr::new(*address, config.port));
+            let endpoints = places.map(|place| Endpoint::Plain(Route::UdpThenTcp, place)).collect();
+            hosts.push(Host { name: host.host.clone(), endpoints });
+        }
+    }
+    results.extend(round.ask(hosts).await);
+    Ok(Verification::new(results))
 }
 
 /// Asks every nameserver of a resolver, for clusters that cannot reach the authoritative servers.
@@ -90,49 +121,37 @@ pub async fn verify_txt(
 /// A name that DNS cannot carry.
 pub async fn verify_txt_recursively(
     resolver: &Resolver,
-    fqdn: &str,
-    value: &str,
-    query_limit: Duration,
+    sought: Sought<'_>,
+    config: VerifyConfig,
+    silence: &Silence,
 ) -> Result<Verification, NameError> {
-    let question = Question { name: name::parse(fqdn)?, record_type: RecordType::TXT, recursive: true };
-    let results = resolver.nameservers().iter().map(async |server| {
-        let host = server.to_string();
-        match server.addresses().await {
-            Ok(addresses) => ask_addresses(&host, addresses, &question, value, query_limit).await,
-            Err(error) => vec![ServerResult { host, address: None, outcome: unknown_address(&error.to_string()) }],
+    let round = sought.round(true, config, silence)?;
+    let servers = resolver.nameservers().iter().map(|server| (server.to_string(), server));
+    let asked: Vec<_> = servers.filter(|(name, _)| !sought.found_at.contains(name)).collect();
+    let places = join_all(asked.iter().map(|(_, server)| resolver.endpoints(server, Route::UdpThenTcp))).await;
+    let (mut hosts, mut results) = (Vec::new(), Vec::new());
+    for ((name, _), endpoints) in asked.into_iter().zip(places) {
+        match endpoints {
+            Ok(endpoints) => hosts.push(Host { name, endpoints }),
+            Err(error) => {
+                let outcome = unknown_address(&error.to_string());
+                results.push(ServerResult { host: name, address: None, outcome });
+            }
         }
-    });
-    Ok(Verification::new(join_all(results).await.into_iter().flatten()))
+    }
+    results.extend(round.ask(hosts).await);
+    Ok(Verification::new(results))
 }
 
-async fn ask_host(host: &NsHost, question: &Question, value: &str, config: VerifyConfig) -> Vec<ServerResult> {
-    if host.addresses.is_empty() {
-        let outcome = unknown_address(host.problem.as_deref().unwrap_or("it has none"));
-        return vec![ServerResult { host: host.host.clone(), address: None, outcome }];
+impl<'a> Sought<'a> {
+    fn round(self, recursive: bool, config: VerifyConfig, silence: &'a Silence) -> Result<Round<'a>, NameError> {
+        let question = Question { name: name::parse(self.name)?, record_type: RecordType::TXT, recursive };
+        Ok(Round { question, value: self.value, limit: config.query_limit, silence, is_enough: self.is_enough })
     }
-    let addresses = host.addresses.iter().map(|address| SocketAddr::new(*address, config.port)).collect();
-    ask_addresses(&host.host, addresses, question, value, config.query_limit).await
 }
 
 fn unknown_address(why: &str) -> Outcome {
     Outcome::Failed(format!("could not be asked, for no address of it was found: {why}"))
-}
-
-async fn ask_addresses(
-    host: &str,
-    addresses: Vec<SocketAddr>,
-    question: &Question,
-    value: &str,
-    limit: Duration,
-) -> Vec<ServerResult> {
-    let asked = addresses.into_iter().map(async |address| {
-        let outcome = match exchange::ask(Route::UdpThenTcp, address, question, limit).await {
-            Ok(message) => judge(&message, &question.name, value),
-            Err(error) => Outcome::Failed(error.to_string()),
-        };
-        ServerResult { host: host.to_owned(), address: Some(address.ip()), outcome }
-    });
-    join_all(asked).await
 }
 
 /// What an answer to a TXT question tells about the value.
@@ -154,11 +173,7 @@ fn judge(message: &Message, asked: &Name, value: &str) -> Outcome {
         return Outcome::Found;
     }
     if let Some(target) = alias(message, asked) {
-        return Outcome::Failed(format!(
-            "has a CNAME record to {} at this name, beside which no TXT record can stand; remove it or follow it \
-             (cnameStrategy: Follow)",
-            name::shown(&target)
-        ));
+        return Outcome::Alias(target);
     }
     match referral(message) {
         Some(_) => Outcome::Failed("does not serve this zone; check the zone's NS records".to_owned()),
@@ -173,30 +188,54 @@ fn alias(message: &Message, asked: &Name) -> Option<String> {
     })
 }
 
+impl Outcome {
+    /// Whether it is known from this if the server has the value.
+    fn is_answer(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+}
+
 impl Verification {
-    fn new(results: impl Iterator<Item = ServerResult>) -> Self {
-        let mut servers: Vec<ServerResult> = results.collect();
+    fn new(mut servers: Vec<ServerResult>) -> Self {
         servers.sort();
         Self { servers }
     }
 
-    /// At least one server was asked, and each has the value at one of its addresses or more.
+    /// At least one server was asked, and each has the value.
     pub fn all_found(&self) -> bool {
-        !self.servers.is_empty() && self.missing_hosts().is_empty()
+        !self.servers.is_empty() && self.lacking().is_empty() && self.unheard().is_empty()
     }
 
-    /// The hosts that do not have the value at any of their addresses, sorted: whom to ask next time.
-    pub fn missing_hosts(&self) -> Vec<String> {
-        let mut hosts: Vec<String> =
-            self.servers.iter().map(|server| &server.host).filter(|host| !self.has_found(host)).cloned().collect();
-        hosts.dedup();
-        hosts
+    /// The hosts that have the value.
+    pub fn found(&self) -> BTreeSet<String> {
+        self.hosts(|host| self.has_found(host))
+    }
+
+    /// The hosts that answered, at one address at least, and do not have the value there.
+    pub fn lacking(&self) -> BTreeSet<String> {
+        self.hosts(|host| self.lacks(host))
+    }
+
+    /// The hosts of which nothing is known: they are silent, out of reach, or do not answer this question.
+    pub fn unheard(&self) -> BTreeSet<String> {
+        self.hosts(|host| !self.has_found(host) && !self.lacks(host))
+    }
+
+    fn hosts(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        self.servers.iter().map(|server| &server.host).filter(|host| wanted(host)).cloned().collect()
     }
 
     /// One sentence about the servers that do not have the value; empty if all have it. Equal states give equal text.
     pub fn missing_summary(&self) -> String {
-        let lacking: Vec<String> =
-            self.servers.iter().filter(|server| !self.has_found(&server.host)).map(ServerResult::sentence).collect();
+        // Once a server has spoken, its silence at another address is no news, and it is not asked there again.
+        let is_told = |server: &&ServerResult| {
+            if self.lacks(&server.host) {
+                server.outcome.is_answer() && server.outcome != Outcome::Found
+            } else {
+                !self.has_found(&server.host)
+            }
+        };
+        let lacking: Vec<String> = self.servers.iter().filter(is_told).map(ServerResult::sentence).collect();
         if lacking.len() <= MAX_SHOWN {
             return lacking.join("; ");
         }
@@ -206,7 +245,13 @@ impl Verification {
     /// An address that cannot be reached, such as IPv6 from a cluster without it, does not count against a host that
     /// answers at another.
     fn has_found(&self, host: &str) -> bool {
-        self.servers.iter().any(|server| server.host == host && server.outcome == Outcome::Found)
+        self.servers.iter().any(|server| server.host == host && server.outcome == Outcome::Found) && !self.lacks(host)
+    }
+
+    /// The CA may ask at any address, so one that answers without the value is enough.
+    fn lacks(&self, host: &str) -> bool {
+        let without = |outcome: &Outcome| matches!(outcome, Outcome::Missing { .. } | Outcome::Alias(_));
+        self.servers.iter().any(|server| server.host == host && without(&server.outcome))
     }
 }
 
@@ -220,9 +265,13 @@ impl ServerResult {
         match &self.outcome {
             Outcome::Found => format!("{server} has the TXT record"),
             Outcome::Missing { values_seen: 0 } => format!("{server} does not have the TXT record yet"),
-            Outcome::Missing { values_seen } => {
-                format!("{server} does not have the TXT record yet, only {values_seen} with other values")
-            }
+            // How many would change as others come and go.
+            Outcome::Missing { .. } => format!("{server} does not have the TXT record yet, only others at this name"),
+            Outcome::Alias(target) => format!(
+                "{server} has a CNAME record to {} at this name, beside which no TXT record can stand; remove it or follow \
+                 it (cnameStrategy: Follow)",
+                name::shown(target)
+            ),
             Outcome::Failed(reason) => format!("{server} {reason}"),
         }
     }
@@ -281,7 +330,7 @@ mod tests {
         refused.metadata.response_code = ResponseCode::Refused;
         assert!(reason(&refused).starts_with("answered REFUSED"));
         let alias = answer(vec![RData::CNAME(CNAME(Name::from_ascii("a.example.net.").unwrap()))]);
-        assert!(reason(&alias).starts_with("has a CNAME record to a.example.net at this name"));
+        assert_eq!(judge(&alias, &asked(), "abc"), Outcome::Alias("a.example.net.".to_owned()));
         let mut referral = answer(vec![]);
         referral.metadata.authoritative = false;
         referral.add_authority(Record::from_rdata(asked(), 60, RData::NS(NS(asked()))));
@@ -289,14 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn a_host_passes_at_any_of_its_addresses() {
-        let verification = Verification::new(
-            [
-                result("ns1.example.com.", "192.0.2.1", Outcome::Found),
-                result("ns1.example.com.", "2001:db8::1", Outcome::Failed("could not be reached".to_owned())),
-            ]
-            .into_iter(),
-        );
+    fn an_address_out_of_reach_does_not_count_and_one_without_the_value_does() {
+        let found = result("ns1.example.com.", "192.0.2.1", Outcome::Found);
+        let stale = Verification::new(vec![found.clone(), result("ns1.example.com.", "2001:db8::1", missing())]);
+        assert!(!stale.all_found() && stale.lacking().len() == 1 && stale.unheard().is_empty());
+        assert_eq!(stale.missing_summary(), "ns1.example.com (2001:db8::1) does not have the TXT record yet");
+        let dead = result("ns1.example.com.", "2001:db8::1", Outcome::Failed("could not be reached".to_owned()));
+        let half = Verification::new(vec![result("ns1.example.com.", "192.0.2.1", missing()), dead.clone()]);
+        assert!(half.lacking().len() == 1 && half.unheard().is_empty());
+        assert_eq!(half.missing_summary(), "ns1.example.com (192.0.2.1) does not have the TXT record yet");
+        let verification = Verification::new(vec![found, dead]);
         assert!(verification.all_found());
         assert_eq!(verification.missing_summary(), "");
         assert!(!Verification::default().all_found(), "nobody asked is nobody found");
@@ -309,20 +360,23 @@ mod tests {
             result("ns1.example.com.", "192.0.2.1", Outcome::Found),
             result("ns3.example.com.", "192.0.2.3", Outcome::Failed("answered REFUSED".to_owned())),
         ];
-        let forward = Verification::new(results.clone().into_iter());
-        let backward = Verification::new(results.into_iter().rev());
+        let forward = Verification::new(results.to_vec());
+        let backward = Verification::new(results.into_iter().rev().collect());
         assert_eq!(forward, backward);
         assert_eq!(
             forward.missing_summary(),
             "ns2.example.com (192.0.2.2) does not have the TXT record yet; ns3.example.com (192.0.2.3) answered REFUSED"
         );
-        assert_eq!(forward.missing_hosts(), ["ns2.example.com.", "ns3.example.com."]);
+        let hosts = |hosts: BTreeSet<String>| hosts.into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(hosts(forward.found()), "ns1.example.com.");
+        assert_eq!(hosts(forward.lacking()), "ns2.example.com.");
+        assert_eq!(hosts(forward.unheard()), "ns3.example.com.");
     }
 
     #[test]
     fn a_long_list_is_cut() {
         let results = (0..9).map(|n| result(&format!("ns{n}.example.com."), &format!("192.0.2.{n}"), missing()));
-        let summary = Verification::new(results).missing_summary();
+        let summary = Verification::new(results.collect()).missing_summary();
         assert!(summary.ends_with("ns5.example.com (192.0.2.5) does not have the TXT record yet; and 3 more"));
     }
 }

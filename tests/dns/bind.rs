@@ -77,12 +77,17 @@ pub fn free_port() -> u16 {
 
 /// Starts a server from its zone statements and zone files, and waits until it serves.
 pub fn start(named: &Path, listen: SocketAddr, statements: &str, zones: &[(&str, String)]) -> Bind {
+    start_at(named, &listen_statement(listen, ""), statements, zones)
+}
+
+/// The same with `listen-on` statements of one's own.
+pub fn start_at(named: &Path, listeners: &str, statements: &str, zones: &[(&str, String)]) -> Bind {
     let directory = tempfile::tempdir().unwrap();
     for (name, content) in zones {
         fs::write(directory.path().join(name), content).unwrap();
     }
     let file = directory.path().join("named.conf");
-    fs::write(&file, configuration(directory.path(), listen, statements)).unwrap();
+    fs::write(&file, configuration(directory.path(), listeners, statements)).unwrap();
     let child = Command::new(named)
         .args(["-g", "-n", "1", "-c"])
         .arg(&file)
@@ -96,24 +101,32 @@ pub fn start(named: &Path, listen: SocketAddr, statements: &str, zones: &[(&str,
     bind
 }
 
-fn configuration(directory: &Path, listen: SocketAddr, statements: &str) -> String {
+fn configuration(directory: &Path, listeners: &str, statements: &str) -> String {
     let mut keys = String::new();
     for key in ALGORITHMS.iter().chain([&POWERLESS_KEY]) {
         let algorithm = if *key == POWERLESS_KEY { "hmac-sha256" } else { key };
         writeln!(keys, "key \"{key}\" {{ algorithm {algorithm}; secret \"{SECRET}\"; }};").unwrap();
     }
-    let (address, port) = (listen.ip(), listen.port());
-    let [v4, v6] = match address {
-        IpAddr::V4(_) => [address.to_string(), "none".to_owned()],
-        IpAddr::V6(_) => ["none".to_owned(), address.to_string()],
-    };
+    // Without a statement of its own, each family would have a server at port 53.
+    let mut listeners = listeners.to_owned();
+    for statement in ["listen-on", "listen-on-v6"] {
+        if !listeners.contains(&format!("{statement} ")) {
+            write!(listeners, "{statement} {{ none; }}; ").unwrap();
+        }
+    }
     let recursion = if statements.contains("type forward") { "yes" } else { "no" };
     format!(
         "{keys}\n{statements}\ncontrols {{ }};\noptions {{ directory \"{}\"; pid-file none; \
-         listen-on port {port} {{ {v4}; }}; listen-on-v6 port {port} {{ {v6}; }}; notify-delay 0; \
+         {listeners} notify-delay 0; \
          recursion {recursion}; dnssec-validation no; empty-zones-enable no; }};\n",
         directory.display()
     )
+}
+
+/// `how` is nothing, or names what encrypts.
+pub fn listen_statement(listen: SocketAddr, how: &str) -> String {
+    let family = if listen.is_ipv4() { "listen-on" } else { "listen-on-v6" };
+    format!("{family} port {} {how} {{ {}; }}; ", listen.port(), listen.ip())
 }
 
 /// `named -g` logs to standard error; its last line when all zones are loaded ends in "running".
@@ -147,6 +160,13 @@ pub fn txt_values(server: SocketAddr, name: &str) -> BTreeSet<String> {
         _ => None,
     };
     answer.answers.iter().filter_map(|record| text(&record.data)).collect()
+}
+
+/// The zone example.test as it looks from inside: another server, another record.
+pub fn inside() -> String {
+    "$ORIGIN example.test.\n$TTL 60\n@ SOA ns1 root 1 86400 60 86400 60\n@ NS inner\ninner AAAA ::1\n\
+     _acme-challenge TXT \"inside\"\n"
+        .to_owned()
 }
 
 /// Zone data of example.test. Its second server exists or not, as each test sees fit.

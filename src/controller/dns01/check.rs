@@ -1,34 +1,227 @@
-//! Whether the CA will find the TXT record.
+//! Whether the CA will find the TXT record: one bounded look, which is taken beside the passes.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::SignedDuration;
 
 use crate::{
-    api::Challenge,
-    controller::{Context, step_error::StepError},
+    controller::step_error::StepError,
+    decide::{
+        backoff,
+        propagation::{SILENT_WAITED_FOR, Tally, Verification},
+    },
     dns::{
-        cname::follow_cnames,
-        name::challenge_record_name,
-        verify::{VerifyConfig, verify_txt},
+        cname::{CnameError, follow_cnames},
+        name::{NameError, challenge_record_name, shown},
+        resolver::Resolver,
+        silence::Silence,
+        verify::{self, Sought, VerifyConfig, verify_txt, verify_txt_recursively},
+        zone::ZoneError,
+        zone_cache::ZoneCache,
     },
 };
 
-/// What is missing, in one stable sentence; nothing if the CA will find the record.
-pub(in crate::controller) async fn check(
-    context: &Context,
-    challenge: &Challenge,
-) -> Result<Option<String>, StepError> {
-    // The CA follows CNAMEs whoever wrote the record, so the check does too.
-    let asked = challenge_record_name(&challenge.spec.dns_name);
-    let chain = follow_cnames(&context.resolver, &asked)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {asked}: {error}")))?;
-    let name = chain.last().cloned().unwrap_or(asked);
-    let zone = context
-        .zones
-        .find_zone(&context.resolver, &name)
-        .await
-        .map_err(|error| StepError::transient(format!("Failed to find the zone of {name}: {error}")))?;
-    let config = VerifyConfig { port: context.options.authoritative_port, ..VerifyConfig::default() };
-    let found = verify_txt(&zone, &name, challenge.spec.key.expose(), None, config)
-        .await
-        .map_err(|error| StepError::is_final(format!("The name {name} cannot be looked up: {error}")))?;
-    Ok((!found.all_found()).then(|| found.missing_summary()))
+/// The CNAMEs of a name are not followed again within this time.
+const ALIASES_KEPT: Duration = Duration::from_secs(10);
+
+/// What all looks share.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) zones: Arc<ZoneCache>,
+    pub(super) silence: Arc<Silence>,
+    pub(super) config: VerifyConfig,
+}
+
+/// What one look is about.
+pub(super) struct Question {
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) verification: Verification,
+    pub(super) dns_name: String,
+    pub(super) value: String,
+    pub(super) since_presented: SignedDuration,
+    pub(super) known: Propagation,
+}
+
+/// How far the record has come, as far as this process has seen. What was seen once is not asked for again.
+#[derive(Clone, Debug, Default)]
+pub struct Propagation {
+    /// Where the CNAMEs of the challenge's name lead to, and when that was found.
+    end: Option<(String, Instant)>,
+    /// The servers at which it is.
+    found_at: BTreeSet<String>,
+}
+
+/// The outcome of one look.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) known: Propagation,
+    /// What is missing, in one stable sentence; nothing if the CA will find the record.
+    pub(super) missing: Option<String>,
+}
+
+impl Propagation {
+    pub fn is_blank(&self) -> bool {
+        self.end.is_none() && self.found_at.is_empty()
+    }
+}
+
+impl Question {
+    pub(super) async fn answer(mut self, tools: &Tools) -> Result<Look, StepError> {
+        let name = self.end_of_aliases().await?;
+        let mut missing = None;
+        if matches!(self.verification, Verification::Authoritative | Verification::Both) {
+            missing = self.ask_authoritative(tools, &name).await?;
+        }
+        // A recursive nameserver that is asked too early remembers that there was nothing.
+        if missing.is_none() && matches!(self.verification, Verification::Recursive | Verification::Both) {
+            missing = self.ask_recursive(tools, &name).await?;
+        }
+        Ok(Look { known: self.known, missing })
+    }
+
+    /// The CA follows CNAMEs whoever wrote the record, so this does too.
+    async fn end_of_aliases(&mut self) -> Result<String, StepError> {
+        let former = self.known.end.take();
+        if let Some((name, at)) = &former
+            && at.elapsed() < ALIASES_KEPT
+        {
+            let name = name.clone();
+            self.known.end = former;
+            return Ok(name);
+        }
+        let asked = challenge_record_name(&self.dns_name);
+        let chain = follow_cnames(&self.resolver, &asked).await.map_err(|error| of_aliases(&asked, &error))?;
+        let name = chain.last().cloned().unwrap_or(asked);
+        if former.is_some_and(|(former, _)| former != name) {
+            self.known.found_at.clear();
+        }
+        self.known.end = Some((name.clone(), Instant::now()));
+        Ok(name)
+    }
+
+    async fn ask_authoritative(&mut self, tools: &Tools, name: &str) -> Result<Option<String>, StepError> {
+        let found = tools.zones.find_zone(&self.resolver, name).await;
+        let zone = found.map_err(|error| of_zone(name, &error))?;
+        let all = zone.nameservers.iter().map(|host| host.host.clone()).collect();
+        let is_enough = |seen: &verify::Verification| self.is_enough(&all, seen);
+        let seen = verify_txt(&zone, self.sought(name, &is_enough), tools.config, &tools.silence).await;
+        let seen = seen.map_err(|error| unusable(name, &error))?;
+        Ok(self.note(&all, &seen))
+    }
+
+    async fn ask_recursive(&mut self, tools: &Tools, name: &str) -> Result<Option<String>, StepError> {
+        let all = self.resolver.nameservers().iter().map(ToString::to_string).collect();
+        let is_enough = |seen: &verify::Verification| self.is_enough(&all, seen);
+        let sought = self.sought(name, &is_enough);
+        let seen = verify_txt_recursively(&self.resolver, sought, tools.config, &tools.silence).await;
+        let seen = seen.map_err(|error| unusable(name, &error))?;
+        Ok(self.note(&all, &seen))
+    }
+
+    fn sought<'a>(&'a self, name: &'a str, is_enough: &'a verify::IsEnough<'a>) -> Sought<'a> {
+        Sought { name, value: &self.value, found_at: &self.known.found_at, is_enough }
+    }
+
+    /// Keeps what was found, and says what is missing.
+    fn note(&mut self, all: &BTreeSet<String>, seen: &verify::Verification) -> Option<String> {
+        let is_enough = self.is_enough(all, seen);
+        let may_do_without = self.tally(all, seen).may_do_without();
+        self.known.found_at.extend(seen.found());
+        let missing = seen.missing_summary();
+        if is_enough {
+            if !missing.is_empty() {
+                tracing::info!(dns_name = self.dns_name, missing, "going on without servers that do not answer");
+            }
+            return None;
+        }
+        let wait = backoff::in_words(SILENT_WAITED_FOR);
+        let outlook =
+            if may_do_without { format!("; waited for until {wait} after presenting") } else { String::new() };
+        Some(format!("{missing}{outlook}"))
+    }
+
+    fn is_enough(&self, all: &BTreeSet<String>, seen: &verify::Verification) -> bool {
+        self.tally(all, seen).is_enough(self.since_presented)
+    }
+
+    fn tally(&self, all: &BTreeSet<String>, seen: &verify::Verification) -> Tally {
+        let found = all.intersection(&self.known.found_at).count() + seen.found().len();
+        Tally { found, lacking: seen.lacking().len(), unheard: seen.unheard().len() }
+    }
+}
+
+/// Why the zone of a name was not found. Only what is no DNS name at all is final.
+fn of_zone(name: &str, error: &ZoneError) -> StepError {
+    let message = format!("Failed to find the zone of {}: {error}", shown(name));
+    if matches!(error, ZoneError::Name(_)) { StepError::is_final(message) } else { StepError::transient(message) }
+}
+
+/// The same for its CNAMEs.
+fn of_aliases(name: &str, error: &CnameError) -> StepError {
+    let message = format!("Failed to follow the CNAMEs of {}: {error}", shown(name));
+    if matches!(error, CnameError::Name(_)) { StepError::is_final(message) } else { StepError::transient(message) }
+}
+
+fn unusable(name: &str, error: &NameError) -> StepError {
+    StepError::is_final(format!("The name {} cannot be looked up: {error}", shown(name)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::decide::TroubleClass;
+    use crate::dns::verify::{Outcome, ServerResult};
+
+    fn question(since_presented: i64) -> Question {
+        Question {
+            resolver: Arc::new(Resolver::from_nameservers(&["192.0.2.53".to_owned()]).unwrap()),
+            verification: Verification::Authoritative,
+            dns_name: "example.com".to_owned(),
+            value: "value".to_owned(),
+            since_presented: SignedDuration::from_secs(since_presented),
+            known: Propagation::default(),
+        }
+    }
+
+    fn seen(results: &[(&str, Outcome)]) -> verify::Verification {
+        let result = |(host, outcome): &(&str, Outcome)| ServerResult {
+            host: (*host).to_owned(),
+            address: None,
+            outcome: outcome.clone(),
+        };
+        verify::Verification { servers: results.iter().map(result).collect() }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_too_long_is_final() {
+        let dns_name = format!("{}example.com", "a23456789.".repeat(24));
+        assert!(dns_name.len() <= 253, "a certificate can be for it");
+        let tools =
+            Tools { zones: Arc::new(ZoneCache::new(1)), silence: Arc::default(), config: VerifyConfig::default() };
+        let Err(error) = (Question { dns_name, ..question(0) }).answer(&tools).await else { panic!() };
+        assert!(matches!(error, StepError::Trouble { class: TroubleClass::Final, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_was_found_counts_in_later_looks() {
+        let (missing, silent) = (Outcome::Missing { values_seen: 0 }, Outcome::Failed("gave no answer".to_owned()));
+        let all = ["ns1.".to_owned(), "ns2.".to_owned()].into();
+        let mut question = question(5);
+        let first = question.note(&all, &seen(&[("ns1.", Outcome::Found), ("ns2.", missing)]));
+        assert_eq!(first.unwrap(), "ns2 does not have the TXT record yet");
+        let dead = question.note(&all, &seen(&[("ns2.", silent.clone())]));
+        assert_eq!(dead.unwrap(), "ns2 gave no answer; waited for until 30 s after presenting");
+        question.since_presented = SILENT_WAITED_FOR;
+        assert_eq!(question.note(&all, &seen(&[("ns2.", silent.clone())])), None);
+        question.known.found_at.clear();
+        assert_eq!(
+            question.note(&all, &seen(&[("ns1.", silent.clone()), ("ns2.", silent)])).unwrap(),
+            "ns1 gave no answer; ns2 gave no answer"
+        );
+    }
 }

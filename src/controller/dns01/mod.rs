@@ -11,6 +11,7 @@ mod cloud_dns;
 mod cloudflare;
 mod credentials;
 mod digitalocean;
+mod looks;
 mod pool;
 mod record;
 mod rfc2136;
@@ -21,17 +22,17 @@ use std::sync::Arc;
 
 use reqwest::Client;
 
-use self::{credentials::Credentials, pool::Pool};
-use super::{Context, step_error::StepError};
+use self::{check::Question, credentials::Credentials, pool::Pool};
+use super::{Context, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
 use crate::{
-    api::{Challenge, dns01::Dns01Solver},
+    api::{Challenge, dns01::Dns01Solver, names::annotation},
+    cluster::{Key, Kind, ObjectName},
+    decide::propagation::Verification,
     dns::provider::{Provider, endpoints::Endpoints},
 };
 
-pub(super) use self::{
-    check::check,
-    record::{clean_up, present},
-};
+pub(super) use self::record::{clean_up, present};
+pub use self::{check::Propagation, looks::Looks};
 
 /// What all providers share, and those that were made before.
 pub struct Providers {
@@ -58,6 +59,36 @@ impl Default for Ambient {
     fn default() -> Self {
         Self { for_issuers: false, for_cluster_issuers: true }
     }
+}
+
+/// What is missing for the CA to find the record, in one stable sentence; nothing if it will.
+///
+/// # Errors
+/// [`StepError::Awaiting`] while servers are asked, which is not done within the pass.
+pub(super) fn check(
+    context: &Context,
+    challenge: &Challenge,
+    issuer: &HeldIssuer,
+    known: &mut Propagation,
+) -> Result<Option<String>, StepError> {
+    let own_nameservers = !resolvers::nameservers(challenge).is_empty();
+    let annotation = issuer.annotation(annotation::DNS01_VERIFICATION);
+    let verification = Verification::chosen(annotation, own_nameservers, context.options.verification);
+    if verification == Verification::None {
+        return Ok(None);
+    }
+    let resolver = context.resolvers.of(challenge)?;
+    let owner = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
+    let look = context.looks.take(&owner, || Question {
+        resolver,
+        verification,
+        dns_name: challenge.spec.dns_name.clone(),
+        value: challenge.spec.key.expose().to_owned(),
+        since_presented: presenter::waited_since_presented(challenge),
+        known: known.clone(),
+    })?;
+    *known = look.known;
+    Ok(look.missing)
 }
 
 /// The provider that the solver configures. It is the same one as long as the settings and the Secrets they name are.

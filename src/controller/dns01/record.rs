@@ -39,7 +39,7 @@ async fn record(context: &Context, challenge: &Challenge, provider: &dyn Provide
     let doing = format!("Failed to find the zone of {name}");
     let zone = match provider.find_zone(&name).await.map_err(|error| trouble(&doing, &error))? {
         Some(zone) => zone,
-        None => match context.zones.find_zone(&context.resolver, &name).await {
+        None => match context.zones.find_zone(&*context.resolvers.of(challenge)?, &name).await {
             Ok(zone) => zone.apex.clone(),
             Err(error) => return Err(StepError::transient(format!("{doing}: {error}"))),
         },
@@ -53,7 +53,7 @@ async fn target_name(context: &Context, challenge: &Challenge) -> Result<String,
     if strategy != Some("Follow") {
         return Ok(name);
     }
-    let chain = follow_cnames(&context.resolver, &name)
+    let chain = follow_cnames(&*context.resolvers.of(challenge)?, &name)
         .await
         .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {name}: {error}")))?;
     Ok(chain.last().cloned().unwrap_or(name))

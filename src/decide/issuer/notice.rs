@@ -5,16 +5,17 @@ use jiff::Timestamp;
 use super::{Decision, IssuerStep, SeenIssuer, set_ready};
 use crate::{
     api::{find_condition, issuer::AcmeIssuer, names::condition},
-    decide::tls_alpn01::TlsAlpn,
+    decide::{propagation::Verification, tls_alpn01::TlsAlpn},
 };
 
 /// Stands between what the issuer says of itself and the notice.
 const BEGINNING: &str = "; the annotation ";
 
-/// The message with a notice at its end, if there is something to notice.
+/// The message with the notices at its end, if there is something to notice.
 pub(super) fn with_notice(text: &str, seen: &SeenIssuer<'_>, acme: &AcmeIssuer) -> String {
     let tls_alpn = TlsAlpn::read(seen.tls_alpn_01, &acme.solvers);
-    tls_alpn.problem().map_or_else(|| text.to_owned(), |problem| format!("{text}; {problem}"))
+    let problems = [tls_alpn.problem().map(str::to_owned), Verification::problem(seen.dns01_verification)];
+    problems.into_iter().flatten().fold(text.to_owned(), |text, problem| format!("{text}; {problem}"))
 }
 
 /// An annotation changes without a new generation of the issuer, and the CA need not be asked: only the message follows.

@@ -26,6 +26,7 @@ struct Scene {
     roll_over: Option<RollOver>,
     trouble: Option<Trouble>,
     tls_alpn_01: Option<&'static str>,
+    dns01_verification: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -44,6 +45,7 @@ impl Scene {
             roll_over: None,
             trouble: None,
             tls_alpn_01: None,
+            dns01_verification: None,
             now: now(),
         }
     }
@@ -70,6 +72,7 @@ impl Scene {
             deleting: false,
             spec: &self.spec,
             tls_alpn_01: self.tls_alpn_01,
+            dns01_verification: self.dns01_verification,
             status: self.status.as_ref(),
             account_key: &self.account_key,
             authority: self.authority.as_ref(),
@@ -311,6 +314,7 @@ fn an_issuer_that_goes_is_left_alone() {
         deleting: true,
         spec: &scene.spec,
         tls_alpn_01: None,
+        dns01_verification: None,
         status: None,
         account_key: &AccountKey::Missing,
         authority: None,
@@ -409,7 +413,15 @@ fn an_annotation_that_cannot_be_followed_is_told_until_it_is_put_right() {
         assert!(now.2.starts_with(&begins) && now.2.contains(part), "{}", now.2);
         assert_eq!(scene.decide(), Decision::rest());
     }
-    scene.tls_alpn_01 = None;
+    scene.dns01_verification = Some("quorum");
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    let both = told(&scene).2;
+    assert!(
+        both.contains("solver 1 has no") && both.contains("certwright.dev/dns01-verification is ignored"),
+        "{both}"
+    );
+    assert_eq!(scene.decide(), Decision::rest());
+    (scene.tls_alpn_01, scene.dns01_verification) = (None, None);
     assert_eq!(scene.step(), ["WriteStatus"]);
     assert_eq!(told(&scene), before);
     assert_eq!(scene.decide(), Decision::rest());

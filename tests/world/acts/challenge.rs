@@ -13,6 +13,8 @@ use certwright::{
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
         fixed_name,
         progress::Progress,
+        propagation::check_interval,
+        solver::Method,
         turns::{Rival, Taken},
     },
     http01::objects::{self, SolverOptions},
@@ -28,6 +30,7 @@ use crate::{
 };
 
 const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
+const LONGEST_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
     let hub = process.hub.clone();
@@ -118,11 +121,7 @@ fn act(
             let since = *memory.checked_since.get_or_insert(now);
             let found = check(process, world, challenge)?;
             memory.trouble = None;
-            let interval = match now.duration_since(since).as_secs() {
-                ..3 => SignedDuration::from_millis(200),
-                3..120 => SignedDuration::from_secs(1),
-                _ => SignedDuration::from_secs(10),
-            };
+            let interval = check_interval(Method::of(challenge), now.duration_since(since), LONGEST_INTERVAL);
             memory.check = Some(Check { passed: found, summary: "it cannot be seen yet".into(), next: now + interval });
         }
         ChallengeStep::Accept => accept(world, challenge, memory)?,

@@ -1,0 +1,122 @@
+//! Looks at DNS servers, beside the passes: a server that does not answer must not hold the workers from others.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
+
+use super::check::{Look, Question, Tools};
+use crate::{
+    cluster::{Hub, Key},
+    controller::step_error::StepError,
+    dns::{silence::Silence, verify::VerifyConfig, zone_cache::ZoneCache},
+};
+
+/// Looks under way at once. Each has a socket for every address that it asks.
+const AT_ONCE: usize = 256;
+
+/// For one look, with all that it looks up.
+const LONGEST_LOOK: Duration = Duration::from_mins(1);
+
+/// The looks under way, and the outcomes of those that are over, by object.
+pub struct Looks {
+    hub: Arc<Hub>,
+    tools: Tools,
+    at_once: Arc<Semaphore>,
+    held: Arc<Mutex<HashMap<Key, State>>>,
+}
+
+enum State {
+    UnderWay(AbortHandle),
+    Done(Result<Look, StepError>),
+}
+
+impl Looks {
+    /// `port` is that of authoritative servers.
+    pub fn new(hub: Arc<Hub>, zones: Arc<ZoneCache>, port: u16) -> Self {
+        let config = VerifyConfig { port, ..VerifyConfig::default() };
+        let tools = Tools { zones, silence: Arc::new(Silence::default()), config };
+        Self { hub, tools, at_once: Arc::new(Semaphore::new(AT_ONCE)), held: Arc::default() }
+    }
+
+    /// The outcome of the look that was begun for this object, once. If there is none, a look is begun, and the error says
+    /// that the object is woken when it is over.
+    pub(super) fn take(&self, owner: &Key, question: impl FnOnce() -> Question) -> Result<Look, StepError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.remove(owner) {
+            Some(State::Done(outcome)) => return outcome,
+            Some(State::UnderWay(task)) => held.insert(owner.clone(), State::UnderWay(task)),
+            None => held.insert(owner.clone(), State::UnderWay(self.begin(owner.clone(), question()))),
+        };
+        Err(StepError::Awaiting)
+    }
+
+    /// The object wants no look any more, or another one.
+    pub(in crate::controller) fn forget(&self, owner: &Key) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
+        if let Some(State::UnderWay(task)) = held {
+            task.abort();
+        }
+    }
+
+    /// The caller holds the lock, so that the outcome finds its place.
+    fn begin(&self, owner: Key, question: Question) -> AbortHandle {
+        let (hub, tools, at_once, held) =
+            (self.hub.clone(), self.tools.clone(), self.at_once.clone(), self.held.clone());
+        let task = tokio::spawn(async move {
+            let Ok(_permit) = at_once.acquire_owned().await else { return };
+            let dns_name = question.dns_name.clone();
+            let outcome = timeout(LONGEST_LOOK, question.answer(&tools)).await.unwrap_or_else(|_| {
+                let limit = LONGEST_LOOK.as_secs();
+                Err(StepError::transient(format!("Looking for the TXT record of {dns_name} took more than {limit} s")))
+            });
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = tokio::task::id();
+            if held.get(&owner).is_some_and(|state| matches!(state, State::UnderWay(task) if task.id() == own)) {
+                held.insert(owner.clone(), State::Done(outcome));
+                drop(held);
+                hub.queue.wake(&owner);
+            }
+        });
+        task.abort_handle()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{cluster::Kind, decide::propagation::Verification, dns::resolver::Resolver};
+
+    /// A question that nobody answers, for nothing listens at port 1.
+    fn question() -> Question {
+        Question {
+            resolver: Arc::new(Resolver::from_nameservers(&["127.0.0.1:1".to_owned()]).unwrap()),
+            verification: Verification::Authoritative,
+            dns_name: "example.com".to_owned(),
+            value: "value".to_owned(),
+            since_presented: SignedDuration::ZERO,
+            known: super::super::Propagation::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_wakes_its_owner_and_is_taken_once() {
+        let hub = Arc::new(Hub::new());
+        let looks = Looks::new(hub.clone(), Arc::new(ZoneCache::new(1)), 53);
+        let owner = Key::new(Kind::Challenge, "shop", "web");
+        assert!(matches!(looks.take(&owner, question), Err(StepError::Awaiting)));
+        assert!(matches!(looks.take(&owner, || panic!("it is under way")), Err(StepError::Awaiting)));
+        assert_eq!(hub.queue.next().await, owner);
+        let Err(StepError::Trouble { message, .. }) = looks.take(&owner, question) else { panic!() };
+        assert!(message.starts_with("Failed to follow the CNAMEs of _acme-challenge.example.com: "), "{message}");
+        assert!(matches!(looks.take(&owner, question), Err(StepError::Awaiting)), "each outcome once");
+        looks.forget(&owner);
+        assert!(looks.held.lock().unwrap().is_empty());
+    }
+}
