@@ -224,7 +224,8 @@ fn identity(challenge: &Challenge) -> (Key, String) {
 
 fn record(challenge: &Challenge, place: Place) -> TxtRecord {
     let value = challenge.spec.key.expose().to_owned();
-    TxtRecord { zone: place.zone, name: place.name, value, ttl: DEFAULT_TTL }
+    let domain = challenge.spec.dns_name.trim_start_matches("*.").to_owned();
+    TxtRecord { zone: place.zone, name: place.name, domain, value, ttl: DEFAULT_TTL }
 }
 
 /// The beginning of a message about a record that stays.

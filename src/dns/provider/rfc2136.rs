@@ -183,8 +183,8 @@ mod tests {
     use super::*;
 
     fn change(name: &str) -> Change {
-        let (zone, value) = ("example.com.".to_owned(), "value".to_owned());
-        Change { action: Action::Add, record: TxtRecord { zone, name: name.to_owned(), value, ttl: 60 } }
+        let [zone, domain, value] = ["example.com.", "a.example.com", "value"].map(str::to_owned);
+        Change { action: Action::Add, record: TxtRecord { zone, name: name.to_owned(), domain, value, ttl: 60 } }
     }
 
     fn context() -> Context {

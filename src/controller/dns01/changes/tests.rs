@@ -54,8 +54,8 @@ fn key(name: &str) -> Key {
 }
 
 fn change(action: Action, zone: &str, value: &str) -> Change {
-    let record = TxtRecord { zone: zone.into(), name: format!("_acme-challenge.{zone}"), value: value.into(), ttl: 60 };
-    Change { action, record }
+    let (name, domain) = (format!("_acme-challenge.{zone}"), zone.trim_end_matches('.').to_owned());
+    Change { action, record: TxtRecord { zone: zone.into(), name, domain, value: value.into(), ttl: 60 } }
 }
 
 impl Scene {

@@ -76,8 +76,9 @@ mod tests {
     use super::*;
 
     fn change(action: Action, value: &str) -> Change {
-        let (zone, name) = ("example.com.".to_owned(), "_acme-challenge.a.example.com.".to_owned());
-        Change { action, record: TxtRecord { zone, name, value: value.to_owned(), ttl: 60 } }
+        let [zone, name] = ["example.com.", "_acme-challenge.a.example.com."].map(str::to_owned);
+        let (domain, value) = ("a.example.com".to_owned(), value.to_owned());
+        Change { action, record: TxtRecord { zone, name, domain, value, ttl: 60 } }
     }
 
     #[test]
