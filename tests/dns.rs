@@ -20,6 +20,8 @@ use bind::{Bind, NOBODY, PRIMARY, SECOND};
 
 #[path = "dns/bind.rs"]
 mod bind;
+#[path = "dns/updates.rs"]
+mod updates;
 
 const QUICK: Duration = Duration::from_secs(1);
 

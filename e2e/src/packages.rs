@@ -35,6 +35,7 @@ const PACKAGES: &[Package] = &[
 
 /// What single tests start besides. A testbed, and so the demo, does without them.
 const PACKAGES_OF_TESTS: &[Package] = &[
+    package("knot", "knotd", Tier::Api),
     package("pdns-server", "pdns_server", Tier::Api),
     package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
 ];

@@ -12,6 +12,7 @@ use crate::{
         name::{self, challenge_record_name},
         provider::{Provider, ProviderError},
         resolver::Resolver,
+        zone::ZoneError,
         zone_cache::ZoneCache,
     },
 };
@@ -43,8 +44,9 @@ impl Finder {
         let doing = || format!("Failed to find the zone of {}", name::shown(&target));
         match self.zone(&target).await {
             Ok(zone) => Ok(Place { name: target, zone }),
-            Err(Unfound::Provider(ProviderError::NoZone { message })) if target != self.own => {
-                self.instead_of(&target, trouble(&doing(), &ProviderError::NoZone { message })).await
+            Err(unfound) if unfound.is_lasting() && target != self.own => {
+                let refused = unfound.trouble(&doing());
+                self.instead_of(&target, refused).await
             }
             Err(unfound) => Err(unfound.trouble(&doing())),
         }
@@ -89,7 +91,7 @@ impl Finder {
         }
         match self.zones.find_zone(&self.resolver, name).await {
             Ok(zone) => Ok(zone.apex.clone()),
-            Err(error) => Err(Unfound::Resolver(error.to_string())),
+            Err(error) => Err(Unfound::Resolver(error)),
         }
     }
 }
@@ -97,10 +99,18 @@ impl Finder {
 /// Why no zone was found.
 enum Unfound {
     Provider(ProviderError),
-    Resolver(String),
+    Resolver(ZoneError),
 }
 
 impl Unfound {
+    /// Whether the zone is not there, rather than that it could not be asked for.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Provider(error) => matches!(error, ProviderError::NoZone { .. }),
+            Self::Resolver(error) => matches!(error, ZoneError::NotFound { .. }),
+        }
+    }
+
     fn trouble(&self, doing: &str) -> StepError {
         match self {
             Self::Provider(error) => trouble(doing, error),

@@ -60,6 +60,12 @@ mod tests {
         Record::from_rdata(named(owner), 60, RData::SOA(data))
     }
 
+    fn beside(record: Record) -> impl FnOnce(&mut Message) {
+        move |answer| {
+            answer.add_authority(record);
+        }
+    }
+
     fn judged(change: impl FnOnce(&mut Message)) -> Verdict {
         let mut answer = Message::response(1, OpCode::Query);
         answer.metadata.authoritative = true;
@@ -70,21 +76,24 @@ mod tests {
     #[test]
     fn the_zone_comes_with_every_authoritative_answer() {
         let zone = Verdict::Zone("example.com.".to_owned());
-        assert_eq!(judged(|answer| drop(answer.add_authority(soa("example.com.")))), zone);
+        assert_eq!(judged(beside(soa("example.com."))), zone);
         let missing = judged(|answer| {
             answer.metadata.response_code = ResponseCode::NXDomain;
             answer.add_authority(soa("Example.COM."));
         });
         assert_eq!(missing, zone);
         let apex = "_acme-challenge.www.example.com.";
-        assert_eq!(judged(|answer| drop(answer.add_answer(soa(apex)))), Verdict::Zone(apex.to_owned()));
+        let own = judged(|answer| {
+            answer.add_answer(soa(apex));
+        });
+        assert_eq!(own, Verdict::Zone(apex.to_owned()));
     }
 
     #[test]
     fn what_tells_nothing_is_not_believed() {
         assert_eq!(judged(|_| ()), Verdict::Unknown);
-        assert_eq!(judged(|answer| drop(answer.add_authority(soa("example.net.")))), Verdict::Unknown);
-        assert_eq!(judged(|answer| drop(answer.add_authority(soa(".")))), Verdict::Unknown);
+        assert_eq!(judged(beside(soa("example.net."))), Verdict::Unknown);
+        assert_eq!(judged(beside(soa("."))), Verdict::Unknown);
         let referred = judged(|answer| {
             answer.metadata.authoritative = false;
             answer.add_authority(soa("example.com."));
