@@ -131,3 +131,34 @@ pub(super) fn own_name(challenge: &Challenge) -> Result<String, StepError> {
         Err(error) => Err(StepError::is_final(format!("There can be no TXT record for this name: {error}"))),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::TroubleClass;
+
+    fn own_name_of(dns_name: &str) -> Result<String, StepError> {
+        let challenge: Challenge = serde_json::from_value(json!({
+            "metadata": { "name": "web" },
+            "spec": {
+                "url": "", "authorizationURL": "", "dnsName": dns_name, "type": "DNS-01", "token": "", "key": "",
+                "solver": {}, "issuerRef": { "name": "le" },
+            },
+        }))
+        .unwrap();
+        own_name(&challenge)
+    }
+
+    #[test]
+    fn a_name_that_dns_cannot_carry_is_final() {
+        assert_eq!(own_name_of("www.example.com").unwrap(), "_acme-challenge.www.example.com.");
+        // 253 characters are a name, but with `_acme-challenge` before it they are none.
+        let long = [&"a".repeat(63), &"b".repeat(63), &"c".repeat(63), &*"d".repeat(61)].join(".");
+        let Err(StepError::Trouble { class, message, .. }) = own_name_of(&long) else { panic!("{long}") };
+        assert_eq!((class, long.len()), (TroubleClass::Final, 253));
+        assert!(message.starts_with("There can be no TXT record for this name: "), "{message}");
+    }
+}

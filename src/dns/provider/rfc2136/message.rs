@@ -11,8 +11,8 @@ use crate::dns::provider::{Action, Change, TxtRecord};
 /// The longest string in a TXT record (RFC 1035 section 3.3).
 const MAX_STRING: usize = 255;
 
-/// Room for the header, the zone and the signature: two names of up to 255 octets beside some hundred.
-const FRAME: usize = 768;
+/// Room for the header and for the signature of a key whose name is not uncommonly long, in octets.
+const FRAME: usize = 256;
 
 /// What a record takes beside its name and its strings, in octets.
 const RECORD_FRAME: usize = 16;
@@ -20,12 +20,13 @@ const RECORD_FRAME: usize = 16;
 /// The changes of one zone in pieces whose messages have at most so many octets; a change that is longer by itself is a piece of
 /// its own.
 pub(super) fn pieces(changes: &[Change], most_octets: usize) -> Vec<&[Change]> {
-    let (mut pieces, mut begin, mut length) = (Vec::new(), 0, FRAME);
+    let frame = FRAME + changes.first().map_or(0, |change| change.record.zone.len());
+    let (mut pieces, mut begin, mut length) = (Vec::new(), 0, frame);
     for (index, change) in changes.iter().enumerate() {
         let own = octets(&change.record);
         if index > begin && length + own > most_octets {
             pieces.push(&changes[begin..index]);
-            (begin, length) = (index, FRAME);
+            (begin, length) = (index, frame);
         }
         length += own;
     }
@@ -115,7 +116,7 @@ mod tests {
             assert_eq!(pieces.concat(), changes, "{most}");
             for piece in pieces {
                 let length = update_message(piece).unwrap().to_vec().unwrap().len();
-                assert!(piece.len() == 1 || length + 500 < most, "{length} of {most}");
+                assert!(piece.len() == 1 || length + 200 < most, "{length} of {most}");
             }
         }
         assert_eq!(pieces(&changes, 1).len(), 50);
