@@ -150,6 +150,12 @@ pub fn is_ours(set: &str) -> bool {
     set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
 }
 
+/// Whether the answer to a Challenge has to be in place, now or soon.
+pub fn wants_value(challenge: &Challenge) -> bool {
+    let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
+    challenge.meta().deletion_timestamp.is_none() && Progress::of_word(state) == Progress::Open
+}
+
 /// What a Challenge says as long as nothing is out of the ordinary.
 fn usual_reason(type_: &str) -> String {
     format!("Waiting for {type_} challenge propagation")

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     api::{Challenge, names::annotation},
-    cluster::{Key, Kind, ObjectName, owner_entry},
+    cluster::{Key, Kind, ObjectName, dns_value_entry, owner_entry},
     controller::{
         Context,
         step_error::{StepError, signed},
     },
     decide::{
         TroubleClass,
-        challenge::Pending,
+        challenge::{Pending, wants_value},
         place::{Place, noted, to_note},
         progress::Progress as Outcome,
         solver::Method,
@@ -80,6 +80,10 @@ pub(in crate::controller) async fn present(context: &Context, challenge: &Challe
 /// Also that something is under way that wakes the Challenge.
 pub(in crate::controller) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     let ((owner, uid), changes) = (identity(challenge), &context.records.changes);
+    if !changes.is_in_call(&owner) && is_wanted_by_another(context, challenge) {
+        changes.forget(&owner);
+        return Ok(());
+    }
     match changes.progress((&owner, &uid), Action::Remove) {
         Progress::UnderWay => return Err(StepError::Awaiting),
         Progress::Made => return Ok(()),
@@ -201,6 +205,12 @@ async fn note(context: &Context, challenge: &Challenge, place: &Place) -> Result
 
 fn noted_places(challenge: &Challenge) -> Vec<Place> {
     noted(challenge.annotations().get(annotation::DNS01_RECORD).map(String::as_str))
+}
+
+/// Whether a later Challenge is answered by the same value, and will take it away itself.
+fn is_wanted_by_another(context: &Context, challenge: &Challenge) -> bool {
+    let others = context.cluster.hub.challenges.indexed(&dns_value_entry(challenge));
+    others.iter().any(|other| other.metadata.uid != challenge.metadata.uid && wants_value(other))
 }
 
 /// Whether other Challenges of the Order are about to be presented.

@@ -7,10 +7,10 @@ use certwright::{
         Challenge,
         names::{finalizer, state},
     },
-    cluster::{Key, Kind, owner_entry, tls_name_entry},
+    cluster::{Key, Kind, ObjectName, dns_value_entry, owner_entry, tls_name_entry},
     decide::{
         TroubleClass, Wake,
-        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge, decide, is_ours},
+        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge, decide, is_ours, wants_value},
         fixed_name,
         progress::Progress,
         turns::{Rival, Taken},
@@ -24,7 +24,7 @@ use kube::ResourceExt;
 use super::{HeldIssuer, next_look, publish};
 use crate::{
     process::{DnsChange, Failure, Memory, Process, Round},
-    world::{NAMESPACE, World, is_final, record_name},
+    world::{World, is_final, record_name},
 };
 
 const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
@@ -187,7 +187,8 @@ fn check(process: &mut Process, world: &mut World, challenge: &Challenge) -> Res
 
 /// Submits a change, and succeeds when it is time that the provider is asked. As `controller::dns01::changes`.
 fn made_by_now(process: &mut Process, world: &World, challenge: &Challenge, removes: bool) -> Result<(), Failure> {
-    let (key, uid) = (Key::new(Kind::Challenge, NAMESPACE, &challenge.name_any()), challenge.uid().unwrap_or_default());
+    let uid = challenge.uid().unwrap_or_default();
+    let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
     let now = world.now();
     let is_it = |change: &&DnsChange| change.uid == uid && change.pending.removes == removes;
     if let Some(change) = process.changes.get(&key).filter(is_it) {
@@ -215,6 +216,11 @@ fn clean_up(process: &mut Process, world: &mut World, challenge: &Challenge) -> 
     let spec = &challenge.spec;
     if spec.type_ == "DNS-01" {
         let record = (record_name(&spec.dns_name), spec.key.expose().to_owned());
+        let others = process.hub.challenges.indexed(&dns_value_entry(challenge));
+        if others.iter().any(|other| other.metadata.uid != challenge.metadata.uid && wants_value(other)) {
+            process.changes.remove(&Key { kind: Kind::Challenge, object: ObjectName::of(challenge) });
+            return Ok(());
+        }
         made_by_now(process, world, challenge, true)?;
         return world.dns(|records, _| {
             records.remove(&record);
