@@ -1,5 +1,6 @@
 //! Two BIND servers: a primary that takes dynamic updates (RFC 2136) and resolves, and a secondary that follows it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -90,10 +91,19 @@ pub fn update(dns: &Dns, lines: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// How many TXT records a server has at a name by itself.
-pub fn txt_count(server: Ipv4Addr, name: &str) -> Result<u16> {
+/// The TXT records that a server has at a name, as they are in its answer.
+pub fn txt_values(server: Ipv4Addr, name: &str) -> Result<BTreeSet<Vec<u8>>> {
     let answer = ask(server, name, TXT)?;
-    Ok(u16::from_be_bytes([answer[6], answer[7]]))
+    let mut at = HEADER + encoded(name).len() + 4;
+    let mut values = BTreeSet::new();
+    for _ in 0..u16::from_be_bytes([answer[6], answer[7]]) {
+        // Type, class, time to live and length come between the name and the data (RFC 1035 section 3.2.1).
+        let begin = name_end(&answer, at).context("the answer ends too early")? + 10;
+        let length = answer.get(begin - 2..begin).context("the answer ends too early")?;
+        at = begin + usize::from(u16::from_be_bytes(length.try_into()?));
+        values.insert(answer.get(begin..at).context("the answer ends too early")?.to_vec());
+    }
+    Ok(values)
 }
 
 /// The serial number of a zone.

@@ -201,7 +201,8 @@ async fn what_a_provider_does_not_do_is_told_and_others_go_on() {
     // Takes everything and says nothing, as a server behind a firewall does.
     let silent = UdpSocket::bind((node, 0)).unwrap();
     let (silent_address, liar) = (silent.local_addr().unwrap().to_string(), start_liar(node).to_string());
-    let rfc2136 = |field: &'static str, value: Value| move |solver: &mut Value| solver["dns01"]["rfc2136"][field] = value;
+    let rfc2136 =
+        |field: &'static str, value: Value| move |solver: &mut Value| solver["dns01"]["rfc2136"][field] = value;
     issuer(&scene, "silent", rfc2136("nameserver", json!(silent_address))).await;
     issuer(&scene, "liar", rfc2136("nameserver", json!(liar))).await;
     issuer(&scene, "unknown-key", rfc2136("tsigKeyName", json!("nobody"))).await;

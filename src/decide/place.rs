@@ -90,7 +90,9 @@ mod tests {
     #[test]
     fn what_is_no_place_is_passed_over() {
         let long = format!("{}. example.net.", "a".repeat(300));
-        for text in ["", "a.example.net.", "a b", "a.example.org. example.net.", "aexample.net. example.net.", "a. . c.", &long] {
+        for text in
+            ["", "a.example.net.", "a b", "a.example.org. example.net.", "aexample.net. example.net.", "a. . c.", &long]
+        {
             assert_eq!(noted(Some(text)), [], "{text}");
         }
         assert_eq!(noted(Some(" , a.example.net.  example.net. ,x")), [at("a.example.net.", "example.net.")]);

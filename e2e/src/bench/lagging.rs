@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::dns::{serial, txt_count, update};
+use crate::dns::{serial, txt_values, update};
 use crate::packages::require_program;
 use crate::process::Process;
 use crate::state::Dns;
@@ -67,7 +67,7 @@ impl Lagging {
     pub fn follow(&self, name: &str) -> Result<()> {
         update(&self.dns, &[format!("add {name} 60 TXT mark")])?;
         let start = Instant::now();
-        while txt_count(SECONDARY, name)? == 0 {
+        while txt_values(SECONDARY, name)?.is_empty() {
             if start.elapsed() > PATIENCE {
                 bail!("the secondary of {} does not follow", self.zone);
             }
@@ -79,7 +79,7 @@ impl Lagging {
     /// When, since `start`, the secondary has a value at this name.
     pub async fn has(&self, name: &str, start: Instant) -> Result<Duration> {
         while start.elapsed() < PATIENCE {
-            if txt_count(SECONDARY, name)? > 0 {
+            if !txt_values(SECONDARY, name)?.is_empty() {
                 return Ok(start.elapsed());
             }
             tokio::time::sleep(STEP).await;

@@ -1,5 +1,6 @@
 //! Bars of the group `dns01`: names of one zone, whose record sets are verified on both of its servers.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::issuance::{settle, timed_with};
 use super::lagging::Lagging;
 use super::{ISSUANCES, say_conditions};
 use crate::controller::Controller;
-use crate::dns::{serial, txt_count};
+use crate::dns::{serial, txt_values};
 use crate::scene::{Scene, certificate_spec};
 use crate::testbed::Testbed;
 
@@ -75,13 +76,16 @@ async fn apex_and_wildcard(testbed: &Testbed, log: &Path) -> Result<Measured> {
     Ok(Measured::new(DNS01_APEX_AND_WILDCARD, summarize("apex and wildcard", &seconds)?))
 }
 
-/// When, since `start`, both servers have two values for this name.
+/// When, since `start`, the last of both servers had the second of the values for this name. The first may be gone by then.
 async fn both_values(scene: &Scene, domain: &str, start: Instant) -> Result<Duration> {
     let dns = scene.testbed.state.dns()?;
     let record = format!("_acme-challenge.{domain}");
+    let mut seen = [BTreeSet::new(), BTreeSet::new()];
     while start.elapsed() < PATIENCE {
-        let counts = [dns.primary, dns.secondary].map(|server| txt_count(server, &record));
-        if counts.iter().all(|count| count.as_ref().is_ok_and(|count| *count == 2)) {
+        for (server, seen) in [dns.primary, dns.secondary].into_iter().zip(&mut seen) {
+            seen.extend(txt_values(server, &record)?);
+        }
+        if seen.iter().all(|seen| seen.len() == 2) {
             return Ok(start.elapsed());
         }
         tokio::time::sleep(STEP).await;

@@ -112,7 +112,11 @@ pub(super) enum Progress {
     UnderWay,
     Made,
     /// The first one that failed, and whose credentials they were.
-    Failed { identity: Identity, record: TxtRecord, error: ProviderError },
+    Failed {
+        identity: Identity,
+        record: TxtRecord,
+        error: ProviderError,
+    },
 }
 
 impl Changes {
@@ -140,7 +144,8 @@ impl Changes {
         }
         let serial = state.next_serial();
         for change in &changes {
-            let lingers = if made.provider.most_at_once() <= 1 { Duration::ZERO } else { lingers(change.action, company) };
+            let lingers =
+                if made.provider.most_at_once() <= 1 { Duration::ZERO } else { lingers(change.action, company) };
             let due = Instant::now() + lingers;
             let ticket = Ticket { owner: owner.clone(), serial, change: change.clone(), due, alone: false };
             let lane = (made.identity, change.record.zone.clone());
@@ -156,7 +161,8 @@ impl Changes {
         }
         let parts = changes.into_iter().map(|change| Part { change, made: None }).collect();
         let (uid, now) = (uid.to_owned(), Timestamp::now());
-        let submission = Submission { serial, uid, identity: made.identity, since: now, parts, in_call: false, is_told: false };
+        let submission =
+            Submission { serial, uid, identity: made.identity, since: now, parts, in_call: false, is_told: false };
         state.submissions.insert(owner.clone(), submission);
         // A wait that is out of the ordinary is shown.
         self.0.hub.queue.wake_at(owner, now + QUIET_TIME, now);

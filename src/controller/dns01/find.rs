@@ -31,7 +31,11 @@ impl Finder {
     /// # Errors
     ///
     /// A name that DNS cannot carry.
-    pub(super) fn new(context: &Context, challenge: &Challenge, provider: Arc<dyn Provider>) -> Result<Self, StepError> {
+    pub(super) fn new(
+        context: &Context,
+        challenge: &Challenge,
+        provider: Arc<dyn Provider>,
+    ) -> Result<Self, StepError> {
         let own = own_name(challenge)?;
         let strategy = challenge.spec.solver.dns01.as_ref().and_then(|solver| solver.cname_strategy.as_deref());
         let (resolver, zones) = (context.resolver.clone(), context.zones.clone());

@@ -256,7 +256,9 @@ fn naming(own: &str, error: StepError) -> StepError {
 /// Clean-up ends after some tries, so they come at their usual times.
 fn tried_again(error: StepError) -> StepError {
     match error {
-        StepError::Trouble { class, message, hold, .. } => StepError::Trouble { class, message, retry_after: None, hold },
+        StepError::Trouble { class, message, hold, .. } => {
+            StepError::Trouble { class, message, retry_after: None, hold }
+        }
         other => other,
     }
 }
