@@ -14,8 +14,6 @@ use crate::state::Dns;
 use crate::testbed::Testbed;
 use crate::wait::until_ready;
 
-const PRIMARY: Ipv4Addr = Ipv4Addr::new(127, 0, 53, 1);
-const SECONDARY: Ipv4Addr = Ipv4Addr::new(127, 0, 53, 2);
 const LABEL: &str = "lagging";
 /// BIND waits for three quarters of it at least.
 const REFRESH_SECONDS: u32 = 36;
@@ -36,16 +34,17 @@ impl Lagging {
     pub async fn start(testbed: &Testbed) -> Result<Self> {
         let above = testbed.state.dns()?;
         let zone = format!("{LABEL}.{}", above.zones.first().map(String::as_str).unwrap_or_default());
-        let dns = Dns { primary: PRIMARY, secondary: SECONDARY, zones: vec![zone.clone()], tsig: above.tsig.clone() };
+        let [primary, secondary, ..] = testbed.state.spare_addresses[..] else { bail!("there are no spare addresses") };
+        let dns = Dns { primary, secondary, zones: vec![zone.clone()], tsig: above.tsig.clone() };
         let mut servers = Vec::new();
-        for address in [PRIMARY, SECONDARY] {
+        for address in [primary, secondary] {
             let mut server = start_server(testbed, &dns, address)?;
             let look = async || serial(address, &zone).map(drop);
             until_ready(&mut server, "a DNS server of the lagging zone", READY, look).await?;
             servers.push(server);
         }
         let mut lines = Vec::new();
-        for (label, address) in [("ns1", PRIMARY), ("ns2", SECONDARY)] {
+        for (label, address) in [("ns1", primary), ("ns2", secondary)] {
             lines.push(format!("add {zone} 60 NS {label}.{zone}."));
             lines.push(format!("add {label}.{zone} 60 A {address}"));
         }
@@ -60,14 +59,14 @@ impl Lagging {
 
     /// Where updates go.
     pub fn nameserver(&self) -> String {
-        format!("{PRIMARY}:53")
+        format!("{}:53", self.dns.primary)
     }
 
     /// Changes the zone, and waits until the secondary has looked: now it has just begun to wait again.
     pub fn follow(&self, name: &str) -> Result<()> {
         update(&self.dns, &[format!("add {name} 60 TXT mark")])?;
         let start = Instant::now();
-        while txt_values(SECONDARY, name)?.is_empty() {
+        while txt_values(self.dns.secondary, name)?.is_empty() {
             if start.elapsed() > PATIENCE {
                 bail!("the secondary of {} does not follow", self.zone);
             }
@@ -79,7 +78,7 @@ impl Lagging {
     /// When, since `start`, the secondary has a value at this name.
     pub async fn has(&self, name: &str, start: Instant) -> Result<Duration> {
         while start.elapsed() < PATIENCE {
-            if !txt_values(SECONDARY, name)?.is_empty() {
+            if !txt_values(self.dns.secondary, name)?.is_empty() {
                 return Ok(start.elapsed());
             }
             tokio::time::sleep(STEP).await;
@@ -92,11 +91,11 @@ fn start_server(testbed: &Testbed, dns: &Dns, address: Ipv4Addr) -> Result<Proce
     let home = testbed.state.folder.join(format!("dns/lagging-{address}"));
     fs::create_dir_all(&home)?;
     let (zone, folder, tsig) = (&dns.zones[0], home.display(), &dns.tsig);
-    let body = if address == PRIMARY {
-        fs::write(home.join("zone"), zone_text(zone))?;
+    let body = if address == dns.primary {
+        fs::write(home.join("zone"), zone_text(zone, dns))?;
         format!("type primary; file \"zone\"; allow-update {{ key \"{}\"; }}; allow-transfer {{ any; }};", tsig.name)
     } else {
-        format!("type secondary; file \"zone\"; primaries {{ {PRIMARY}; }}; min-refresh-time 1;")
+        format!("type secondary; file \"zone\"; primaries {{ {}; }}; min-refresh-time 1;", dns.primary)
     };
     let text = format!(
         "options {{ directory \"{folder}\"; pid-file none; session-keyfile \"{folder}/session.key\"; listen-on port 53 \
@@ -112,9 +111,10 @@ fn start_server(testbed: &Testbed, dns: &Dns, address: Ipv4Addr) -> Result<Proce
     testbed.start(&format!("dns-lagging-{address}"), command)
 }
 
-fn zone_text(zone: &str) -> String {
+fn zone_text(zone: &str, dns: &Dns) -> String {
+    let Dns { primary, secondary, .. } = dns;
     format!(
         "$TTL 60\n@ SOA ns1.{zone}. hostmaster.{zone}. 1 {REFRESH_SECONDS} 10 86400 1\n@ NS ns1.{zone}.\n@ NS ns2.{zone}.\n\
-         ns1 A {PRIMARY}\nns2 A {SECONDARY}\n* A {PRIMARY}\n"
+         ns1 A {primary}\nns2 A {secondary}\n* A {primary}\n"
     )
 }
