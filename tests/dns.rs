@@ -25,6 +25,8 @@ mod bind;
 mod secure;
 #[path = "dns/servers.rs"]
 mod servers;
+#[path = "dns/updates.rs"]
+mod updates;
 
 const QUICK: Duration = Duration::from_secs(1);
 
@@ -116,7 +118,13 @@ async fn verify_recursively(resolver: &Resolver, name: &str, value: &str) -> Ver
 }
 
 fn record(name: &str, value: &str) -> TxtRecord {
-    TxtRecord { zone: "example.test.".to_owned(), name: name.to_owned(), value: value.to_owned(), ttl: DEFAULT_TTL }
+    TxtRecord {
+        zone: "example.test.".to_owned(),
+        name: name.to_owned(),
+        domain: "example.test".to_owned(),
+        value: value.to_owned(),
+        ttl: DEFAULT_TTL,
+    }
 }
 
 fn set(values: &[&str]) -> BTreeSet<String> {

@@ -180,6 +180,9 @@ pub mod annotation {
     pub const TLS_ALPN_01: &str = "certwright.dev/tls-alpn-01";
     /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
     pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
+    /// On a Challenge whose TXT record is not, or not only, at the challenge's own name: where it is or may be, as
+    /// `NAME ZONE, NAME ZONE`.
+    pub const DNS01_RECORD: &str = "certwright.dev/dns01-record";
     /// On a target Secret: what its keystores were made from.
     pub const KEYSTORES: &str = "certwright.dev/keystores";
     /// On a target Secret: the value of [`RENEW_AT`] that is done with.

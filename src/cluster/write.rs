@@ -124,6 +124,16 @@ impl Cluster {
         self.settle::<K>(&api, &name, seen, written).await
     }
 
+    /// Sets one annotation of exactly the object that was seen, and gives the object as it is then.
+    pub async fn write_annotation<K: Scoped>(&self, seen: &K, name: &str, value: &str) -> Result<Arc<K>, ApiError> {
+        let object = ObjectName::of(seen);
+        let api = K::api(self.client.clone(), &object.namespace);
+        let what = format!("annotate {} {object}", K::kind(&()));
+        let patch = serde_json::json!({ "metadata": { "uid": seen.meta().uid, "annotations": { name: value } } });
+        let written = limited(what, api.patch(&object.name, &patch_params(), &Patch::Merge(patch))).await?;
+        Ok(self.take_in(written))
+    }
+
     /// Server-side apply with the given field manager, taking over fields of others.
     pub async fn apply<K: Scoped + Serialize>(&self, object: &K, manager: &str) -> Result<Arc<K>, ApiError> {
         let name = ObjectName::of(object);

@@ -42,6 +42,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let hub = &context.cluster.hub;
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
+        context.records.forget(key);
         return Ok(Round::Rest(Wake::OnChange));
     };
     memory.keep_for(&challenge.uid().unwrap_or_default());
@@ -53,6 +54,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
     let taken = tls_alpn01::taken(context, &challenge);
+    let pending = dns01::pending(context, &challenge).await;
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
@@ -61,6 +63,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,
+        pending: pending.as_ref(),
         trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, Timestamp::now());

@@ -65,6 +65,7 @@ pub struct Context {
     pub authorities: signer::Authorities,
     pub http: reqwest::Client,
     pub providers: dns01::Providers,
+    records: dns01::Records,
     /// When this process began.
     started: Timestamp,
     inquiries: renewal_information::Inquiries,
@@ -113,6 +114,7 @@ impl Context {
             looks: dns01::Looks::new(cluster.hub.clone(), zones.clone(), options.authoritative_port),
             inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
+            records: dns01::Records::new(&cluster.hub),
             cluster,
             options,
             resolvers: resolvers::Resolvers::new(resolver),

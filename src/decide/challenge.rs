@@ -20,7 +20,10 @@ use crate::api::{
 const CLEAN_UP_TRIES: u32 = 8;
 
 /// A self-check that fails right after presenting is the usual case; the status tells of it only after this time.
-const QUIET_TIME: SignedDuration = SignedDuration::from_secs(5);
+pub const QUIET_TIME: SignedDuration = SignedDuration::from_secs(5);
+
+/// A change at a DNS provider that is under way wakes the Challenge when it ends. Should it not, this brings another look.
+const PENDING_LOOK: SignedDuration = SignedDuration::from_mins(1);
 
 /// Stands in the reason between what became of the challenge and why it cannot be cleaned up.
 const CLEAN_UP_ERROR: &str = "; error cleaning up: ";
@@ -42,7 +45,19 @@ pub struct SeenChallenge<'a> {
     pub ca: Option<&'a CaChallenge>,
     /// How far this process is with taking away what was presented.
     pub clean_up: CleanUp,
+    /// The change at a DNS provider that is under way.
+    pub pending: Option<&'a Pending>,
     pub trouble: Option<&'a Trouble>,
+}
+
+/// A change that this process has asked a DNS provider for. The Challenge is looked at again when it is made, or failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub since: Timestamp,
+    /// Whether it takes the record away.
+    pub removes: bool,
+    /// What is waited for, in one stable sentence.
+    pub reason: String,
 }
 
 /// How far the clean-up is.
@@ -113,6 +128,9 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return Decision::act(vec![ChallengeStep::AddFinalizer]);
     }
     if !status.presented {
+        if let Some(pending) = seen.pending.filter(|pending| !pending.removes) {
+            return wait_for_provider(&status, pending, now);
+        }
         if let Some(Taken { by, until }) = seen.taken.filter(|taken| now < taken.until) {
             let reason = format!("Waiting for Challenge {by}, which answers for the same name");
             return with_reason(&status, &reason, Decision::rest_until(*until));
@@ -130,6 +148,12 @@ pub fn has_finalizer(challenge: &Challenge) -> bool {
 /// Whether this finalizer is one that certwright, or cert-manager before it, sets on Challenges.
 pub fn is_ours(set: &str) -> bool {
     set == finalizer::CHALLENGE || set == finalizer::CHALLENGE_LEGACY
+}
+
+/// Whether the answer to a Challenge has to be in place, now or soon.
+pub fn wants_value(challenge: &Challenge) -> bool {
+    let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
+    challenge.meta().deletion_timestamp.is_none() && Progress::of_word(state) == Progress::Open
 }
 
 /// What a Challenge says as long as nothing is out of the ordinary.
@@ -160,6 +184,15 @@ fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> 
             format!("Presented challenge using {type_} challenge mechanism"),
         )),
     ])
+}
+
+/// Nothing is written in the usual case, in which it takes less time.
+fn wait_for_provider(status: &ChallengeStatus, pending: &Pending, now: Timestamp) -> Decision<ChallengeStep> {
+    let told = later(pending.since, QUIET_TIME);
+    if now < told {
+        return Decision::rest_until(told);
+    }
+    with_reason(status, &pending.reason, Decision::rest_until(later(now, PENDING_LOOK)))
 }
 
 /// The answer is in place: check it, have the CA look, and follow what it says.
@@ -241,6 +274,9 @@ fn fail(seen: &SeenChallenge<'_>, status: &ChallengeStatus, state: &str, reason:
 fn wind_up(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
     if !has_finalizer(seen.challenge) {
         return Decision::rest();
+    }
+    if seen.pending.is_some_and(|pending| pending.removes) {
+        return Decision::rest_until(later(now, PENDING_LOOK));
     }
     let trouble = match (seen.clean_up, seen.trouble) {
         (CleanUp::Done, _) => return Decision::act(leave(seen, status)),

@@ -18,7 +18,7 @@ use super::{
     caa::BeforeOrder,
     certificate::{self, CertificateStep, HeldKey, SeenCertificate, Settings},
     chain::ChosenChain,
-    challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge},
+    challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge},
     fallback::{Fallback, SeenSpare},
     issuer::{self, AccountKey, IssuerStep, Registration, SeenIssuer},
     keystore::PasswordSecrets,
@@ -158,11 +158,13 @@ proptest! {
         let clean_up = *dice.pick(&[CleanUp::Untried, CleanUp::Tried, CleanUp::Done]);
         let (has_open_siblings, trouble, issuer) = (dice.chance(2), dice.trouble(), dice.issuer());
         let taken = dice.maybe(|dice| Taken { by: dice.text(), until: dice.time() });
+        let pending = dice.maybe(|dice| Pending { since: dice.time(), removes: dice.chance(2), reason: dice.text() });
         let now = dice.soon();
         let decision = settled(&mut scene, |challenge| {
             let (issuer, check, ca, trouble) = (issuer.seen(), check.as_ref(), ca.as_ref(), trouble.as_ref());
-            let taken = taken.as_ref();
-            let seen = SeenChallenge { challenge, issuer, has_open_siblings, taken, check, ca, clean_up, trouble };
+            let (taken, pending) = (taken.as_ref(), pending.as_ref());
+            let seen =
+                SeenChallenge { challenge, issuer, has_open_siblings, taken, check, ca, clean_up, pending, trouble };
             challenge::decide(&seen, now)
         }, |challenge, steps| {
             let status = steps.iter().find_map(|step| match step {

@@ -12,7 +12,7 @@ use certwright::{
         Trouble, TroubleClass, Wake, backoff,
         budget::Ledger,
         certificate::HeldKey,
-        challenge::{CaChallenge, Check, CleanUp},
+        challenge::{CaChallenge, Check, CleanUp, Pending},
         hold::Hold,
         issuer::Registration,
         order::CaOrder,
@@ -34,6 +34,7 @@ use super::{acts, server::kind_of, world::World};
 /// As in the controller.
 const MOST_ROUNDS: u32 = 20;
 const MOST_PUT_RIGHT: usize = 8;
+const LONGEST_SILENCE: SignedDuration = SignedDuration::from_mins(1);
 
 pub struct Process {
     pub hub: Arc<Hub>,
@@ -43,6 +44,15 @@ pub struct Process {
     pub ledger: Option<Ledger>,
     pub since: Timestamp,
     pub turns: Turns,
+    pub changes: HashMap<Key, DnsChange>,
+}
+
+/// A change at the DNS provider that a Challenge has submitted: the place is found and the change made beside the passes.
+pub struct DnsChange {
+    pub uid: String,
+    pub pending: Pending,
+    /// When the provider is asked.
+    pub due: Timestamp,
 }
 
 #[derive(Default)]
@@ -81,6 +91,8 @@ pub enum Failure {
     Overtaken,
     /// The API server cannot be reached.
     Unavailable,
+    /// Something is under way that wakes the object.
+    Awaiting,
     Trouble {
         class: TroubleClass,
         message: String,
@@ -122,6 +134,7 @@ impl Process {
             ledger: None,
             since: world.now(),
             turns: Turns::default(),
+            changes: HashMap::new(),
         };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);
@@ -181,6 +194,7 @@ impl Process {
                     memory.trouble = Some(Trouble { message, class, failures, at: world.now(), retry_after, hold });
                     memory.trouble_issuer = None;
                 }
+                Err(Failure::Awaiting) => return Ok(Wake::At(world.now() + LONGEST_SILENCE)),
                 Err(Failure::Unavailable) => return Ok(after_failure(world, memory)),
                 Err(Failure::Crash) => return Err(Crashed),
             }

@@ -74,8 +74,16 @@ pub const ACME_PER_WINDOW: &str = "acme.new-orders-per-window";
 pub const ACME_EARLY: &str = "acme.requests-before-retry-after";
 pub const ACME_RECOVERY: &str = "acme.recovery-percent-of-shortest";
 
+/// The group of the bars about DNS-01: the records of one zone, verified on all of its servers.
+pub const DNS01: &str = "dns01";
+pub const DNS01_APEX_AND_WILDCARD: &str = "dns01.apex-and-wildcard-seconds";
+pub const DNS01_PER_SECOND: &str = "dns01.certificates-per-second";
+pub const DNS01_UPDATES: &str = "dns01.updates";
+pub const DNS01_LAGGING: &str = "dns01.lagging-secondary-seconds";
+pub const DNS01_MEANWHILE: &str = "dns01.others-meanwhile-percent";
+
 /// Every bar.
-pub const BARS: [Bar; 18] = [
+pub const BARS: [Bar; 23] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -91,6 +99,11 @@ pub const BARS: [Bar; 18] = [
     bar(ACME_PER_WINDOW, "orders", Side::AtMost, 100.0, Tier::Api),
     bar(ACME_EARLY, "requests", Side::AtMost, 0.0, Tier::Api),
     bar(ACME_RECOVERY, "percent", Side::AtMost, 110.0, Tier::Api),
+    bar(DNS01_APEX_AND_WILDCARD, "s", Side::AtMost, 0.8, Tier::Api),
+    bar(DNS01_PER_SECOND, "per-second", Side::AtLeast, 15.0, Tier::Api),
+    bar(DNS01_UPDATES, "updates", Side::Below, 200.0, Tier::Api),
+    bar(DNS01_LAGGING, "s", Side::AtMost, 1.5, Tier::Api),
+    bar(DNS01_MEANWHILE, "percent", Side::AtLeast, 80.0, Tier::Api),
     bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
     bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),
@@ -134,7 +147,7 @@ impl Measured {
     /// `bar NAME VALUE UNIT limit LIMIT held|missed`
     pub fn line(&self) -> Result<String> {
         let bar = self.bar()?;
-        let digits = if ["orders", "requests", "writes"].contains(&bar.unit) { 0 } else { 3 };
+        let digits = if ["orders", "requests", "updates", "writes"].contains(&bar.unit) { 0 } else { 3 };
         let word = if self.is_held()? { "held" } else { "missed" };
         Ok(format!("bar {} {:.digits$} {} limit {} {word}", bar.name, self.value, bar.unit, bar.limit))
     }

@@ -7,8 +7,10 @@ mod dns01;
 mod foreign;
 mod http01;
 mod issuance;
+mod lagging;
 mod outage;
 mod overhead;
+mod propagation;
 pub mod resources;
 mod single;
 mod steps;
@@ -100,6 +102,10 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     }
     if !certificate.is_empty() {
         measured.extend(certificate::measure(testbed, &certificate).await?);
+    }
+    let dns01 = of(&[bar::DNS01]);
+    if !dns01.is_empty() {
+        measured.extend(propagation::measure(testbed, &dns01).await?);
     }
     if acme.iter().any(|bar| bar.name == bar::ACME_OVERHEAD) {
         measured.push(overhead::measure(testbed).await?);

@@ -6,32 +6,42 @@
 mod acme_dns;
 mod akamai;
 mod azure_dns;
+mod changes;
 mod check;
 mod cloud_dns;
 mod cloudflare;
 mod credentials;
 mod digitalocean;
+mod errands;
+mod find;
 mod looks;
 mod pool;
 mod record;
 mod rfc2136;
 mod route53;
 mod webhook;
+mod wildcard;
 
 use std::sync::Arc;
 
 use reqwest::Client;
 
-use self::{check::Question, credentials::Credentials, pool::Pool};
+use self::{
+    changes::Changes,
+    check::Question,
+    credentials::Credentials,
+    errands::Errands,
+    pool::{Made, Pool},
+};
 use super::{Context, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
 use crate::{
     api::{Challenge, dns01::Dns01Solver, names::annotation},
-    cluster::{Key, Kind, ObjectName},
-    decide::propagation::Verification,
+    cluster::{Hub, Key, Kind, ObjectName},
+    decide::{place::Place, propagation::Verification},
     dns::provider::{Provider, endpoints::Endpoints},
 };
 
-pub(super) use self::record::{clean_up, present};
+pub(super) use self::record::{clean_up, pending, present};
 pub use self::{check::Propagation, looks::Looks};
 
 /// What all providers share, and those that were made before.
@@ -45,6 +55,30 @@ impl Providers {
     /// `http` is [`certwright::dns::provider::http::client`](crate::dns::provider::http::client).
     pub fn new(http: Client, endpoints: Endpoints) -> Self {
         Self { http, endpoints, pool: Pool::default() }
+    }
+}
+
+/// What is under way for Challenges beside their passes.
+pub struct Records {
+    changes: Changes,
+    errands: Errands<Found>,
+}
+
+/// Where a record belongs, and who writes it there.
+struct Found {
+    place: Place,
+    made: Made,
+}
+
+impl Records {
+    pub(super) fn new(hub: &Arc<Hub>) -> Self {
+        Self { changes: Changes::new(hub.clone()), errands: Errands::new(hub.clone()) }
+    }
+
+    /// The Challenge is gone.
+    pub(super) fn forget(&self, challenge: &Key) {
+        self.changes.forget(challenge);
+        self.errands.forget(challenge);
     }
 }
 
@@ -92,18 +126,25 @@ pub(super) fn check(
 }
 
 /// The provider that the solver configures. It is the same one as long as the settings and the Secrets they name are.
-pub(super) async fn provider(context: &Context, challenge: &Challenge) -> Result<Arc<dyn Provider>, StepError> {
+async fn provider(context: &Context, challenge: &Challenge) -> Result<Made, StepError> {
     let Some(solver) = &challenge.spec.solver.dns01 else {
         return Err(StepError::is_final("The solver has no dns01 part, so it cannot answer a DNS-01 challenge"));
     };
     let credentials = Credentials::of(context, challenge);
-    let identity = pool::identity(solver, &credentials, &credentials.version(solver).await?);
-    if let Some(made) = context.providers.pool.get(&identity) {
+    let settings = pool::settings_identity(solver, &credentials);
+    let identity = settings.with(&credentials.version(solver).await?);
+    if let Some(made) = context.providers.pool.last(&settings).filter(|made| made.identity == identity) {
         return Ok(made);
     }
-    let made: Arc<dyn Provider> = Arc::from(make(&credentials, solver).await?);
-    context.providers.pool.put(identity, made.clone());
+    let made = Made { identity, provider: Arc::from(make(&credentials, solver).await?) };
+    context.providers.pool.put(settings, made.clone());
     Ok(made)
+}
+
+/// The last provider of this process for what the solver configures, with credentials that may be gone by now.
+fn last_provider(context: &Context, challenge: &Challenge) -> Option<Made> {
+    let solver = challenge.spec.solver.dns01.as_ref()?;
+    context.providers.pool.last(&pool::settings_identity(solver, &Credentials::of(context, challenge)))
 }
 
 /// Changes whenever one of the Secrets does that the solver refers to.

@@ -21,6 +21,7 @@ struct Scene {
     check: Option<Check>,
     ca: Option<CaChallenge>,
     clean_up: CleanUp,
+    pending: Option<Pending>,
     trouble: Option<Trouble>,
     now: Timestamp,
 }
@@ -45,6 +46,7 @@ impl Scene {
             check: None,
             ca: None,
             clean_up: CleanUp::Untried,
+            pending: None,
             trouble: None,
             now: now(),
         }
@@ -75,6 +77,7 @@ impl Scene {
             check: self.check.as_ref(),
             ca: self.ca.as_ref(),
             clean_up: self.clean_up,
+            pending: self.pending.as_ref(),
             trouble: self.trouble.as_ref(),
         };
         decide(&seen, self.now)
@@ -334,4 +337,31 @@ fn it_waits_for_its_turn_and_tells_for_whom() {
     scene.taken = Some(Taken { by: "shop/other".into(), until: at(600) });
     scene.ca("pending", 600);
     assert_eq!(scene.step(), ["SelfCheck"]);
+}
+
+fn pending(removes: bool) -> Option<Pending> {
+    Some(Pending { since: now(), removes, reason: "Waiting for the DNS provider of the zone example.com".into() })
+}
+
+#[test]
+fn a_change_that_is_under_way_is_told_of_only_when_it_takes_long() {
+    let mut scene = Scene::new();
+    scene.pending = pending(false);
+    assert_eq!(scene.decide(), Decision::rest_until(at(5)));
+    scene.now = at(5);
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, "Waiting for the DNS provider of the zone example.com");
+    assert_eq!(scene.decide(), Decision::rest_until(at(65)), "told once");
+    scene.pending = None;
+    assert_eq!(scene.step(), ["Present", "WriteStatus", "Publish"]);
+    assert_eq!(scene.told().1, PROPAGATION);
+}
+
+#[test]
+fn a_removal_that_is_under_way_is_waited_for_and_an_addition_is_taken_back() {
+    let mut scene = Scene::ended("valid");
+    scene.pending = pending(true);
+    assert_eq!(scene.decide(), Decision::rest_until(at(60)));
+    scene.pending = pending(false);
+    assert_eq!(kinds(&scene.decide()), ["CleanUp"]);
 }

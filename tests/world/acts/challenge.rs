@@ -7,10 +7,10 @@ use certwright::{
         Challenge,
         names::{finalizer, state},
     },
-    cluster::{Key, owner_entry, tls_name_entry},
+    cluster::{Key, Kind, ObjectName, dns_value_entry, owner_entry, tls_name_entry},
     decide::{
         TroubleClass, Wake,
-        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
+        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge, decide, is_ours, wants_value},
         fixed_name,
         progress::Progress,
         propagation::check_interval,
@@ -25,17 +25,20 @@ use kube::ResourceExt;
 
 use super::{HeldIssuer, next_look, publish};
 use crate::{
-    process::{Failure, Memory, Process, Round},
+    process::{DnsChange, Failure, Memory, Process, Round},
     world::{World, is_final, record_name},
 };
 
 const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
 const LONGEST_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+const ADDITION_TAKES: SignedDuration = SignedDuration::from_millis(20);
+const REMOVAL_TAKES: SignedDuration = SignedDuration::from_millis(300);
 
 pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
     let hub = process.hub.clone();
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
+        process.changes.remove(key);
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = challenge.uid().unwrap_or_default();
@@ -51,6 +54,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let siblings = owners.flat_map(|owner| hub.challenges.indexed(&owner_entry(&owner.uid)));
     let mut others = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid);
     let taken = taken(process, world, &challenge);
+    let pending = process.changes.get(key).filter(|change| change.uid == uid && world.now() < change.due);
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
@@ -59,6 +63,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,
+        pending: pending.map(|change| &change.pending),
         trouble: memory.trouble.as_ref(),
     };
     let decision = decide(&seen, world.now());
@@ -94,13 +99,14 @@ fn is_open(challenge: &Challenge) -> bool {
 }
 
 fn act(
-    process: &Process,
+    process: &mut Process,
     world: &mut World,
     challenge: &Arc<Challenge>,
     step: ChallengeStep,
     memory: &mut Memory,
 ) -> Result<(), Failure> {
-    let (hub, now) = (&process.hub, world.now());
+    let (hub, now) = (process.hub.clone(), world.now());
+    let hub = &hub;
     match step {
         ChallengeStep::AddFinalizer => {
             let mut finalizers = challenge.finalizers().to_vec();
@@ -146,10 +152,11 @@ fn act(
     Ok(())
 }
 
-fn present(process: &Process, world: &mut World, challenge: &Challenge) -> Result<(), Failure> {
+fn present(process: &mut Process, world: &mut World, challenge: &Challenge) -> Result<(), Failure> {
     let spec = &challenge.spec;
     if spec.type_ == "DNS-01" {
         let record = (record_name(&spec.dns_name), spec.key.expose().to_owned());
+        made_by_now(process, world, challenge, false)?;
         return world.dns(|records, now| {
             records.entry(record).or_insert(now);
         });
@@ -168,13 +175,33 @@ fn present(process: &Process, world: &mut World, challenge: &Challenge) -> Resul
     existing(world.api_create(&process.hub, &objects::ingress(challenge, &name, &options)))
 }
 
-fn check(process: &Process, world: &mut World, challenge: &Challenge) -> Result<bool, Failure> {
+fn check(process: &mut Process, world: &mut World, challenge: &Challenge) -> Result<bool, Failure> {
     let pods = process.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
     if challenge.spec.type_ == "HTTP-01" && pods.is_empty() {
         present(process, world, challenge)?;
         return Ok(false);
     }
     Ok(world.can_be_seen(challenge))
+}
+
+/// Submits a change, and succeeds when it is time that the provider is asked. As `controller::dns01::changes`.
+fn made_by_now(process: &mut Process, world: &World, challenge: &Challenge, removes: bool) -> Result<(), Failure> {
+    let uid = challenge.uid().unwrap_or_default();
+    let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
+    let now = world.now();
+    let is_it = |change: &&DnsChange| change.uid == uid && change.pending.removes == removes;
+    if let Some(change) = process.changes.get(&key).filter(is_it) {
+        if now < change.due {
+            return Err(Failure::Awaiting);
+        }
+        process.changes.remove(&key);
+        return Ok(());
+    }
+    let due = now + if removes { REMOVAL_TAKES } else { ADDITION_TAKES };
+    let pending = Pending { since: now, removes, reason: "Waiting for the DNS provider".to_owned() };
+    process.hub.queue.wake_at(&key, due, now);
+    process.changes.insert(key, DnsChange { uid, pending, due });
+    Err(Failure::Awaiting)
 }
 
 fn existing(created: Result<(), Failure>) -> Result<(), Failure> {
@@ -184,10 +211,16 @@ fn existing(created: Result<(), Failure>) -> Result<(), Failure> {
     }
 }
 
-fn clean_up(process: &Process, world: &mut World, challenge: &Challenge) -> Result<(), Failure> {
+fn clean_up(process: &mut Process, world: &mut World, challenge: &Challenge) -> Result<(), Failure> {
     let spec = &challenge.spec;
     if spec.type_ == "DNS-01" {
         let record = (record_name(&spec.dns_name), spec.key.expose().to_owned());
+        let others = process.hub.challenges.indexed(&dns_value_entry(challenge));
+        if others.iter().any(|other| other.metadata.uid != challenge.metadata.uid && wants_value(other)) {
+            process.changes.remove(&Key { kind: Kind::Challenge, object: ObjectName::of(challenge) });
+            return Ok(());
+        }
+        made_by_now(process, world, challenge, true)?;
         return world.dns(|records, _| {
             records.remove(&record);
         });
