@@ -72,8 +72,8 @@ impl Source for Credentials {
 }
 
 impl Held {
-    pub fn new(source: impl Source + 'static) -> Arc<Self> {
-        Arc::new(Self { source: Box::new(source), held: Mutex::default() })
+    pub fn new(source: Box<dyn Source>) -> Arc<Self> {
+        Arc::new(Self { source, held: Mutex::default() })
     }
 
     /// The credentials, new ones if the old ones end soon. While none can be had, the old ones are used to their end.
@@ -132,7 +132,7 @@ mod tests {
     struct Script(Vec<Duration>, AtomicUsize);
 
     #[async_trait]
-    impl Source for Arc<Script> {
+    impl Source for Script {
         async fn load(&self) -> Result<Credentials, CredentialsError> {
             let number = self.1.fetch_add(1, Ordering::Relaxed);
             let lifetime = self.0.get(number).ok_or(CredentialsError::Transient("an outage".to_owned()))?;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     async fn ids(lifetimes: &[Duration], times: usize) -> Vec<Option<String>> {
-        let held = Held::new(Arc::new(Script(lifetimes.to_vec(), AtomicUsize::new(0))));
+        let held = Held::new(Box::new(Script(lifetimes.to_vec(), AtomicUsize::new(0))));
         let mut ids = Vec::new();
         for _ in 0..times {
             ids.push(held.get().await.ok().map(|credentials| credentials.access_key_id));
@@ -163,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn what_aws_refuses_is_not_used_again() {
         let long = Duration::from_hours(1);
-        let held = Held::new(Arc::new(Script(vec![long, long], AtomicUsize::new(0))));
+        let held = Held::new(Box::new(Script(vec![long, long], AtomicUsize::new(0))));
         assert_eq!(held.get().await.unwrap().access_key_id, "0");
         held.forget().await;
         assert_eq!(held.get().await.unwrap().access_key_id, "1");
