@@ -12,10 +12,11 @@ create_request = IAMRequestBase._create_aws_request
 authenticate = ActionAuthenticatorMixin._authenticate_and_authorize_action
 
 
-def create_request_with_body(self):
+def create_request_without_body(self):
     """A request without a body is signed without one; moto hashes the query in its place."""
     request = create_request(self)
-    request.data = self._body
+    if self._method == "GET":
+        request.data = b""
     return request
 
 
@@ -28,6 +29,6 @@ def authenticate_signed(self, kind, resource="*"):
     print("web identity:", json.dumps({name: claims[name] for name in ("aud", "sub")}), flush=True)
 
 
-IAMRequestBase._create_aws_request = create_request_with_body
+IAMRequestBase._create_aws_request = create_request_without_body
 ActionAuthenticatorMixin._authenticate_and_authorize_action = authenticate_signed
 main(["-H", sys.argv[1], "-p", sys.argv[2]])

@@ -183,7 +183,8 @@ impl Caller {
     async fn query(&self, service: &str, version: &str, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
         let all = [("Action", action), ("Version", version)].into_iter().chain(parameters.iter().copied());
         let pairs: Vec<String> = all.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-        let body = Some(("application/x-www-form-urlencoded", pairs.join("&")));
+        // moto writes the form anew before it verifies the signature, and writes spaces like this.
+        let body = Some(("application/x-www-form-urlencoded", pairs.join("&").replace("%20", "+")));
         self.send(service, Method::POST, "/", body).await
     }
 

@@ -13,12 +13,19 @@ pub struct ServiceError {
     message: String,
 }
 
-/// `ErrorResponse`, and `InvalidChangeBatch` of Route 53, which has no code within.
+/// `ErrorResponse`, with a list of errors in some places, and `InvalidChangeBatch` of Route 53, which has no code within.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body {
     error: Option<Inner>,
+    errors: Option<Errors>,
     messages: Option<Messages>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Errors {
+    error: Inner,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +49,8 @@ impl ServiceError {
         let text = std::str::from_utf8(body).ok()?;
         let body: Body = quick_xml::de::from_str(text).ok()?;
         match body {
-            Body { error: Some(Inner { code, message }), .. } => Some(Self { code, message }),
+            Body { error: Some(Inner { code, message }), .. }
+            | Body { errors: Some(Errors { error: Inner { code, message } }), .. } => Some(Self { code, message }),
             Body { messages: Some(Messages { message }), .. } => {
                 Some(Self { code: "InvalidChangeBatch".to_owned(), message: message.join(" ") })
             }
@@ -146,7 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_a_refused_batch() {
+    fn forms_of_errors() {
+        let list = "<ErrorResponse><Errors><Error><Code>AccessDenied</Code><Message>No</Message></Error></Errors></ErrorResponse>";
+        assert_eq!(ServiceError::read(list.as_bytes()).unwrap().words(), "AccessDenied: No");
+
         let own = "<InvalidChangeBatch xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Messages><Message>Tried to \
                    create &apos;a&apos;</Message><Message>and b</Message></Messages></InvalidChangeBatch>";
         let error = ServiceError::read(own.as_bytes()).unwrap();
