@@ -1,5 +1,7 @@
 //! Settings of `dns01.route53`: the order in which credentials are looked for is cert-manager's.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::credentials::Credentials;
@@ -28,7 +30,9 @@ pub(super) async fn make(
 ) -> Result<Box<dyn Provider>, StepError> {
     let environment = Environment::own();
     let own = Own::read(credentials, settings).await?;
-    let region = region(credentials, settings, &environment, &own).map_err(|error| wrong(&error))?;
+    let environments = if credentials.ambient { environment.region() } else { Ok(Region::default()) };
+    let region = environments.and_then(|environments| region(settings.region.as_deref(), environments, &own));
+    let region = region.map_err(|error| wrong(&error))?;
     let at = |service: &str, variable: &str, endpoint: Endpoint| {
         let vendors = environment.endpoint(variable).unwrap_or(endpoint.url);
         Endpoint { url: credentials.endpoints().of(service, &vendors), region: endpoint.region }
@@ -61,9 +65,14 @@ impl Own {
             Some(selector) => credentials.text(selector, "the AWS secret access key").await?.expose().clone(),
             None => String::new(),
         };
+        Self::keys(&id, &secret)
+    }
+
+    /// Either may be empty.
+    fn keys(id: &str, secret: &str) -> Result<Self, StepError> {
         match (id.is_empty(), secret.is_empty()) {
             (true, true) => Ok(Self::Nothing),
-            (false, false) => Ok(Self::Keys(aws::Credentials::lasting(&id, &secret))),
+            (false, false) => Ok(Self::Keys(aws::Credentials::lasting(id, secret))),
             (false, true) => Err(wrong("there is the id of an access key, but no secretAccessKeySecretRef")),
             (true, false) => {
                 Err(wrong("there is a secret access key, but neither accessKeyID nor accessKeyIDSecretRef"))
@@ -78,16 +87,10 @@ fn named(selector: Option<&SecretKeySelector>) -> Option<&SecretKeySelector> {
 }
 
 /// The environment's goes before the solver's where its credentials are used, because whoever set up the one set up the other.
-fn region(
-    credentials: &Credentials<'_>,
-    settings: &dns01::Route53,
-    environment: &Environment,
-    own: &Own,
-) -> Result<Region, RegionError> {
-    let ambient = if credentials.ambient { environment.region()? } else { Region::default() };
-    let solvers = Region::new(settings.region.as_deref().unwrap_or_default())?;
-    let prefers_ambient = matches!(own, Own::Nothing) && !ambient.is_none();
-    Ok(if solvers.is_none() || prefers_ambient { ambient } else { solvers })
+fn region(solvers: Option<&str>, environments: Region, own: &Own) -> Result<Region, RegionError> {
+    let solvers = Region::new(solvers.unwrap_or_default())?;
+    let prefers_environments = matches!(own, Own::Nothing) && !environments.is_none();
+    Ok(if solvers.is_none() || prefers_environments { environments } else { solvers })
 }
 
 fn held(
@@ -96,7 +99,7 @@ fn held(
     environment: &Environment,
     own: Own,
     sts: &Sts,
-) -> Result<std::sync::Arc<Held>, StepError> {
+) -> Result<Arc<Held>, StepError> {
     let role = settings.role.as_deref().map(str::trim).filter(|role| !role.is_empty()).map(Role::new);
     let base: Box<dyn Source> = match own {
         Own::Account(account) => {
@@ -154,4 +157,42 @@ impl IdentityToken for AccountToken {
 
 fn wrong(what: impl std::fmt::Display) -> StepError {
     StepError::is_final(format!("The solver's dns01.route53 cannot be used: {what}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_key_is_told() {
+        assert!(matches!(Own::keys("", "").unwrap(), Own::Nothing));
+        assert!(matches!(Own::keys("AKIDEXAMPLE", "secret").unwrap(), Own::Keys(_)));
+        let told = |id, secret| format!("{:?}", Own::keys(id, secret).err());
+        assert!(told("AKIDEXAMPLE", "").contains("no secretAccessKeySecretRef"), "{}", told("AKIDEXAMPLE", ""));
+        assert!(told("", "secret").contains("neither accessKeyID nor"), "{}", told("", "secret"));
+    }
+
+    #[test]
+    fn a_reference_without_a_name_is_none() {
+        let selector = |name: &str| SecretKeySelector { name: name.to_owned(), ..SecretKeySelector::default() };
+        assert_eq!(named(Some(&selector(""))), None);
+        assert_eq!(named(Some(&selector("aws"))), Some(&selector("aws")));
+    }
+
+    #[test]
+    fn the_region_belongs_to_the_credentials() {
+        let own = || Own::keys("AKIDEXAMPLE", "secret").unwrap();
+        let named = |name: &str| Region::new(name).unwrap();
+        for (solvers, environments, own, expected) in [
+            (Some("eu-west-1"), "us-west-2", own(), "eu-west-1"),
+            (Some("eu-west-1"), "us-west-2", Own::Nothing, "us-west-2"),
+            (Some("eu-west-1"), "", Own::Nothing, "eu-west-1"),
+            (None, "us-west-2", own(), "us-west-2"),
+            (None, "", Own::Nothing, ""),
+        ] {
+            assert_eq!(region(solvers, named(environments), &own).unwrap(), named(expected));
+        }
+        assert!(region(Some("a.b"), Region::default(), &own()).is_err());
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use super::super::ProviderError;
@@ -23,15 +23,19 @@ const MOST_NAMES: usize = 1000;
 
 /// See the module's description.
 pub(super) struct Zones {
-    /// The id that the settings name.
-    only: Option<String>,
+    only: Option<Only>,
     known: Mutex<Known>,
+}
+
+/// The zone that the settings name.
+struct Only {
+    id: String,
+    /// As far as it can be known.
+    apex: OnceCell<Option<String>>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// The zone that the settings name, as far as it can be known.
-    only: Option<Option<String>>,
     list: Option<(Instant, Arc<List>)>,
     /// By name, where the list is not whole.
     names: HashMap<String, (Instant, Option<String>)>,
@@ -53,16 +57,17 @@ impl Zones {
             let message = format!("hostedZoneID {short:?} is not the id of a hosted zone, such as Z0123456789ABC");
             return Err(ProviderError::Refused { message, source: None });
         }
-        Ok(Self { only: only.map(str::to_owned), known: Mutex::default() })
+        let only = only.map(|id| Only { id: id.to_owned(), apex: OnceCell::new() });
+        Ok(Self { only, known: Mutex::default() })
     }
 
     /// The apex of the zone that `name` lies in; none if it is not known what the zone is called that the settings name.
     pub(super) async fn find(&self, api: &Route53, name: &str) -> Result<Option<String>, ProviderError> {
         let name = name.to_ascii_lowercase();
-        let mut known = self.known.lock().await;
-        if let Some(id) = &self.only {
-            return known.only(api, id, &name).await;
+        if let Some(only) = &self.only {
+            return only.find(api, &name).await;
         }
+        let mut known = self.known.lock().await;
         let list = known.list(api).await?;
         let mut found = suffixes(&name).find(|suffix| list.zones.contains_key(*suffix)).map(str::to_owned);
         if !list.whole {
@@ -80,8 +85,8 @@ impl Zones {
 
     /// The id of the zone with this apex.
     pub(super) async fn id(&self, api: &Route53, apex: &str) -> Result<String, ProviderError> {
-        if let Some(id) = &self.only {
-            return Ok(id.clone());
+        if let Some(only) = &self.only {
+            return Ok(only.id.clone());
         }
         let apex = apex.to_ascii_lowercase();
         let mut known = self.known.lock().await;
@@ -101,25 +106,24 @@ impl Zones {
     }
 }
 
-impl Known {
+impl Only {
     /// To ask for the zone is a right that cert-manager needs not, so that it may be missing.
-    async fn only(&mut self, api: &Route53, id: &str, name: &str) -> Result<Option<String>, ProviderError> {
-        if self.only.is_none() {
-            self.only = match api.zone_of_id(id).await {
-                Ok(zone) => Some(Some(zone.hosted_zone.name.to_ascii_lowercase())),
-                Err(ProviderError::Refused { .. }) => Some(None),
-                Err(error) => return Err(error),
-            };
-        }
-        let apex = self.only.clone().flatten();
-        match &apex {
+    async fn find(&self, api: &Route53, name: &str) -> Result<Option<String>, ProviderError> {
+        let ask = async || match api.zone_of_id(&self.id).await {
+            Ok(zone) => Ok(Some(zone.hosted_zone.name.to_ascii_lowercase())),
+            Err(ProviderError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match self.apex.get_or_try_init(ask).await? {
             Some(zone) if !suffixes(name).any(|suffix| suffix == zone) => Err(ProviderError::NoZone {
                 message: format!("{name} does not lie in {zone}, which is the hosted zone that hostedZoneID names"),
             }),
-            _ => Ok(apex),
+            apex => Ok(apex.clone()),
         }
     }
+}
 
+impl Known {
     async fn list(&mut self, api: &Route53) -> Result<Arc<List>, ProviderError> {
         if let Some((read, list)) = &self.list
             && read.elapsed() < LIFETIME
