@@ -23,7 +23,7 @@ use crate::wait::until_ready;
 use crate::wheel;
 
 const SERVER: &str = include_str!("moto.py");
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 const BETWEEN_COPIES: Duration = Duration::from_millis(100);
 
 /// The rights that cert-manager's documentation asks for, which are all that certwright may need. moto knows no resources.
