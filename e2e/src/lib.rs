@@ -7,6 +7,7 @@
 //! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`fault_proxy`]: a bad line between the controller and the CA
+//! - [`moto`]: AWS, with its Route 53 zone copied into the DNS servers
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
@@ -32,6 +33,7 @@ pub mod kubectl;
 pub mod kubernetes;
 pub mod launcher;
 pub mod lifecycle;
+pub mod moto;
 pub mod network;
 pub mod node;
 pub mod packages;

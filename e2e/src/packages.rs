@@ -23,6 +23,7 @@ const PACKAGES: &[Package] = &[
     package("util-linux", "nsenter", Tier::Api),
     package("bind9", "named", Tier::Api),
     package("bind9-dnsutils", "nsupdate", Tier::Api),
+    package("python3-pip", "pip3", Tier::Api),
     package("containerd", "containerd", Tier::Cluster),
     package("runc", "runc", Tier::Cluster),
     package("containernetworking-plugins", "/usr/lib/cni/bridge", Tier::Cluster),
@@ -30,7 +31,6 @@ const PACKAGES: &[Package] = &[
     package("conntrack", "conntrack", Tier::Cluster),
     package("busybox-static", "/usr/share/doc/busybox-static", Tier::Cluster),
     package("mount", "mount", Tier::Cluster),
-    package("python3-pip", "pip3", Tier::Cluster),
 ];
 
 /// What single tests start besides. A testbed, and so the demo, does without them.

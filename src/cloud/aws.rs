@@ -1,1 +1,0 @@
-//! Amazon Web Services: credentials and Signature Version 4.
