@@ -97,7 +97,13 @@ impl World {
 }
 
 fn record(name: &str, value: &str) -> TxtRecord {
-    TxtRecord { zone: "example.test.".to_owned(), name: name.to_owned(), value: value.to_owned(), ttl: DEFAULT_TTL }
+    TxtRecord {
+        zone: "example.test.".to_owned(),
+        name: name.to_owned(),
+        domain: "example.test".to_owned(),
+        value: value.to_owned(),
+        ttl: DEFAULT_TTL,
+    }
 }
 
 fn set(values: &[&str]) -> BTreeSet<String> {

@@ -44,7 +44,8 @@ async fn record(context: &Context, challenge: &Challenge, provider: &dyn Provide
             Err(error) => return Err(StepError::transient(format!("{doing}: {error}"))),
         },
     };
-    Ok(TxtRecord { zone, name, value, ttl: DEFAULT_TTL })
+    let domain = challenge.spec.dns_name.trim_start_matches("*.").to_owned();
+    Ok(TxtRecord { zone, name, domain, value, ttl: DEFAULT_TTL })
 }
 
 async fn target_name(context: &Context, challenge: &Challenge) -> Result<String, StepError> {

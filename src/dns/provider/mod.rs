@@ -35,6 +35,8 @@ pub struct TxtRecord {
     pub zone: String,
     /// The full name of the record, with the closing dot.
     pub name: String,
+    /// The name that is validated by it, without a wildcard and a closing dot. `name` lies elsewhere if a CNAME leads away.
+    pub domain: String,
     /// The value, unquoted.
     pub value: String,
     /// Time to live, in seconds.

@@ -283,6 +283,7 @@ mod tests {
         TxtRecord {
             zone: "example.com.".to_owned(),
             name: "_acme-challenge.a.example.com.".to_owned(),
+            domain: "a.example.com".to_owned(),
             value: "value".to_owned(),
             ttl: 60,
         }
