@@ -29,6 +29,9 @@ enum Action {
     Packages {
         #[arg(long, value_enum, default_value = "api")]
         tier: Tier,
+        /// Those instead that only tests of the tier need.
+        #[arg(long)]
+        of_tests: bool,
     },
     /// Tell whether this machine can run a tier; exit code 3 with the reason when it cannot.
     Check {
@@ -183,7 +186,7 @@ fn main() -> ExitCode {
 fn act(action: Action) -> Result<ExitCode> {
     match action {
         Action::Tools { tier } => catalogue::ensure(tier)?,
-        Action::Packages { tier } => packages::install(tier)?,
+        Action::Packages { tier, of_tests } => packages::install(tier, of_tests)?,
         Action::Check { tier } => {
             if let Err(reason) = check::check(tier, &std::env::temp_dir()) {
                 eprintln!("tier {tier} cannot run here: {reason:#}");

@@ -33,15 +33,28 @@ const PACKAGES: &[Package] = &[
     package("python3-pip", "pip3", Tier::Cluster),
 ];
 
+/// What single tests start besides. A testbed, and so the demo, does without them.
+const PACKAGES_OF_TESTS: &[Package] = &[
+    package("pdns-server", "pdns_server", Tier::Api),
+    package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
+];
+
 /// Names of the packages of `tier` that this machine lacks.
 pub fn missing(tier: Tier) -> Vec<&'static str> {
-    let wanted = PACKAGES.iter().filter(|package| tier.includes(package.tier));
+    lacking(PACKAGES, tier)
+}
+
+fn lacking(packages: &[Package], tier: Tier) -> Vec<&'static str> {
+    let wanted = packages.iter().filter(|package| tier.includes(package.tier));
     wanted.filter(|package| find(package.file).is_none()).map(|package| package.name).collect()
 }
 
 /// An error that names what is missing and how to get it, when something is.
 pub fn require(tier: Tier) -> Result<()> {
-    let missing = missing(tier);
+    complain(&missing(tier))
+}
+
+fn complain(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -51,15 +64,16 @@ pub fn require(tier: Tier) -> Result<()> {
     )
 }
 
-/// Installs the missing packages of `tier` through apt-get, which only root may.
-pub fn install(tier: Tier) -> Result<()> {
-    let missing = missing(tier);
+/// Installs the missing packages of `tier`, or those that its tests need besides, through apt-get, which only root may.
+pub fn install(tier: Tier, of_tests: bool) -> Result<()> {
+    let missing = lacking(if of_tests { PACKAGES_OF_TESTS } else { PACKAGES }, tier);
     if missing.is_empty() {
-        eprintln!("all Debian packages for tier {tier} are there");
+        let whose = if of_tests { "tests of " } else { "" };
+        eprintln!("all Debian packages for {whose}tier {tier} are there");
         return Ok(());
     }
     if !rustix::process::geteuid().is_root() {
-        return require(tier);
+        return complain(&missing);
     }
     apt_get(&["update"])?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
