@@ -84,6 +84,16 @@ pub enum ConfigError {
     Value { name: String, wanted: &'static str },
 }
 
+impl ConfigError {
+    /// The one setting whose value is wrong, as opposed to how `config` is written.
+    pub fn setting(&self) -> Option<&str> {
+        match self {
+            Self::Missing(name) | Self::Value { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 impl BuiltIn {
     /// The provider of this solverName.
     ///
