@@ -1,4 +1,5 @@
-//! A PowerDNS server with a zone of its own below one of the testbed's: its HTTP API, and dynamic updates (RFC 2136).
+//! A PowerDNS server with a zone of its own below one of the testbed's: its HTTP API, and dynamic updates (RFC 2136). It may
+//! have a secondary, which hears of changes from it alone.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -31,26 +32,36 @@ pub struct PowerDns {
     pub api_key: String,
     /// The key for dynamic updates.
     pub tsig: Tsig,
-    process: Process,
+    processes: Vec<Process>,
 }
 
 impl PowerDns {
     /// Starts a server on one of [`SPARE`](crate::network::SPARE) and delegates `zone` to it.
     pub async fn start(testbed: &Testbed, address: Ipv4Addr, zone: &str) -> Result<Self> {
-        let folder = testbed.state.folder.join(format!("powerdns-{address}-{}", std::process::id()));
-        fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
+        Self::start_all(testbed, &[address], zone).await
+    }
+
+    /// The same with a secondary on another of the addresses. It looks for changes by itself once in an hour.
+    pub async fn start_with_secondary(testbed: &Testbed, addresses: [Ipv4Addr; 2], zone: &str) -> Result<Self> {
+        let mut server = Self::start_all(testbed, &addresses, zone).await?;
+        let [primary, address] = addresses;
+        let folder = folder(testbed, address, &server.api_key)?;
+        pdnsutil(&folder, &["create-secondary-zone", zone, &primary.to_string()])?;
+        server.processes.push(start_process(testbed, &folder, address, zone).await?);
+        Ok(server)
+    }
+
+    /// Starts the first of the zone's nameservers.
+    async fn start_all(testbed: &Testbed, nameservers: &[Ipv4Addr], zone: &str) -> Result<Self> {
+        let address = *nameservers.first().context("a zone needs a nameserver")?;
         let api_key = STANDARD.encode(random::<18>()?);
-        fs::write(folder.join("pdns.conf"), configuration(&folder, address, &api_key))?;
+        let folder = folder(testbed, address, &api_key)?;
         let secret = STANDARD.encode(random::<32>()?);
         let tsig = Tsig { name: "powerdns-key".into(), algorithm: "hmac-sha256".into(), secret };
-        fill(&folder, address, zone, &tsig)?;
-        let mut command = Command::new(own_server(&folder)?);
-        command.arg(config_dir(&folder)).args(["--daemon=no", "--guardian=no", "--disable-syslog"]);
-        let process = testbed.start("powerdns", command)?;
-        let mut server = Self { zone: zone.to_owned(), address, api_key, tsig, process };
-        server.ready().await?;
-        delegate(testbed, address, zone)?;
-        Ok(server)
+        fill(&folder, zone, nameservers, &tsig)?;
+        let process = start_process(testbed, &folder, address, zone).await?;
+        delegate(testbed, zone, nameservers)?;
+        Ok(Self { zone: zone.to_owned(), address, api_key, tsig, processes: vec![process] })
     }
 
     /// Where the HTTP API is.
@@ -88,18 +99,28 @@ impl PowerDns {
         let text = request.send().await?.error_for_status()?.text().await?;
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
+}
 
-    async fn ready(&mut self) -> Result<()> {
-        let (address, zone) = (self.address, self.zone.clone());
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        let url = format!("{}/api/v1/servers/localhost/zones/{zone}.", self.host());
-        let key = self.api_key.clone();
-        let look = async || {
-            client.get(&url).header("X-API-Key", &key).send().await?.error_for_status()?;
-            serves(address, &zone)
-        };
-        until_ready(&mut self.process, "PowerDNS", READY, look).await
-    }
+/// A folder with the server's configuration.
+fn folder(testbed: &Testbed, address: Ipv4Addr, api_key: &str) -> Result<PathBuf> {
+    let folder = testbed.state.folder.join(format!("powerdns-{address}-{}", std::process::id()));
+    fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    fs::write(folder.join("pdns.conf"), configuration(&folder, address, api_key))?;
+    Ok(folder)
+}
+
+/// Starts a server, and waits until it serves the zone and its HTTP API.
+async fn start_process(testbed: &Testbed, folder: &Path, address: Ipv4Addr, zone: &str) -> Result<Process> {
+    let mut command = Command::new(own_server(folder)?);
+    command.arg(config_dir(folder)).args(["--daemon=no", "--guardian=no", "--disable-syslog"]);
+    let mut process = testbed.start("powerdns", command)?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let look = async || {
+        client.get(format!("http://{address}:{API_PORT}/api")).send().await?;
+        serves(address, zone)
+    };
+    until_ready(&mut process, "PowerDNS", READY, look).await?;
+    Ok(process)
 }
 
 fn configuration(folder: &Path, address: Ipv4Addr, api_key: &str) -> String {
@@ -108,22 +129,26 @@ fn configuration(folder: &Path, address: Ipv4Addr, api_key: &str) -> String {
         "launch=lmdb\nlmdb-filename={folder}/pdns.lmdb\nlmdb-map-size=64\nsocket-dir={folder}\n\
          local-address={address}\nlocal-port=53\napi=yes\napi-key={api_key}\nwebserver=yes\n\
          webserver-address={address}\nwebserver-port={API_PORT}\nwebserver-allow-from=10.77.0.0/24\n\
-         dnsupdate=yes\nallow-dnsupdate-from=10.77.0.0/24\nsecurity-poll-suffix=\nzone-cache-refresh-interval=0\n"
+         dnsupdate=yes\nallow-dnsupdate-from=10.77.0.0/24\nsecurity-poll-suffix=\nzone-cache-refresh-interval=0\n\
+         primary=yes\nsecondary=yes\nxfr-cycle-interval=3600\nallow-axfr-ips=10.77.0.0/24\nquery-local-address={address}\n"
     )
 }
 
-/// The zone, and who may update it.
-fn fill(folder: &Path, address: Ipv4Addr, zone: &str, tsig: &Tsig) -> Result<()> {
-    let address = address.to_string();
-    for arguments in [
-        &["create-zone", zone, &format!("ns1.{zone}")][..],
-        &["add-record", zone, "ns1", "A", "60", &address],
-        &["import-tsig-key", &tsig.name, &tsig.algorithm, &tsig.secret],
-        &["set-meta", zone, "TSIG-ALLOW-DNSUPDATE", &tsig.name],
-    ] {
-        run(Command::new(require_program("pdnsutil")?).arg(config_dir(folder)).args(arguments))?;
+/// The zone, and who may update it. Its serial grows with every change through the API.
+fn fill(folder: &Path, zone: &str, nameservers: &[Ipv4Addr], tsig: &Tsig) -> Result<()> {
+    pdnsutil(folder, &["create-zone", zone])?;
+    for (host, address) in hosts(nameservers) {
+        pdnsutil(folder, &["add-record", zone, "@", "NS", "60", &format!("{host}.{zone}")])?;
+        pdnsutil(folder, &["add-record", zone, &host, "A", "60", &address.to_string()])?;
     }
-    Ok(())
+    pdnsutil(folder, &["set-kind", zone, "primary"])?;
+    pdnsutil(folder, &["set-meta", zone, "SOA-EDIT-API", "DEFAULT"])?;
+    pdnsutil(folder, &["import-tsig-key", &tsig.name, &tsig.algorithm, &tsig.secret])?;
+    pdnsutil(folder, &["set-meta", zone, "TSIG-ALLOW-DNSUPDATE", &tsig.name])
+}
+
+fn pdnsutil(folder: &Path, arguments: &[&str]) -> Result<()> {
+    run(Command::new(require_program("pdnsutil")?).arg(config_dir(folder)).args(arguments))
 }
 
 fn config_dir(folder: &Path) -> String {
@@ -138,9 +163,16 @@ fn own_server(folder: &Path) -> Result<PathBuf> {
     Ok(copy)
 }
 
-fn delegate(testbed: &Testbed, address: Ipv4Addr, zone: &str) -> Result<()> {
-    let lines = [format!("add {zone} 60 NS ns1.{zone}"), format!("add ns1.{zone} 60 A {address}")];
+fn delegate(testbed: &Testbed, zone: &str, nameservers: &[Ipv4Addr]) -> Result<()> {
+    let records =
+        |(host, address)| [format!("add {zone} 60 NS {host}.{zone}"), format!("add {host}.{zone} 60 A {address}")];
+    let lines: Vec<String> = hosts(nameservers).flat_map(records).collect();
     dns::update(testbed.state.dns()?, &lines)
+}
+
+/// The nameservers' names within the zone.
+fn hosts(nameservers: &[Ipv4Addr]) -> impl Iterator<Item = (String, Ipv4Addr)> {
+    nameservers.iter().enumerate().map(|(number, &address)| (format!("ns{}", number + 1), address))
 }
 
 fn serves(server: Ipv4Addr, zone: &str) -> Result<()> {

@@ -1,10 +1,12 @@
 //! A webhook behind the API server's aggregation layer.
 
+use certwright::api::ClusterIssuer;
 use certwright_e2e::Scene;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
+use certwright_e2e::scene::CLUSTER_RESOURCE_NAMESPACE;
 use certwright_e2e::webhook_solver::{WebhookSolver, register_absent};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::{issuer, no_record_is_left, says, scene};
@@ -39,6 +41,25 @@ async fn a_webhook_writes_the_records() {
             assert_eq!(*request, wanted);
         }
     }
+}
+
+/// A ClusterIssuer's webhook looks for Secrets elsewhere, and may use the credentials of its surroundings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_webhook_of_a_cluster_issuer() {
+    let scene = scene("clusterhook").await;
+    let webhook = WebhookSolver::start(&scene.testbed, &scene.namespace, "bind").await.unwrap();
+    grant(&scene, &webhook.group, "bind").await;
+    scene.cluster_issuer().await.unwrap();
+    let change = json!({ "spec": { "acme": { "solvers": [{ "dns01": solver(&webhook.group, "bind", None) }] } } });
+    let issuers: Api<ClusterIssuer> = Api::all(scene.client.clone());
+    issuers.patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+    scene.certificate_of_cluster_issuer("www", &[&scene.dns_name("www")]).await.unwrap();
+    scene.issued("www").await.unwrap();
+    no_record_is_left(&scene).await;
+    let request = webhook.requests().remove(0);
+    let told = [&request["resourceNamespace"], &request["allowAmbientCredentials"], &request["config"]];
+    assert_eq!(told, [&json!(CLUSTER_RESOURCE_NAMESPACE), &json!(true), &json!(null)], "{request}");
 }
 
 /// Whatever comes back instead of success stands in the Challenge, and all that helps to put it right.
