@@ -69,7 +69,13 @@ impl HttpRequest {
             return Ok(());
         }
         // Whoever may write an Issuer chooses the address: what is read there is shown to nobody.
-        Err(self.api.failure(&doing, &answer, None))
+        match self.api.failure(&doing, &answer, None) {
+            // A service that is put right does not tell us.
+            ProviderError::Refused { message, source } if !matches!(answer.status.as_u16(), 401 | 403) => {
+                Err(ProviderError::Transient { message, source })
+            }
+            error => Err(error),
+        }
     }
 }
 

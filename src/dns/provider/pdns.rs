@@ -175,9 +175,16 @@ impl PowerDns {
         match answer.status.as_u16() {
             200..=299 => Ok(answer),
             401 => Err(self.api.failure(doing, &answer, Some("the API key is wrong"))),
-            404 => Err(self.api.failure(doing, &answer, Some("check host, serverID and apiVersion"))),
+            404 => Err(self.not_found(doing, &answer)),
             _ => Err(self.api.failure(doing, &answer, words(&answer).as_deref())),
         }
+    }
+
+    /// What was remembered of zones may be wrong. A server that is put right does not tell us, so it is worth another try.
+    fn not_found(&self, doing: &str, answer: &Answer) -> ProviderError {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let message = self.api.failure(doing, answer, Some("check host, serverID and apiVersion")).to_string();
+        ProviderError::Transient { message, source: None }
     }
 
     fn remembered(&self, name: &str) -> Option<Option<Zone>> {

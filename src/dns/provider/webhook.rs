@@ -153,7 +153,8 @@ impl Settings {
         }
     }
 
-    /// What the API server says instead of the webhook, or the webhook's own API server.
+    /// What the API server says instead of the webhook, or the webhook's own API server. Nobody tells us when a right is
+    /// granted or a webhook installed, so all of it is worth another try.
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ProviderError {
         let Self { group, solver, .. } = self;
         let words = serde_json::from_slice::<Status>(body)
@@ -161,12 +162,12 @@ impl Settings {
         match status.as_u16() {
             403 if words.contains("cannot create resource") => {
                 let user = user_in(&words).unwrap_or("the controller's ServiceAccount");
-                refused(format!(
+                transient(format!(
                     "{self} may not be called by {user}; bind it to a ClusterRole with the rule {{apiGroups: [{group}], \
                      resources: [{solver}], verbs: [create]}}"
                 ))
             }
-            404 => refused(format!(
+            404 => transient(format!(
                 "{self} does not exist: either there is no APIService {VERSION}.{group}, or it has no solver {solver}; \
                  compare groupName and solverName with the webhook's manual"
             )),
@@ -182,8 +183,7 @@ impl Settings {
             503 => transient(format!(
                 "{self} is not available; see `kubectl describe apiservice {VERSION}.{group}` and the webhook's pods"
             )),
-            code @ (408 | 500..) => transient(format!("{self} answered {code}: {}", steady(&words))),
-            code => refused(format!("{self} answered {code}: {}", steady(&words))),
+            code => transient(format!("{self} answered {code}: {}", steady(&words))),
         }
     }
 }
@@ -235,10 +235,6 @@ fn transient(message: String) -> ProviderError {
     ProviderError::Transient { message, source: None }
 }
 
-fn refused(message: String) -> ProviderError {
-    ProviderError::Refused { message, source: None }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -266,9 +262,10 @@ mod tests {
         Change { action, record }
     }
 
-    fn judged(status: u16, body: &Value) -> (bool, String) {
+    fn judged(status: u16, body: &Value) -> String {
         let error = settings().judge(StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes()).unwrap_err();
-        (error.is_transient(), error.to_string())
+        assert!(error.is_transient(), "nobody tells us when to try again: {error}");
+        error.to_string()
     }
 
     #[test]
@@ -313,29 +310,28 @@ mod tests {
     fn a_missing_right_names_the_rule_and_the_user() {
         let words = "hetzner.acme.example.com is forbidden: User \"system:serviceaccount:certwright:certwright\" cannot \
                      create resource \"hetzner\" in API group \"acme.example.com\" at the cluster scope";
-        let (transient, message) = judged(403, &json!({"kind": "Status", "message": words}));
-        assert!(!transient);
+        let message = judged(403, &json!({"kind": "Status", "message": words}));
         assert_eq!(
             message,
             "the webhook hetzner of acme.example.com may not be called by system:serviceaccount:certwright:certwright; bind \
              it to a ClusterRole with the rule {apiGroups: [acme.example.com], resources: [hetzner], verbs: [create]}"
         );
-        assert!(judged(403, &json!({"message": "not today"})).1.ends_with("answered 403: not today"));
+        assert!(judged(403, &json!({"message": "not today"})).ends_with("answered 403: not today"));
     }
 
     #[test]
     fn what_the_api_server_says_for_a_webhook() {
-        for (status, words, is_transient, part) in [
-            (404, "404 page not found", false, "there is no APIService v1alpha1.acme.example.com"),
-            (503, "service unavailable", true, "is not available"),
-            (503, "error trying to reach service: dial tcp 10.0.0.1:443: connect: refused", true, "is not available"),
-            (503, "error trying to reach service: tls: failed to verify certificate: x509: unknown", true, "caBundle"),
-            (500, "it broke", true, "answered 500: \"it broke\""),
-            (400, "bad request", false, "answered 400"),
-            (429, "", true, "no more requests"),
+        for (status, words, part) in [
+            (404, "404 page not found", "there is no APIService v1alpha1.acme.example.com"),
+            (503, "service unavailable", "is not available"),
+            (503, "error trying to reach service: dial tcp 10.0.0.1:443: connect: refused", "is not available"),
+            (503, "error trying to reach service: tls: failed to verify certificate: x509: unknown", "caBundle"),
+            (500, "it broke", "answered 500: \"it broke\""),
+            (400, "bad request", "answered 400"),
+            (429, "", "no more requests"),
         ] {
-            let (transient, message) = judged(status, &Value::from(words));
-            assert!(transient == is_transient && message.contains(part), "{status} {words}: {message}");
+            let message = judged(status, &Value::from(words));
+            assert!(message.contains(part), "{status} {words}: {message}");
         }
     }
 
