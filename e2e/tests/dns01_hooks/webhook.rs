@@ -112,8 +112,9 @@ fn solver(group: &str, solver: &str, config: Option<&Value>) -> Value {
 /// The right to call a webhook, as its chart gives it.
 async fn grant(scene: &Scene, group: &str, solver: &str) {
     let name = format!("{}-{group}-{}", scene.namespace, solver.replace('*', "all"));
-    let rule = json!({ "apiGroups": [group], "resources": [solver], "verbs": ["create"] });
-    let role: ClusterRole = serde_json::from_value(json!({ "metadata": { "name": name }, "rules": [rule] })).unwrap();
+    let allowed = json!({ "apiGroups": [group], "resources": [solver], "verbs": ["create"] });
+    let role: ClusterRole =
+        serde_json::from_value(json!({ "metadata": { "name": name }, "rules": [allowed] })).unwrap();
     let binding: ClusterRoleBinding = serde_json::from_value(json!({
         "metadata": { "name": name },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },

@@ -2,7 +2,7 @@
 
 use super::credentials::Credentials;
 use crate::{
-    api::dns01,
+    api::{Sensitive, dns01},
     controller::step_error::StepError,
     dns::provider::{
         Provider,
@@ -17,7 +17,7 @@ pub(super) async fn make(
     let wrong = |error: &ConfigError| format!("The solver's dns01.webhook is wrong: {error}");
     let is_final = |error: ConfigError| StepError::is_final(wrong(&error));
     let built_in = BuiltIn::named(&solver.solver_name).map_err(is_final)?;
-    let given = built_in.read(solver.config.as_ref().map(|config| config.expose())).map_err(is_final)?;
+    let given = built_in.read(solver.config.as_ref().map(Sensitive::expose)).map_err(is_final)?;
     let mut settings = Settings::default();
     for (name, given) in &given {
         let value = match given {

@@ -28,8 +28,11 @@ pub struct BuiltIn {
     /// The solverName.
     pub name: &'static str,
     pub fields: &'static [Field],
-    pub make: fn(&Tools<'_>, &Settings) -> Result<Box<dyn Provider>, ConfigError>,
+    pub make: Make,
 }
+
+/// Makes a provider of its settings.
+type Make = fn(&Tools<'_>, &Settings) -> Result<Box<dyn Provider>, ConfigError>;
 
 /// What making a provider takes besides its settings.
 pub struct Tools<'a> {

@@ -59,7 +59,13 @@ pub struct PowerDns {
     key: Sensitive,
     ttl: Option<u32>,
     /// By name with the closing dot; none where there is no zone.
-    zones: Mutex<HashMap<String, (Instant, Option<Zone>)>>,
+    zones: Mutex<HashMap<String, Remembered>>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    since: Instant,
+    zone: Option<Zone>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -90,7 +96,7 @@ impl PowerDns {
     /// The zone of exactly this name.
     async fn zone(&self, name: &str) -> Result<Option<Zone>, ProviderError> {
         if let Some(known) = self.remembered(name) {
-            return Ok(known);
+            return Ok(known.zone);
         }
         let doing = format!("look for the zone {}", shown(name));
         let request = self.request(Method::GET, &["zones"], &[("zone", name)]);
@@ -187,9 +193,9 @@ impl PowerDns {
         ProviderError::Transient { message, source: None }
     }
 
-    fn remembered(&self, name: &str) -> Option<Option<Zone>> {
+    fn remembered(&self, name: &str) -> Option<Remembered> {
         let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
-        zones.get(name).filter(|(since, _)| since.elapsed() < FRESH).map(|(_, zone)| zone.clone())
+        zones.get(name).filter(|known| known.since.elapsed() < FRESH).cloned()
     }
 
     fn remember(&self, name: &str, zone: Option<Zone>) {
@@ -197,7 +203,7 @@ impl PowerDns {
         if zones.len() >= MOST_REMEMBERED {
             zones.clear();
         }
-        zones.insert(name.to_owned(), (Instant::now(), zone));
+        zones.insert(name.to_owned(), Remembered { since: Instant::now(), zone });
     }
 }
 

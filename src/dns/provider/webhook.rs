@@ -158,7 +158,7 @@ impl Settings {
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ProviderError {
         let Self { group, solver, .. } = self;
         let words = serde_json::from_slice::<Status>(body)
-            .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |status| status.words());
+            .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), Status::words);
         match status.as_u16() {
             403 if words.contains("cannot create resource") => {
                 let user = user_in(&words).unwrap_or("the controller's ServiceAccount");

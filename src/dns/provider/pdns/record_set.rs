@@ -1,5 +1,7 @@
 //! A set of TXT records in PowerDNS's JSON, and what becomes of it.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -74,7 +76,9 @@ fn quoted(value: &str) -> String {
             match byte {
                 b'"' | b'\\' => string.extend(['\\', byte.into()]),
                 b' '..=b'~' => string.push(byte.into()),
-                _ => string.push_str(&format!("\\{byte:03}")),
+                _ => {
+                    let _ = write!(string, "\\{byte:03}");
+                }
             }
         }
         string + "\""
