@@ -8,6 +8,7 @@
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`fault_proxy`]: a bad line between the controller and the CA
 //! - [`moto`]: AWS, with its Route 53 zone copied into the DNS servers
+//! - [`powerdns`], [`webhook_solver`]: counterparts that single tests start
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
@@ -38,12 +39,14 @@ pub mod network;
 pub mod node;
 pub mod packages;
 pub mod pebble;
+pub mod powerdns;
 pub mod process;
 pub mod relay;
 pub mod scene;
 pub mod state;
 pub mod testbed;
 pub mod wait;
+pub mod webhook_solver;
 pub mod wheel;
 
 pub use controller::Controller;

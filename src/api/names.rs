@@ -23,6 +23,8 @@ pub const KIND_TLS_ROUTE: &str = "TLSRoute";
 
 /// Prefix of all labels and annotations that cert-manager does not have.
 pub const OWN_PREFIX: &str = "certwright.dev/";
+/// The groupName of webhook solvers that are answered in this process.
+pub const OWN_GROUP: &str = "certwright.dev";
 
 /// Beginning of the generated names of Pods, Services, Ingresses and HTTPRoutes that solve HTTP-01 challenges.
 pub const HTTP01_SOLVER_NAME_PREFIX: &str = "cm-acme-http-solver-";

@@ -4,6 +4,7 @@
 //! write goes through [`Cluster`], which puts what the API server returned into the store at once: no pass ever decides
 //! on a view that is older than our own last write.
 
+mod aggregated;
 mod dependents;
 mod error;
 mod event;

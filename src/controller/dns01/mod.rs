@@ -6,6 +6,7 @@
 mod acme_dns;
 mod akamai;
 mod azure_dns;
+mod built_in;
 mod changes;
 mod check;
 mod cloud_dns;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
 use super::ProviderError;
@@ -30,13 +30,28 @@ const LONGEST_WORDS: usize = 200;
 ///
 /// TLS that cannot be set up.
 pub fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// The same, but it trusts these PEM certificates alone; none if there are none among the text.
+///
+/// # Errors
+///
+/// Certificates that cannot be read.
+pub fn client_that_trusts(pem: &[u8]) -> reqwest::Result<Option<Client>> {
+    match Certificate::from_pem_bundle(pem)? {
+        certificates if certificates.is_empty() => Ok(None),
+        certificates => builder().tls_certs_only(certificates).build().map(Some),
+    }
+}
+
+fn builder() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
         .timeout(REQUEST_LIMIT)
         .connect_timeout(Duration::from_secs(10))
         .redirect(redirect::Policy::none())
         .referer(false)
-        .build()
 }
 
 /// One provider's API with one set of credentials.

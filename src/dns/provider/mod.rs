@@ -12,6 +12,7 @@ use async_trait::async_trait;
 pub mod acme_dns;
 pub mod akamai;
 pub mod azure_dns;
+pub mod built_in;
 pub mod cloud_dns;
 pub mod cloudflare;
 pub mod digitalocean;
