@@ -15,13 +15,14 @@ const APEX: &str = "cloudflare.certwright.test";
 const SECRET: &str = "cloudflare";
 
 /// A stage with the zone of the tests, the one above it, and so many others that the list has two pages.
-async fn stage() -> (Stage, Arc<Zone>) {
+async fn stage() -> (Stage, Arc<Zone>, Arc<Cloudflare>) {
     let testbed = testbed();
     let dns = testbed.state.dns().unwrap();
     let zone = Arc::new(Zone::new(dns, APEX));
     let mut zones: Vec<_> = (0..55).map(|number| Arc::new(Zone::new(dns, &format!("{number}.example.com")))).collect();
     zones.extend([Arc::new(Zone::new(dns, "certwright.test")), zone.clone()]);
-    (Stage::new(&testbed, "cloudflare", "/client/v4", Arc::new(Cloudflare { zones })).await, zone)
+    let vendor = Arc::new(Cloudflare::new(zones));
+    (Stage::new(&testbed, "cloudflare", "/client/v4", vendor.clone()).await, zone, vendor)
 }
 
 fn token_solver() -> Value {
@@ -31,7 +32,7 @@ fn token_solver() -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn apex_and_wildcard_with_each_login() {
-    let (stage, zone) = stage().await;
+    let (stage, zone, _) = stage().await;
     let wildcard = format!("*.{APEX}");
     let names = [APEX, &wildcard];
     let challenges = format!("_acme-challenge.{APEX}");
@@ -62,7 +63,7 @@ async fn apex_and_wildcard_with_each_login() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn what_fails_is_said_and_overcome() {
-    let (stage, zone) = stage().await;
+    let (stage, zone, vendor) = stage().await;
     let name = format!("www.{APEX}");
     stage.scene.put_secret(SECRET, "token", "nobody's").await.unwrap();
     stage.issuer("token", token_solver()).await;
@@ -97,5 +98,7 @@ async fn what_fails_is_said_and_overcome() {
     }
     stage.scene.certificate("elsewhere", "token", &["www.other.test"]).await.unwrap();
     stage.challenge_says("no zone for _acme-challenge.www.other.test among the 57 zones that these credentials").await;
+    vendor.add_zone(Arc::new(Zone::new(stage.scene.testbed.state.dns().unwrap(), "other.test")));
+    stage.issued("elsewhere", &["www.other.test"]).await;
     stage.is_clean(&[TOKEN]);
 }

@@ -16,6 +16,7 @@ pub mod azure_dns;
 pub mod cloud_dns;
 pub mod cloudflare;
 pub mod digitalocean;
+pub mod edgegrid;
 pub mod endpoints;
 pub mod http;
 pub mod httpreq;

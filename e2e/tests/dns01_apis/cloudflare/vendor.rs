@@ -1,9 +1,9 @@
 //! A stand-in for Cloudflare's API, version 4, after its published schema (github.com/cloudflare/api-schemas, tags "Zone" and
 //! "DNS Records for a Zone").
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use certwright_e2e::stand_in::{Answer, Record, Request, Vendor, Zone, unquoted};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub const KEY: &str = "c2547eb745079dac9320b638f5e225cf483cc5cf";
 const MOST_A_PAGE: usize = 50;
 
 pub struct Cloudflare {
-    pub zones: Vec<Arc<Zone>>,
+    zones: Mutex<Vec<Arc<Zone>>>,
 }
 
 #[derive(Deserialize)]
@@ -54,14 +54,14 @@ impl Vendor for Cloudflare {
         let Some(is_scoped) = is_scoped(request) else { return Ok(refusal(request)) };
         match (request.method.as_str(), rest) {
             ("GET", ["zones"]) => self.list_zones(request, is_scoped),
-            ("GET", ["zones", zone, "dns_records"]) => list_records(self.zone(zone)?, request),
+            ("GET", ["zones", zone, "dns_records"]) => list_records(&self.zone(zone)?, request),
             ("POST", ["zones", zone, "dns_records"]) => {
                 let zone = self.zone(zone)?;
                 let post: Post = request.json()?;
-                check(zone, &post)?;
-                if exists(zone, &post)? { Ok(identical()) } else { Ok(success(&add(zone, &post)?)) }
+                check(&zone, &post)?;
+                if exists(&zone, &post)? { Ok(identical()) } else { Ok(success(&add(&zone, &post)?)) }
             }
-            ("POST", ["zones", zone, "dns_records", "batch"]) => batch(self.zone(zone)?, &request.json()?),
+            ("POST", ["zones", zone, "dns_records", "batch"]) => batch(&self.zone(zone)?, &request.json()?),
             ("DELETE", ["zones", zone, "dns_records", id]) => match self.zone(zone)?.remove(number(id)?)? {
                 Some(_) => Ok(success(&json!({ "id": id }))),
                 None => Ok(failure(404, 81044, "Record does not exist.")),
@@ -72,9 +72,18 @@ impl Vendor for Cloudflare {
 }
 
 impl Cloudflare {
-    fn zone(&self, id: &str) -> Result<&Zone> {
+    pub fn new(zones: Vec<Arc<Zone>>) -> Self {
+        Self { zones: Mutex::new(zones) }
+    }
+
+    /// Adds a zone to the account.
+    pub fn add_zone(&self, zone: Arc<Zone>) {
+        self.zones.lock().unwrap().push(zone);
+    }
+
+    fn zone(&self, id: &str) -> Result<Arc<Zone>> {
         let place = usize::try_from(number(id)?)?;
-        self.zones.get(place).map(Arc::as_ref).ok_or_else(|| anyhow::anyhow!("there is no zone {id}"))
+        self.zones.lock().unwrap().get(place).cloned().with_context(|| format!("there is no zone {id}"))
     }
 
     fn list_zones(&self, request: &Request, is_scoped: bool) -> Result<Answer> {
@@ -82,7 +91,8 @@ impl Cloudflare {
         let name = request.parameter("name");
         let (page, size) = paging(request, 20, 5, MOST_A_PAGE)?;
         let is_meant = |zone: &Zone| name.is_none_or(|name| zone.apex() == name);
-        let zones = self.zones.iter().enumerate().filter(|(_, zone)| is_meant(zone));
+        let held = self.zones.lock().unwrap().clone();
+        let zones = held.iter().enumerate().filter(|(_, zone)| is_meant(zone));
         let all: Vec<Value> = zones
             .map(|(place, zone)| {
                 json!({ "id": format!("{place:032x}"), "name": zone.apex(), "status": "active", "type": "full" })
