@@ -9,6 +9,8 @@ mod acme_dns;
 mod akamai;
 #[path = "dns01_apis/cloudflare.rs"]
 mod cloudflare;
+#[path = "dns01_apis/contract.rs"]
+mod contract;
 #[path = "dns01_apis/digitalocean.rs"]
 mod digitalocean;
 #[path = "dns01_apis/stage.rs"]

@@ -5,10 +5,14 @@ mod vendor;
 
 use std::sync::Arc;
 
-use certwright_e2e::stand_in::{Answer, Failure, Zone};
+use certwright::dns::provider::akamai::Akamai as Provider;
+use certwright::dns::provider::edgegrid::EdgeGrid;
+use certwright::dns::provider::http;
+use certwright_e2e::stand_in::{Answer, Failure, StandIn, Zone};
 use serde_json::json;
 
 use self::vendor::{ACCESS_TOKEN, Akamai, CLIENT_SECRET, CLIENT_TOKEN, DOMAIN, OVERTAKER, problem};
+use crate::contract;
 use crate::stage::{FOREIGN, Stage, testbed};
 
 const APEX: &str = "akamai.certwright.test";
@@ -107,4 +111,22 @@ async fn what_fails_is_said_and_overcome() {
     stage.scene.certificate("secondary", "akamai", &["www.other.test"]).await.unwrap();
     stage.challenge_says("the zone other.test is of type SECONDARY at Akamai, so its records are not kept there").await;
     stage.is_clean(&[CLIENT_SECRET]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn the_contract_is_kept() {
+    let testbed = testbed();
+    let zone = Arc::new(Zone::new(testbed.state.dns().unwrap(), "akamai-contract.certwright.test"));
+    let stand_in =
+        StandIn::start(&testbed.state, Arc::new(Akamai::new(vec![(zone.clone(), "PRIMARY")]))).await.unwrap();
+    let endpoints = contract::endpoints("akamai", &stand_in, "");
+    let login = EdgeGrid {
+        client_token: CLIENT_TOKEN.into(),
+        client_secret: CLIENT_SECRET.into(),
+        access_token: ACCESS_TOKEN.into(),
+    };
+    let provider = Provider::new(http::client().unwrap(), &endpoints, DOMAIN, login).unwrap();
+    contract::is_kept(&provider, &zone).await;
+    assert_eq!(stand_in.complaints(), Vec::<String>::new());
 }

@@ -5,10 +5,15 @@ mod vendor;
 
 use std::sync::Arc;
 
-use certwright_e2e::stand_in::{Answer, Failure, Zone};
+use certwright::dns::provider::digitalocean::DigitalOcean as Provider;
+use certwright::dns::provider::http;
+use certwright_e2e::fault_proxy::ServerIdentity;
+use certwright_e2e::stand_in::{Answer, Failure, StandIn, Zone};
+use certwright_e2e::{Controller, Scene};
 use serde_json::json;
 
 use self::vendor::{DigitalOcean, TOKEN, failure};
+use crate::contract;
 use crate::stage::{FOREIGN, Stage, testbed};
 
 const APEX: &str = "digitalocean.certwright.test";
@@ -74,5 +79,54 @@ async fn what_fails_is_said_and_overcome() {
         stage.issued(&certificate, &[&name]).await;
         stage.cleaned_up(&zone, &name, &[]).await;
     }
+    stage.is_clean(&[TOKEN]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn the_contract_is_kept() {
+    let testbed = testbed();
+    let zone = Arc::new(Zone::new(testbed.state.dns().unwrap(), "digitalocean-contract.certwright.test"));
+    let vendor = Arc::new(DigitalOcean { zones: vec![zone.clone()] });
+    let stand_in = StandIn::start(&testbed.state, vendor).await.unwrap();
+    let endpoints = contract::endpoints("digitalocean", &stand_in, "");
+    let provider = Provider::new(http::client().unwrap(), &endpoints, &TOKEN.into()).unwrap();
+    contract::is_kept(&provider, &zone).await;
+    assert_eq!(stand_in.complaints(), Vec::<String>::new());
+}
+
+/// The certificate of an API is verified against the roots that the machine trusts, or those that the environment names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn an_api_that_is_not_trusted_gets_no_token() {
+    let testbed = testbed();
+    let apex = "digitalocean-tls.certwright.test";
+    let identity = ServerIdentity::create(&testbed.state).unwrap();
+    let roots = testbed.state.folder.join(format!("roots-{}.pem", std::process::id()));
+    std::fs::write(&roots, identity.ca_pem()).unwrap();
+    let zone = Arc::new(Zone::new(testbed.state.dns().unwrap(), apex));
+    let vendor = Arc::new(DigitalOcean { zones: vec![zone.clone()] });
+    let stand_in = StandIn::start_tls(&testbed.state, &identity, vendor).await.unwrap();
+    let endpoint = format!("digitalocean={}", stand_in.url());
+    let arguments = ["--dns01-provider-endpoints", &endpoint];
+
+    let controller = Controller::start(&testbed, &arguments).await.unwrap();
+    let scene = Scene::new(&testbed, controller.log(), "trust").await.unwrap();
+    let mut stage = Stage::of(scene, stand_in, controller);
+    stage.scene.put_secret(SECRET, "token", TOKEN).await.unwrap();
+    stage.issuer("do", json!({ "digitalocean": { "tokenSecretRef": { "name": SECRET, "key": "token" } } })).await;
+    stage.scene.certificate("trust", "do", &[apex]).await.unwrap();
+    stage
+        .challenge_says(
+            "DigitalOcean could not be reached, for its TLS certificate was not accepted, when asked to list",
+        )
+        .await;
+    assert_eq!(stage.asked(|_| true), Vec::<String>::new());
+
+    stage.stop_controller();
+    let trust = [("SSL_CERT_FILE", roots.to_str().unwrap())];
+    stage.set_controller(Controller::start_in(&testbed, &arguments, &trust).await.unwrap());
+    stage.issued("trust", &[apex]).await;
+    stage.cleaned_up(&zone, apex, &[]).await;
     stage.is_clean(&[TOKEN]);
 }
