@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use super::address::address;
 use super::edgegrid::{EdgeGrid, Moment};
@@ -54,6 +55,8 @@ pub struct Akamai {
     login: EdgeGrid,
     /// The zones' kinds.
     zones: ZoneList<String>,
+    /// One write at a time, so that none of ours overtakes another.
+    writing: Mutex<()>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +108,7 @@ impl Akamai {
             vendors,
             login,
             zones: ZoneList::default(),
+            writing: Mutex::new(()),
         })
     }
 
@@ -210,6 +214,7 @@ impl Provider for Akamai {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
+        let _writing = self.writing.lock().await;
         let names: BTreeSet<&str> = changes.iter().map(|change| shown(&change.record.name)).collect();
         let mut refusals = Refusals::default();
         for name in names {
