@@ -1,6 +1,6 @@
 //! Settings of `dns01.acmeDNS`.
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, unusable};
 use crate::{
     api::dns01,
     controller::step_error::StepError,
@@ -18,6 +18,6 @@ pub(super) async fn make(
     let (http, resolver) = (credentials.http().clone(), credentials.context.resolver.clone());
     let provider = Accounts::parse(json.expose())
         .and_then(|accounts| AcmeDns::new(http, &settings.host, accounts, resolver))
-        .map_err(|error| credentials.unusable("dns01.acmeDNS", &error))?;
+        .map_err(|error| unusable("dns01.acmeDNS", &error))?;
     Ok(Box::new(provider))
 }

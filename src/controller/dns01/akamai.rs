@@ -1,6 +1,6 @@
 //! Settings of `dns01.akamai`.
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, unusable};
 use crate::{
     api::dns01,
     controller::step_error::StepError,
@@ -18,5 +18,5 @@ pub(super) async fn make(
     };
     let (http, domain) = (credentials.http().clone(), &settings.service_consumer_domain);
     let provider = Akamai::new(http, credentials.endpoints(), domain, login);
-    Ok(Box::new(provider.map_err(|error| credentials.unusable("dns01.akamai", &error))?))
+    Ok(Box::new(provider.map_err(|error| unusable("dns01.akamai", &error))?))
 }

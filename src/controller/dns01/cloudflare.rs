@@ -1,6 +1,6 @@
 //! Settings of `dns01.cloudflare`.
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, unusable};
 use crate::{
     api::dns01,
     controller::step_error::StepError,
@@ -16,7 +16,7 @@ pub(super) async fn make(
 ) -> Result<Box<dyn Provider>, StepError> {
     let login = login(credentials, settings).await?;
     let provider = Cloudflare::new(credentials.http().clone(), credentials.endpoints(), &login);
-    Ok(Box::new(provider.map_err(|error| credentials.unusable("dns01.cloudflare", &error))?))
+    Ok(Box::new(provider.map_err(|error| unusable("dns01.cloudflare", &error))?))
 }
 
 async fn login(credentials: &Credentials<'_>, settings: &dns01::Cloudflare) -> Result<Login, StepError> {

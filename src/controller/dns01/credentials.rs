@@ -66,11 +66,6 @@ impl<'a> Credentials<'a> {
         }
     }
 
-    /// What Secrets and settings gave cannot be used. A corrected Secret is looked at again.
-    pub(super) fn unusable(&self, part: &str, error: &ProviderError) -> StepError {
-        StepError::transient(format!("The solver's {part} cannot be used: {error}"))
-    }
-
     /// Changes whenever one of the Secrets does that the solver refers to.
     pub(super) async fn version(&self, solver: &Dns01Solver) -> Result<String, StepError> {
         let mut version = String::new();
@@ -98,6 +93,11 @@ impl<'a> Credentials<'a> {
         audiences.extend(account.audiences.iter().filter(|known| *known != audience).cloned());
         Ok(self.context.cluster.service_account_token(&name, audiences, seconds).await?)
     }
+}
+
+/// What Secrets and settings gave cannot be used. A corrected Secret is looked at again.
+pub(super) fn unusable(part: &str, error: &ProviderError) -> StepError {
+    StepError::transient(format!("The solver's {part} cannot be used: {error}"))
 }
 
 /// Where the Secrets lie that the solver refers to: by the reference to the issuer alone, because the issuer may be gone

@@ -1,6 +1,6 @@
 //! Settings of `dns01.digitalocean`.
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, unusable};
 use crate::{
     api::dns01,
     controller::step_error::StepError,
@@ -13,5 +13,5 @@ pub(super) async fn make(
 ) -> Result<Box<dyn Provider>, StepError> {
     let token = credentials.text(&settings.token_secret_ref, "the API token").await?;
     let provider = DigitalOcean::new(credentials.http().clone(), credentials.endpoints(), &token);
-    Ok(Box::new(provider.map_err(|error| credentials.unusable("dns01.digitalocean", &error))?))
+    Ok(Box::new(provider.map_err(|error| unusable("dns01.digitalocean", &error))?))
 }

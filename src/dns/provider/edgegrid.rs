@@ -35,7 +35,7 @@ impl Moment {
     pub fn now() -> Option<Self> {
         let mut random = [0; 16];
         rand::fill(&mut random).ok()?;
-        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = random.map(|byte: u8| format!("{byte:02x}")).concat();
         let nonce = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
         Some(Self { time: Timestamp::now().strftime("%Y%m%dT%H:%M:%S+0000").to_string(), nonce })
     }

@@ -103,7 +103,7 @@ impl Akamai {
         let there = zone.at(name);
         let missing = |status| problem(status, "authoritative-dns/notFound", "Not Found", "Record not found");
         match method {
-            "GET" if there.is_empty() => Ok(missing(404)),
+            "GET" | "DELETE" if there.is_empty() => Ok(missing(404)),
             "GET" => Ok(shown(200, zone, name)),
             "POST" if !there.is_empty() => {
                 Ok(problem(409, "authoritative-dns/recordAlreadyExists", "Record already exists", "Record exists"))
@@ -111,7 +111,6 @@ impl Akamai {
             "POST" => write(201, zone, name, &request.json()?),
             "PUT" if there.is_empty() => Ok(missing(400)),
             "PUT" => write(200, zone, name, &request.json()?),
-            "DELETE" if there.is_empty() => Ok(missing(404)),
             "DELETE" => {
                 zone.replace(name, &[], 0)?;
                 Ok(Answer::empty(204))
