@@ -9,6 +9,7 @@
 //! - [`fault_proxy`]: a bad line between the controller and the CA
 //! - [`moto`]: AWS, with its Route 53 zone copied into the DNS servers
 //! - [`powerdns`], [`webhook_solver`]: counterparts that single tests start
+//! - [`stand_in`]: stand-ins for the HTTP APIs of DNS providers
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
@@ -43,6 +44,7 @@ pub mod powerdns;
 pub mod process;
 pub mod relay;
 pub mod scene;
+pub mod stand_in;
 pub mod state;
 pub mod testbed;
 pub mod wait;

@@ -13,7 +13,7 @@ use crate::{
     cluster::ObjectName,
     controller::{Context, held_issuer::HeldIssuer, step_error::StepError},
     decide::secret,
-    dns::provider::endpoints::Endpoints,
+    dns::provider::{ProviderError, endpoints::Endpoints},
 };
 
 /// How the Secrets of one Challenge's solver are read.
@@ -90,6 +90,11 @@ impl<'a> Credentials<'a> {
         }
         Ok(version)
     }
+}
+
+/// What Secrets and settings gave cannot be used. A corrected Secret is looked at again.
+pub(super) fn unusable(part: &str, error: &ProviderError) -> StepError {
+    StepError::transient(format!("The solver's {part} cannot be used: {error}"))
 }
 
 /// Where the Secrets lie that the solver refers to: by the reference to the issuer alone, because the issuer may be gone

@@ -138,8 +138,7 @@ async fn provider(context: &Context, challenge: &Challenge) -> Result<Made, Step
         return Ok(made);
     }
     let made = Made { identity, provider: Arc::from(make(&credentials, solver).await?) };
-    context.providers.pool.put(settings, made.clone());
-    Ok(made)
+    Ok(context.providers.pool.put(settings, made))
 }
 
 /// The last provider of this process for what the solver configures, with credentials that may be gone by now.

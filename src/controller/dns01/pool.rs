@@ -36,15 +36,20 @@ impl Pool {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned()
     }
 
-    pub(super) fn put(&self, settings: Identity, made: Made) {
+    /// Gives back the provider to use: one that was made at the same time goes before, so that what it learns is shared.
+    pub(super) fn put(&self, settings: Identity, made: Made) -> Made {
         let mut held = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= MOST_PROVIDERS {
             held.retain(|_, made| Arc::strong_count(&made.provider) > 1);
         }
+        if let Some(known) = held.get(&settings).filter(|known| known.identity == made.identity) {
+            return known.clone();
+        }
         // All of them at work at once is beyond what this is for, but no reason to grow.
         if held.len() < MOST_PROVIDERS {
-            held.insert(settings, made);
+            held.insert(settings, made.clone());
         }
+        made
     }
 }
 

@@ -170,15 +170,23 @@ impl Answer {
 }
 
 fn connect_problem(error: &reqwest::Error) -> &'static str {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>) {
-            return "could not be reached, for its TLS certificate was not accepted,";
-        }
-        cause = error.source();
+    if is_about_certificate(error) {
+        "could not be reached, for its TLS certificate was not accepted,"
+    } else {
+        "could not be reached"
     }
-    "could not be reached"
+}
+
+fn is_about_certificate(error: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| cause(*error)).any(<dyn StdError>::is::<rustls::Error>)
+}
+
+/// An `io::Error` passes over what it wraps when it is asked for its source.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
 
 /// The first words of a provider's, on one line.
@@ -218,6 +226,13 @@ mod tests {
         };
         assert_eq!(wait(Some("7")), Some(Duration::from_secs(7)));
         assert_eq!(wait(Some("soon")), None);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_found_below_other_errors() {
+        let refused = || std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::UnsupportedNameType);
+        assert!(is_about_certificate(&refused()) && is_about_certificate(&std::io::Error::other(refused())));
+        assert!(!is_about_certificate(&std::io::Error::other(std::io::Error::other("refused"))));
     }
 
     #[test]

@@ -10,21 +10,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub mod acme_dns;
+pub mod address;
 pub mod akamai;
 pub mod azure_dns;
 pub mod built_in;
 pub mod cloud_dns;
 pub mod cloudflare;
 pub mod digitalocean;
+pub mod edgegrid;
 pub mod endpoints;
 pub mod http;
 pub mod httpreq;
 pub mod pace;
 pub mod pdns;
+pub mod quoting;
+pub mod refusals;
 pub mod rfc2136;
 pub mod route53;
+pub mod secret_header;
 pub mod tsig;
 pub mod webhook;
+pub mod zone_list;
 
 /// The time to live of challenge records, in seconds, where nothing else is asked for.
 pub const DEFAULT_TTL: u32 = 60;
