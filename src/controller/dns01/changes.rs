@@ -83,7 +83,7 @@ struct Part {
 struct LaneState {
     waiting: VecDeque<Ticket>,
     /// Something came that does not wait for company.
-    changed: Arc<Notify>,
+    arrived: Arc<Notify>,
     /// What the provider said when it last was too much.
     throttled: Option<String>,
 }
@@ -151,12 +151,12 @@ impl Changes {
             let lane = (made.identity, change.record.zone.clone());
             if let Some(held) = state.lanes.get_mut(&lane) {
                 held.waiting.push_back(ticket);
-                held.changed.notify_one();
+                held.arrived.notify_one();
             } else {
-                let changed = Arc::new(Notify::new());
-                let held = LaneState { waiting: [ticket].into(), changed: changed.clone(), throttled: None };
+                let arrived = Arc::new(Notify::new());
+                let held = LaneState { waiting: [ticket].into(), arrived: arrived.clone(), throttled: None };
                 state.lanes.insert(lane.clone(), held);
-                Lane { shared: self.0.clone(), key: lane, provider: made.provider.clone(), changed }.spawn();
+                Lane { shared: self.0.clone(), key: lane, provider: made.provider.clone(), arrived }.spawn();
             }
         }
         let parts = changes.into_iter().map(|change| Part { change, made: None }).collect();

@@ -45,6 +45,7 @@ const PRESENTING: &str = "Error presenting challenge";
 
 /// What errands are about.
 const PLACE: &str = "the place of the TXT record";
+const OWN_PLACE: &str = "the zone of the TXT record";
 
 /// Makes the record visible to the CA. Doing it twice is as good as doing it once.
 ///
@@ -101,7 +102,7 @@ pub(in crate::controller) async fn clean_up(context: &Context, challenge: &Chall
         // The Issuer's Secret may be gone together with the Challenge; this process may still know what was in it.
         Err(error) => last_provider(context, challenge).ok_or_else(|| naming(&own, error))?,
     };
-    let places = match places(context, challenge, &made).await {
+    let places = match places(context, challenge, &made) {
         Ok(places) => places,
         Err(StepError::Awaiting) => return Err(StepError::Awaiting),
         Err(error) => return Err(tried_again(naming(&own, error))),
@@ -173,7 +174,7 @@ fn find_instead(
 }
 
 /// Everywhere that the record may be.
-async fn places(context: &Context, challenge: &Challenge, made: &Made) -> Result<Vec<Place>, StepError> {
+fn places(context: &Context, challenge: &Challenge, made: &Made) -> Result<Vec<Place>, StepError> {
     let (owner, uid) = identity(challenge);
     let mut places = noted_places(challenge);
     for record in context.records.changes.records((&owner, &uid)) {
@@ -185,13 +186,12 @@ async fn places(context: &Context, challenge: &Challenge, made: &Made) -> Result
     if !places.is_empty() {
         return Ok(places);
     }
-    const ABOUT: &str = "the zone of the TXT record";
-    if let Some(answer) = context.records.errands.answer(&owner, ABOUT)? {
+    if let Some(answer) = context.records.errands.answer(&owner, OWN_PLACE)? {
         return answer.map(|found| vec![found.place]);
     }
     let (finder, made) = (Finder::new(context, challenge, made.provider.clone())?, made.clone());
     let place = async move { finder.own_place().await.map(|place| Found { place, made }) };
-    Err(context.records.errands.ask(&owner, ABOUT, place))
+    Err(context.records.errands.ask(&owner, OWN_PLACE, place))
 }
 
 /// What cannot be found anew has to be known to whoever comes later, before it is written.

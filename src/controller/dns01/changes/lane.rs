@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// For one call of a provider. It is given up then, and may have been made or not.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+const CALL_LIMIT: Duration = Duration::from_mins(1);
 
 /// From the beginning of a call with several changes, or with one of several, to the next one. It gathers what comes in quick
 /// succession, and spares secondary servers a transfer for every value.
@@ -33,7 +33,7 @@ pub(super) struct Lane {
     pub(super) shared: Arc<Shared>,
     pub(super) key: LaneKey,
     pub(super) provider: Arc<dyn Provider>,
-    pub(super) changed: Arc<Notify>,
+    pub(super) arrived: Arc<Notify>,
 }
 
 impl Lane {
@@ -46,7 +46,7 @@ impl Lane {
         while let Some(until) = self.wait() {
             tokio::select! {
                 () = sleep_until(until) => {}
-                () = self.changed.notified() => {}
+                () = self.arrived.notified() => {}
             }
         }
         let batch = self.batch();
