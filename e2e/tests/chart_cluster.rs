@@ -60,7 +60,7 @@ async fn a_release_issues_and_leaves_nothing_stuck() {
     let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
     definitions.get("certificates.cert-manager.io").await.unwrap();
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
-    let look = async || kube::Result::Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(()));
+    let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
     until("the namespace with its Certificate to be gone", PATIENCE, look).await.unwrap();
 }
 
