@@ -7,8 +7,9 @@ use std::path::Path;
 use certwright_e2e::helm::{Helm, chart, values};
 use certwright_e2e::install::install;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
-use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -170,7 +171,8 @@ async fn a_release_of_cert_manager_is_taken_over_and_given_back() {
 #[ignore = "runs inside a testbed"]
 async fn nothing_of_a_release_is_left_but_the_definitions() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let release = Release::new("certwright").await;
+    // Not "certwright": roles and policies of that name are the testbed's.
+    let release = Release::new("other-certwright").await;
     let file = values("everything").display().to_string();
     let here = format!("namespace={}", release.namespace);
     let secured = "securityContext.runAsUser=1000,crds.keep=true";
@@ -180,12 +182,13 @@ async fn nothing_of_a_release_is_left_but_the_definitions() {
 
     release.upgrade(&chart(), &["--reset-values", "--set=crds.enabled=true"]);
     assert_eq!(release.deployment("certificates").await, None, "the names have changed");
-    assert_admitted(&release, release.deployment("certwright").await.unwrap()).await;
+    assert_admitted(&release, release.deployment("other-certwright").await.unwrap()).await;
     assert_eq!(release.roles().await, 9);
+    assert_editors_borrow_no_credentials(&release).await;
 
     let told = release.helm("uninstall", &["--wait"]);
     assert!(told.contains("[CustomResourceDefinition] certificates.cert-manager.io"), "{told}");
-    assert_eq!(release.deployment("certwright").await, None);
+    assert_eq!(release.deployment("other-certwright").await, None);
     assert_eq!(release.roles().await, 0);
     assert_eq!(release.definitions().await, 6);
     let accounts: Api<ServiceAccount> = Api::namespaced(release.client.clone(), &release.namespace);
@@ -206,6 +209,34 @@ async fn assert_admitted(release: &Release, deployment: Deployment) {
     pod.spec.as_mut().unwrap().containers[0].security_context = None;
     let refusal = pods.create(&dry_run, &pod).await.unwrap_err().to_string();
     assert!(refusal.contains("violates PodSecurity \"restricted:latest\""), "{refusal}");
+}
+
+/// Who may edit makes Certificates and tidies up, but makes no Challenge of his own, for which a ClusterIssuer's
+/// credentials would be used.
+async fn assert_editors_borrow_no_credentials(release: &Release) {
+    let binding = json!({
+        "metadata": { "name": "editors" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "other-certwright-edit" },
+        "subjects": [{ "kind": "User", "name": "editor" }],
+    });
+    let bindings: Api<RoleBinding> = Api::namespaced(release.client.clone(), &release.namespace);
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    for (verb, group, resource, expected) in [
+        ("create", "cert-manager.io", "certificates", true),
+        ("create", "cert-manager.io", "issuers", true),
+        ("patch", "acme.cert-manager.io", "challenges", true),
+        ("delete", "acme.cert-manager.io", "orders", true),
+        ("create", "acme.cert-manager.io", "challenges", false),
+        ("create", "acme.cert-manager.io", "orders", false),
+        ("update", "acme.cert-manager.io", "orders", false),
+    ] {
+        let what = json!({ "verb": verb, "group": group, "resource": resource, "namespace": release.namespace });
+        let question = json!({ "metadata": {}, "spec": { "user": "editor", "resourceAttributes": what } });
+        let reviews: Api<SubjectAccessReview> = Api::all(release.client.clone());
+        let question = serde_json::from_value(question).unwrap();
+        let answer = reviews.create(&PostParams::default(), &question).await.unwrap();
+        assert_eq!(answer.status.unwrap().allowed, expected, "{verb} {resource}");
+    }
 }
 
 /// A chart with what [`CERT_MANAGER`] says.

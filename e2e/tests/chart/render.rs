@@ -171,3 +171,31 @@ fn the_policy_for_kubernetes_1_36_is_left_out_before() {
     assert!(!has_it(&["--kube-version=1.36", "--set=admissionPolicies.setRequester=false"]));
     assert!(!render("x", &["--set=admissionPolicies.enabled=false"]).contains("AdmissionPolicy"));
 }
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn a_packed_chart_has_the_definitions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chart, target) = (chart().display().to_string(), folder.path().display().to_string());
+    helm().run(&["package", &chart, "--destination", &target]).unwrap();
+    let packed = folder.path().join(format!("certwright-{}.tgz", env!("CARGO_PKG_VERSION"))).display().to_string();
+    let rendered = helm().run(&["template", "x", &packed, "--namespace=x", "--set=crds.enabled=true"]).unwrap();
+    assert_eq!(rendered, render("x", &["--set=crds.enabled=true"]));
+    assert_eq!(rendered.matches("\nkind: CustomResourceDefinition\n").count(), 6);
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_right_to_approve_follows_the_values() {
+    let right = |values: &str| -> Option<Value> {
+        let rendered = objects(&render("x", &["--show-only=templates/rbac.yaml", "--set", values]));
+        let mut rules = rendered.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten());
+        rules.find(|rule| rule["verbs"] == json!(["approve"])).map(|rule| rule["resourceNames"].clone())
+    };
+    let all_of_ours = json!(["issuers.cert-manager.io/*", "clusterissuers.cert-manager.io/*"]);
+    assert_eq!(right("disableAutoApproval=false"), Some(all_of_ours));
+    let one = json!(["issuers.cert-manager.io/shop.ca"]);
+    assert_eq!(right("approveSignerNames={issuers.cert-manager.io/shop.ca}"), Some(one));
+    assert_eq!(right("approveSignerNames=null"), Some(Value::Null), "any");
+    assert_eq!(right("disableAutoApproval=true"), None);
+}
