@@ -9,8 +9,9 @@ use certwright_e2e::kubectl::Kubectl;
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed, image, install};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
@@ -18,7 +19,7 @@ const RELEASE: &str = "cert-manager";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
-async fn a_release_issues_and_leaves_nothing_stuck() {
+async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
     testbed.state.cluster().unwrap();
     let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
@@ -39,8 +40,8 @@ async fn a_release_issues_and_leaves_nothing_stuck() {
 
     let values = "--set=crds.enabled=true,networkPolicy.enabled=true,podDisruptionBudget.enabled=true,image.tag=dev";
     helm("install", &[&chart, "--take-ownership", values]);
-    let definitions = install::repository().join("crds").display().to_string();
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &definitions]).unwrap();
+    let folder = install::repository().join("crds").display().to_string();
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &folder]).unwrap();
     // The controller is not there yet.
     scene.create::<Issuer>("own", json!({ "selfSigned": {} })).await.unwrap();
     let spec = certificate_spec("web", "Issuer", "own", &["web.example.com"]);
@@ -57,11 +58,27 @@ async fn a_release_issues_and_leaves_nothing_stuck() {
     assert_eq!(last.secret.data, first.secret.data, "nothing was issued again");
 
     helm("uninstall", &["--wait", "--timeout=90s"]);
-    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
-    definitions.get("certificates.cert-manager.io").await.unwrap();
+    assert_eq!(definitions(&scene).await, 6);
+    scene.wait_ready::<Certificate>("web").await.unwrap();
+
+    helm("install", &[&chart, "--set=crds.enabled=true,crds.keep=false,image.tag=dev", "--wait", "--timeout=90s"]);
+    let spec = certificate_spec("other", "Issuer", "own", &["other.example.com"]);
+    scene.create::<Certificate>("other", spec).await.unwrap();
+    scene.issued("other").await.unwrap();
+    helm("uninstall", &["--wait", "--timeout=90s"]);
+    assert_eq!(definitions(&scene).await, 0);
+    scene.api::<Secret>().get("other-tls").await.unwrap();
+
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
     let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
-    until("the namespace with its Certificate to be gone", PATIENCE, look).await.unwrap();
+    until("the namespace to be gone", PATIENCE, look).await.unwrap();
+}
+
+/// How many definitions of ours there are.
+async fn definitions(scene: &Scene) -> usize {
+    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    let found = definitions.list_metadata(&ListParams::default()).await.unwrap();
+    found.iter().filter(|definition| definition.name_any().ends_with("cert-manager.io")).count()
 }
 
 /// The words that the controller's one pod was started with.
