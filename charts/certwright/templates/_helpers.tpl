@@ -73,9 +73,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* cert-manager's solver works too, but its tags are not ours. */}}
 {{- define "certwright.solverImage" -}}
 {{- $given := omit .Values.acmesolver.image "pullPolicy" -}}
-{{- if and (hasSuffix "/cert-manager-acmesolver" (default "" $given.repository)) (not (or $given.tag $given.digest)) -}}
-{{- fail (printf "acmesolver.image: %s needs a tag; or remove it: the image of the controller holds the solver too" $given.repository) -}}
+{{- $isTagged := or $given.tag $given.digest -}}
+{{- $inherited := ternary (omit .Values.image "tag" "digest") .Values.image (not $isTagged | not) -}}
+{{- $image := include "certwright.reference" (dict "root" . "image" (merge (dict) $given $inherited)) -}}
+{{- if and (contains "/cert-manager-acmesolver" $image) (not $isTagged) -}}
+{{- fail (printf "acmesolver.image: cert-manager's needs its own tag, which %s is not; or remove it: the controller's image holds the solver too" $image) -}}
 {{- end -}}
-{{- $own := ternary (omit .Values.image "tag" "digest") .Values.image (or $given.tag $given.digest | not | not) -}}
-{{- include "certwright.reference" (dict "root" . "image" (merge (dict) $given $own)) -}}
+{{- $image -}}
 {{- end }}

@@ -47,8 +47,9 @@ fn wrong_values_are_refused() {
         ),
         (
             "acmesolver.image.repository=quay.io/jetstack/cert-manager-acmesolver",
-            "acmesolver.image: quay.io/jetstack/cert-manager-acmesolver needs a tag; or remove it",
+            "acmesolver.image: cert-manager's needs its own tag, which quay.io/jetstack/cert-manager-acmesolver:0.1.0 is not",
         ),
+        ("acmesolver.image.name=cert-manager-acmesolver", "acmesolver.image: cert-manager's needs its own tag"),
     ] {
         let chart = chart().display().to_string();
         let refusal = helm().run(&["template", "x", &chart, "--set", value]).map(|_| value).unwrap_err().to_string();
