@@ -6,6 +6,8 @@ use std::path::Path;
 
 use certwright_e2e::helm::{Helm, chart, values};
 use certwright_e2e::install::install;
+use certwright_e2e::scene::PATIENCE;
+use certwright_e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
@@ -221,22 +223,30 @@ async fn assert_editors_borrow_no_credentials(release: &Release) {
     });
     let bindings: Api<RoleBinding> = Api::namespaced(release.client.clone(), &release.namespace);
     bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-    for (verb, group, resource, expected) in [
-        ("create", "cert-manager.io", "certificates", true),
-        ("create", "cert-manager.io", "issuers", true),
-        ("patch", "acme.cert-manager.io", "challenges", true),
-        ("delete", "acme.cert-manager.io", "orders", true),
-        ("create", "acme.cert-manager.io", "challenges", false),
-        ("create", "acme.cert-manager.io", "orders", false),
-        ("update", "acme.cert-manager.io", "orders", false),
+    // The API server learns of it in a moment.
+    let look = async || -> kube::Result<_> {
+        Ok(may_edit(release, "create", "certificates.cert-manager.io").await.then_some(()))
+    };
+    until("editors to have their rights", PATIENCE, look).await.unwrap();
+    for (verb, resource, expected) in [
+        ("create", "issuers.cert-manager.io", true),
+        ("patch", "challenges.acme.cert-manager.io", true),
+        ("delete", "orders.acme.cert-manager.io", true),
+        ("create", "challenges.acme.cert-manager.io", false),
+        ("create", "orders.acme.cert-manager.io", false),
+        ("update", "orders.acme.cert-manager.io", false),
     ] {
-        let what = json!({ "verb": verb, "group": group, "resource": resource, "namespace": release.namespace });
-        let question = json!({ "metadata": {}, "spec": { "user": "editor", "resourceAttributes": what } });
-        let reviews: Api<SubjectAccessReview> = Api::all(release.client.clone());
-        let question = serde_json::from_value(question).unwrap();
-        let answer = reviews.create(&PostParams::default(), &question).await.unwrap();
-        assert_eq!(answer.status.unwrap().allowed, expected, "{verb} {resource}");
+        assert_eq!(may_edit(release, verb, resource).await, expected, "{verb} {resource}");
     }
+}
+
+async fn may_edit(release: &Release, verb: &str, resource: &str) -> bool {
+    let (resource, group) = resource.split_once('.').unwrap();
+    let what = json!({ "verb": verb, "group": group, "resource": resource, "namespace": release.namespace });
+    let question = json!({ "metadata": {}, "spec": { "user": "editor", "resourceAttributes": what } });
+    let reviews: Api<SubjectAccessReview> = Api::all(release.client.clone());
+    let answer = reviews.create(&PostParams::default(), &serde_json::from_value(question).unwrap()).await.unwrap();
+    answer.status.unwrap().allowed
 }
 
 /// A chart with what [`CERT_MANAGER`] says.
