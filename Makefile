@@ -6,7 +6,7 @@ export CERTWRIGHT_CACHE ?= $(HOME)/.cache/certwright
 export CARGO_TARGET_DIR ?= $(CERTWRIGHT_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu
 
-.PHONY: help build check test demo bench image crds audit clean clean-cache
+.PHONY: help build check test demo bench image crds manifests audit clean clean-cache
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ image: ## Write the container image to a file that container runtimes load
 
 crds: ## Write crds/ anew from the Rust types
 	@UPDATE_CRDS=1 scripts/with-cache cargo test --locked --test crds
+
+manifests: ## Render deploy/ and what tests compare from the Helm chart
+	@scripts/with-cache sh -c 'cargo build --locked --workspace --bin testbed && $(BIN)/debug/testbed tools && HELM=$$($(BIN)/debug/testbed which helm) scripts/manifests'
 
 audit: ## Check licences, bans and advisories with cargo-deny
 	@scripts/with-cache scripts/audit

@@ -46,6 +46,11 @@ const fn program(name: &'static str, package: &'static str, tier: Tier, usual_se
 const KUBERNETES_VERSION: &str = "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
      -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
 
+/// What Helm says it is, and the cluster that it renders for without one; must agree with `tools/helm/go.mod` and Kubernetes.
+const HELM_VERSION: &str = "-X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+     -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36 \
+     -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36";
+
 /// Every module, in the order of building.
 pub const MODULES: &[Module] = &[
     pinned!("etcd", "", &[program("etcd", "go.etcd.io/etcd/server/v3", Tier::Api, 55)]),
@@ -69,6 +74,7 @@ pub const MODULES: &[Module] = &[
             program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", Tier::Cluster, 15),
         ]
     ),
+    pinned!("helm", HELM_VERSION, &[program("helm", "helm.sh/helm/v3/cmd/helm", Tier::Api, 60)]),
     pinned!("contour", "", &[program("contour", "github.com/projectcontour/contour/cmd/contour", Tier::Cluster, 165)]),
     pinned!("coredns", "", &[program("coredns", "github.com/coredns/coredns", Tier::Cluster, 205)]),
 ];
@@ -147,8 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn helm_says_the_pinned_version() {
+        let go_mod = module("helm").unwrap().go_mod;
+        let line = go_mod.lines().find(|line| line.trim().starts_with("helm.sh/helm/v3 v")).unwrap();
+        let version = line.split_whitespace().find(|word| word.starts_with("v3.")).unwrap();
+        assert!(HELM_VERSION.contains(&format!("version={version} ")), "{version}");
+    }
+
+    #[test]
     fn tier_api_needs_no_node_programs() {
         let names: Vec<_> = wanted(Tier::Api).iter().map(|(_, program)| program.name).collect();
-        assert_eq!(names, ["etcd", "pebble", "pebble-challtestsrv", "kube-apiserver", "kubectl"]);
+        assert_eq!(names, ["etcd", "pebble", "pebble-challtestsrv", "kube-apiserver", "kubectl", "helm"]);
     }
 }

@@ -14,7 +14,7 @@
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
-//! - [`install`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
+//! - [`install`], [`helm`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
 
 pub mod audit;
 pub mod authority;
@@ -28,6 +28,7 @@ pub mod demo;
 pub mod dns;
 pub mod fault_proxy;
 pub mod go;
+pub mod helm;
 pub mod image;
 pub mod ingress;
 pub mod install;

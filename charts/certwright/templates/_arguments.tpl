@@ -1,0 +1,23 @@
+{{/* The flags of the controller, as a list in YAML. A flag that has its default is left out, and so is one of extraArgs: none may be given twice. */}}
+{{- define "certwright.arguments" -}}
+{{- $values := .Values -}}
+{{- $flags := dict "cluster-resource-namespace" (default "$(POD_NAMESPACE)" $values.clusterResourceNamespace) -}}
+{{- $level := index (list "error" "warn" "info" "info" "debug" "trace" "trace") (int $values.global.logLevel) -}}
+{{- if ne $level "info" }}{{ $_ := set $flags "log-level" $level }}{{ end -}}
+{{- if ne $values.global.logFormat "text" }}{{ $_ := set $flags "logging-format" $values.global.logFormat }}{{ end -}}
+{{- with $values.featureGates }}{{ $_ := set $flags "feature-gates" . }}{{ end -}}
+{{- if $values.enableCertificateOwnerRef }}{{ $_ := set $flags "enable-certificate-owner-ref" "true" }}{{ end -}}
+{{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}
+{{- if $values.dns01RecursiveNameserversOnly }}{{ $_ := set $flags "dns01-recursive-nameservers-only" "true" }}{{ end -}}
+{{- if $values.disableAutoApproval }}{{ $_ := set $flags "controllers" "*,-certificaterequests-approver" }}{{ end -}}
+{{- $policy := default $values.image.pullPolicy $values.acmesolver.image.pullPolicy -}}
+{{- if ne $policy "IfNotPresent" }}{{ $_ := set $flags "acme-http01-solver-image-pull-policy" $policy }}{{ end -}}
+{{- range $values.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}
+- controller
+{{- range $flag, $value := $flags }}
+- {{ printf "--%s=%s" $flag $value | quote }}
+{{- end }}
+{{- with $values.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

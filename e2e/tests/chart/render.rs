@@ -1,0 +1,202 @@
+//! What the chart renders.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use certwright_e2e::controller::binary;
+use certwright_e2e::helm::{chart, values};
+use certwright_e2e::install::{definition_files, repository};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::{helm, name_of, objects, render};
+
+/// The bars, in bytes.
+const ALL_BUT_DEFINITIONS: usize = 40_000;
+const DEFINITIONS: usize = 400_000;
+const DEFINITION: usize = 128 * 1024;
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn what_is_rendered_from_the_chart_has_not_drifted() {
+    let fresh = tempfile::tempdir().unwrap();
+    let script = repository().join("scripts/manifests");
+    let status = Command::new(script).arg(fresh.path()).env("HELM", helm().program).status().unwrap();
+    assert!(status.success());
+    let files = files_below(fresh.path());
+    assert_eq!(files.len(), 9, "{files:?}");
+    for file in files {
+        let name = file.strip_prefix(fresh.path()).unwrap();
+        let committed = std::fs::read_to_string(repository().join(name)).unwrap();
+        let rendered = std::fs::read_to_string(&file).unwrap();
+        assert!(rendered == committed, "run `make manifests`: {} is not as the chart has it", name.display());
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn its_versions_are_those_of_the_program() {
+    let file = std::fs::read_to_string(chart().join("Chart.yaml")).unwrap();
+    let about: Value = serde_yaml::from_str(&file).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!((about["version"].as_str(), about["appVersion"].as_str()), (Some(version), Some(version)));
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn it_is_small() {
+    let rendered = render("certwright", &[]);
+    assert!(rendered.len() < ALL_BUT_DEFINITIONS, "{} bytes", rendered.len());
+    let with_definitions = render("certwright", &["--set=crds.enabled=true"]);
+    assert!(with_definitions.len() - rendered.len() < DEFINITIONS, "{} bytes", with_definitions.len());
+    for definition in with_definitions.split("\n---\n").filter(|text| text.contains("kind: CustomResourceDefinition")) {
+        assert!(definition.len() < DEFINITION, "{} bytes", definition.len());
+    }
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn a_release_called_cert_manager_has_its_names() {
+    let names: BTreeSet<_> = objects(&render("cert-manager", &[])).iter().map(name_of).collect();
+    let mut expected: BTreeSet<_> = [
+        "Deployment/cert-manager",
+        "ServiceAccount/cert-manager",
+        "ClusterRole/cert-manager-cluster-view",
+        "ClusterRole/cert-manager-view",
+        "ClusterRole/cert-manager-edit",
+        "MutatingAdmissionPolicy/cert-manager-request-requester",
+        "MutatingAdmissionPolicyBinding/cert-manager-request-requester",
+    ]
+    .map(str::to_owned)
+    .into();
+    for part in ["issuers", "clusterissuers", "certificates", "orders", "challenges", "approve:cert-manager-io"] {
+        expected.insert(format!("ClusterRole/cert-manager-controller-{part}"));
+        expected.insert(format!("ClusterRoleBinding/cert-manager-controller-{part}"));
+    }
+    for policy in ["annotations", "approval", "requester"] {
+        expected.insert(format!("ValidatingAdmissionPolicy/cert-manager-request-{policy}"));
+        expected.insert(format!("ValidatingAdmissionPolicyBinding/cert-manager-request-{policy}"));
+    }
+    assert_eq!(names, expected);
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn names_follow_the_release_and_the_overrides() {
+    for (release, options, expected) in [
+        ("certwright", "", "certwright"),
+        ("my-cert-manager", "", "my-cert-manager"),
+        ("prod", "", "prod-certwright"),
+        ("prod", "--set=nameOverride=cert-manager", "prod-cert-manager"),
+        ("prod", "--set=fullnameOverride=tls", "tls"),
+    ] {
+        let options: Vec<_> =
+            ["--show-only=templates/deployment.yaml", options].into_iter().filter(|o| !o.is_empty()).collect();
+        let deployment = objects(&render(release, &options)).remove(0);
+        assert_eq!(deployment["metadata"]["name"], expected, "{release} {options:?}");
+    }
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_definitions_are_those_of_the_sources() {
+    let mut sources = Vec::new();
+    for file in definition_files().unwrap() {
+        sources.push(definition(serde_yaml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()));
+    }
+    let mut kept = sources.clone();
+    for definition in &mut kept {
+        definition.annotations_mut().insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+    }
+    assert_eq!(kept.len(), 6);
+    for (options, expected) in [
+        ("crds.enabled=false", Vec::new()),
+        ("crds.enabled=true", kept.clone()),
+        ("installCRDs=true", kept),
+        ("crds.enabled=true,crds.keep=false", sources),
+    ] {
+        let rendered = objects(&render("certwright", &["--set", options]));
+        let rendered = rendered.into_iter().filter(|object| object["kind"] == "CustomResourceDefinition");
+        let mut rendered: Vec<_> = rendered.map(definition).collect();
+        rendered.sort_by_key(ResourceExt::name_any);
+        assert!(
+            rendered == expected,
+            "with {options}: {:?}",
+            rendered.iter().map(ResourceExt::name_any).collect::<Vec<_>>()
+        );
+    }
+}
+
+fn definition(object: Value) -> CustomResourceDefinition {
+    serde_json::from_value(object).unwrap()
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_program_knows_the_flags() {
+    for file in ["cert-manager", "everything"] {
+        let file = format!("--values={}", values(file).display());
+        let deployment = objects(&render("x", &["--show-only=templates/deployment.yaml", &file])).remove(0);
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let flags: Vec<_> = container["args"].as_array().unwrap().iter().map(|flag| flag.as_str().unwrap()).collect();
+        assert!(flags.len() > 5, "{flags:?}");
+        // What comes before --help is read first.
+        let output = Command::new(binary().unwrap()).args(&flags).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn flags_of_extra_args_go_before_those_of_other_values() {
+    let options = ["--show-only=templates/deployment.yaml", "--set=global.logLevel=4,extraArgs={--log-level=warn}"];
+    let deployment = objects(&render("x", &options)).remove(0);
+    let flags = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert_eq!(*flags, json!(["controller", "--cluster-resource-namespace=$(POD_NAMESPACE)", "--log-level=warn"]));
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_policy_for_kubernetes_1_36_is_left_out_before() {
+    let has_it = |options: &[&str]| render("x", options).contains("kind: MutatingAdmissionPolicy\n");
+    assert!(has_it(&["--kube-version=1.36"]));
+    assert!(!has_it(&["--kube-version=1.35"]));
+    assert!(has_it(&["--kube-version=1.35", "--set=admissionPolicies.setRequester=true"]));
+    assert!(!has_it(&["--kube-version=1.36", "--set=admissionPolicies.setRequester=false"]));
+    assert!(!render("x", &["--set=admissionPolicies.enabled=false"]).contains("AdmissionPolicy"));
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn a_packed_chart_has_the_definitions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chart, target) = (chart().display().to_string(), folder.path().display().to_string());
+    helm().run(&["package", &chart, "--destination", &target]).unwrap();
+    let packed = folder.path().join(format!("certwright-{}.tgz", env!("CARGO_PKG_VERSION"))).display().to_string();
+    let rendered = helm().run(&["template", "x", &packed, "--namespace=x", "--set=crds.enabled=true"]).unwrap();
+    assert_eq!(rendered, render("x", &["--set=crds.enabled=true"]));
+    assert_eq!(rendered.matches("\nkind: CustomResourceDefinition\n").count(), 6);
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_right_to_approve_follows_the_values() {
+    let right = |values: &str| -> Option<Value> {
+        let rendered = objects(&render("x", &["--show-only=templates/rbac.yaml", "--set", values]));
+        let mut rules = rendered.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten());
+        rules.find(|rule| rule["verbs"] == json!(["approve"])).map(|rule| rule["resourceNames"].clone())
+    };
+    let all_of_ours = json!(["issuers.cert-manager.io/*", "clusterissuers.cert-manager.io/*"]);
+    assert_eq!(right("disableAutoApproval=false"), Some(all_of_ours));
+    let one = json!(["issuers.cert-manager.io/shop.ca"]);
+    assert_eq!(right("approveSignerNames={issuers.cert-manager.io/shop.ca}"), Some(one));
+    assert_eq!(right("approveSignerNames=null"), Some(Value::Null), "any");
+    assert_eq!(right("disableAutoApproval=true"), None);
+}

@@ -1,0 +1,66 @@
+//! Which values the chart takes, and what it says of others.
+
+use certwright_e2e::helm::{chart, values};
+
+use super::helm;
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn it_passes_lint() {
+    let chart = chart().display().to_string();
+    helm().run(&["lint", "--strict", &chart]).unwrap();
+    for name in ["cert-manager", "everything"] {
+        helm().run(&["lint", "--strict", &chart, "--values", &values(name).display().to_string()]).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn wrong_values_are_refused() {
+    for (value, expected) in [
+        ("replicaCount=two", "at '/replicaCount': got string, want integer"),
+        ("replicas=1", "at '': additional properties 'replicas' not allowed"),
+        ("image.tags=1", "at '/image': additional properties 'tags' not allowed"),
+        ("crds.enabled=yes", "at '/crds/enabled': got string, want boolean"),
+        ("crds.install=true", "at '/crds': additional properties 'install' not allowed"),
+        ("global.logLevel=debug", "at '/global/logLevel': got string, want integer"),
+        ("global.logFormat=xml", "at '/global/logFormat': value must be one of 'text', 'json'"),
+        ("podAnnotations.scrape=true", "at '/podAnnotations/scrape': got boolean, want string"),
+        (
+            "image.pullPolicy=Sometimes",
+            "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+        ),
+        ("image.digest=sha256:1", "at '/image/digest': 'sha256:1' does not match pattern"),
+        (
+            "podDisruptionBudget.minAvailable=half",
+            "at '/podDisruptionBudget/minAvailable': 'half' does not match pattern",
+        ),
+        ("livenessProbe.periodSeconds=0", "at '/livenessProbe/periodSeconds': minimum: got 0, want 1"),
+        ("image=null", "at '': missing property 'image'"),
+        (
+            "podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1",
+            "podDisruptionBudget: minAvailable and maxUnavailable cannot both be set",
+        ),
+        (
+            "image.repository=quay.io/jetstack/cert-manager-controller",
+            "image: quay.io/jetstack/cert-manager-controller:0.1.0 is an image of cert-manager; name certwright's",
+        ),
+        (
+            "acmesolver.image.repository=quay.io/jetstack/cert-manager-acmesolver",
+            "acmesolver.image: cert-manager's needs its own tag, which quay.io/jetstack/cert-manager-acmesolver:0.1.0 is not",
+        ),
+        ("acmesolver.image.name=cert-manager-acmesolver", "acmesolver.image: cert-manager's needs its own tag"),
+    ] {
+        let chart = chart().display().to_string();
+        let refusal = helm().run(&["template", "x", &chart, "--set", value]).map(|_| value).unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{value}: {refusal}");
+    }
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn an_old_cluster_is_refused() {
+    let chart = chart().display().to_string();
+    let refusal = helm().run(&["template", "x", &chart, "--kube-version=1.29"]).unwrap_err().to_string();
+    assert!(refusal.contains("requires kubeVersion: >=1.30.0-0"), "{refusal}");
+}

@@ -1,0 +1,95 @@
+//! The Helm chart with pods that run: installed, upgraded, rolled back, uninstalled. These run inside a testbed of tier
+//! `cluster`: `testbed run --tier cluster -- cargo test -p certwright-e2e --test chart_cluster -- --include-ignored`.
+#![allow(clippy::unwrap_used)]
+
+use certwright::api::{Certificate, Issuer};
+use certwright_e2e::controller::binary;
+use certwright_e2e::helm::{Helm, chart};
+use certwright_e2e::kubectl::Kubectl;
+use certwright_e2e::scene::{PATIENCE, certificate_spec};
+use certwright_e2e::wait::until;
+use certwright_e2e::{Scene, Testbed, image, install};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::json;
+
+const RELEASE: &str = "cert-manager";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
+    let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
+    testbed.state.cluster().unwrap();
+    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
+    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
+    // That of another test program, if one was here before.
+    kubectl.run(&["delete", "deployment", "certwright", "--namespace=certwright", "--ignore-not-found"]).unwrap();
+    image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
+    let scene = Scene::new(&testbed, &testbed.state.logs().join("kubelet.log"), "chart").await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+    let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    namespaces.patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+    let helm = Helm::of(&testbed.state).unwrap();
+    let helm = |verb: &str, more: &[&str]| {
+        let arguments = [&[verb, RELEASE, "--namespace", &scene.namespace], more].concat();
+        helm.run(&arguments).unwrap()
+    };
+    let chart = chart().display().to_string();
+
+    let values = "--set=crds.enabled=true,networkPolicy.enabled=true,podDisruptionBudget.enabled=true,image.tag=dev";
+    helm("install", &[&chart, "--take-ownership", values]);
+    let folder = install::repository().join("crds").display().to_string();
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &folder]).unwrap();
+    // The controller is not there yet.
+    scene.create::<Issuer>("own", json!({ "selfSigned": {} })).await.unwrap();
+    let spec = certificate_spec("web", "Issuer", "own", &["web.example.com"]);
+    scene.create::<Certificate>("web", spec).await.unwrap();
+    let first = scene.issued("web").await.unwrap();
+    assert_eq!(first.leaf().names.dns_names, ["web.example.com"]);
+
+    let more_words = ["--reset-then-reuse-values", "--set=global.logLevel=4", "--wait", "--timeout=90s"];
+    helm("upgrade", &[&[chart.as_str()], &more_words[..]].concat());
+    assert!(arguments(&scene).await.contains(&"--log-level=debug".to_owned()));
+    helm("rollback", &["1", "--wait", "--timeout=90s"]);
+    assert!(!arguments(&scene).await.contains(&"--log-level=debug".to_owned()));
+    let last = scene.issued("web").await.unwrap();
+    assert_eq!(last.secret.data, first.secret.data, "nothing was issued again");
+
+    helm("uninstall", &["--wait", "--timeout=90s"]);
+    assert_eq!(definitions(&scene).await, 6);
+    scene.wait_ready::<Certificate>("web").await.unwrap();
+
+    helm("install", &[&chart, "--set=crds.enabled=true,crds.keep=false,image.tag=dev", "--wait", "--timeout=90s"]);
+    let spec = certificate_spec("other", "Issuer", "own", &["other.example.com"]);
+    scene.create::<Certificate>("other", spec).await.unwrap();
+    scene.issued("other").await.unwrap();
+    helm("uninstall", &["--wait", "--timeout=90s"]);
+    assert_eq!(definitions(&scene).await, 0);
+    scene.api::<Secret>().get("other-tls").await.unwrap();
+
+    namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
+    let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
+    until("the namespace to be gone", PATIENCE, look).await.unwrap();
+}
+
+/// How many definitions of ours there are.
+async fn definitions(scene: &Scene) -> usize {
+    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    let found = definitions.list_metadata(&ListParams::default()).await.unwrap();
+    found.iter().filter(|definition| definition.name_any().ends_with("cert-manager.io")).count()
+}
+
+/// The words that the controller's one pod was started with.
+async fn arguments(scene: &Scene) -> Vec<String> {
+    let pods: Api<Pod> = scene.api();
+    let own =
+        ListParams::default().labels("app.kubernetes.io/name=cert-manager,app.kubernetes.io/component=controller");
+    let look = async || -> kube::Result<_> {
+        let found = pods.list(&own).await?.items;
+        Ok((found.len() == 1).then(|| found.into_iter().next()).flatten())
+    };
+    let pod = until("one pod of the controller", PATIENCE, look).await.unwrap();
+    pod.spec.unwrap().containers.remove(0).args.unwrap()
+}
