@@ -176,6 +176,9 @@ pub mod annotation {
     pub const ACCOUNT_KEY_ROLLING: &str = "certwright.dev/account-key-rolling";
     /// On an Issuer or ClusterIssuer: which of its solvers answer by TLS-ALPN-01, `true` or a list such as `0,2`.
     pub const TLS_ALPN_01: &str = "certwright.dev/tls-alpn-01";
+    /// On an Issuer or ClusterIssuer: who answers HTTP-01 challenges, `pod` or `controller`. On a Challenge: the same, as it was
+    /// when the Challenge was created.
+    pub const HTTP01_SOLVER: &str = "certwright.dev/http01-solver";
     /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
     pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
     /// On a target Secret: what its keystores were made from.
@@ -383,6 +386,12 @@ pub mod state {
     pub fn is_failure(state: &str) -> bool {
         [INVALID, EXPIRED, ERRORED].contains(&state)
     }
+}
+
+/// The values of [`annotation::HTTP01_SOLVER`].
+pub mod http01_solver {
+    pub const POD: &str = "pod";
+    pub const CONTROLLER: &str = "controller";
 }
 
 /// Types of Challenges as Kubernetes objects spell them, and as ACME servers do.

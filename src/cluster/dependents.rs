@@ -46,6 +46,7 @@ impl Hub {
                 entries.push(by_issuer(&challenge.spec.issuer_ref, challenge.namespace().as_deref()));
                 entries.extend(by_solver_secrets(challenge));
                 entries.extend(challenge.is_tls_alpn01().then(|| tls_name_entry(&challenge.spec.dns_name)));
+                entries.extend(challenge.is_podless().then(|| token_entry(&challenge.spec.token)));
                 entries
             },
             cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
@@ -87,6 +88,11 @@ pub fn owner_entry(uid: &str) -> String {
 /// The index entry under which the Challenges are found that are answered by TLS-ALPN-01 for this name.
 pub fn tls_name_entry(name: &str) -> String {
     format!("tls-alpn-01/{}", name.to_ascii_lowercase())
+}
+
+/// The index entry under which the Challenges are found that the controller answers itself under this token.
+pub fn token_entry(token: &str) -> String {
+    format!("http-01/{token}")
 }
 
 /// The index entry under which the objects that refer to this Secret are found.

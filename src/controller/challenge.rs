@@ -121,6 +121,7 @@ async fn act(
         }
         ChallengeStep::Present => {
             presenter::present(context, challenge).await?;
+            memory.is_mine = true;
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;
@@ -131,7 +132,8 @@ async fn act(
         }
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
-            let found = presenter::check(context, challenge).await?;
+            let found = presenter::check(context, challenge, memory.is_mine).await?;
+            memory.is_mine = true;
             memory.trouble = None;
             let method = Method::of(challenge);
             let next = Timestamp::now() + check_interval(method, Timestamp::now().duration_since(since));

@@ -57,6 +57,8 @@ pub struct Memory {
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
     pub clean_up: CleanUp,
+    /// Whether this process presented the challenge, or has made good what a former one presented.
+    pub is_mine: bool,
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
     pub registration: Option<Registration>,
@@ -94,6 +96,7 @@ impl Memory {
             checked_solver,
             checked_since,
             clean_up,
+            is_mine,
             issuer_fingerprint,
             registration,
             is_doubtful,
@@ -107,7 +110,8 @@ impl Memory {
             || check.is_some()
             || checked_solver.is_some()
             || checked_since.is_some()
-            || *clean_up != CleanUp::Untried;
+            || *clean_up != CleanUp::Untried
+            || *is_mine;
         let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
     }

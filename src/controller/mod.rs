@@ -20,6 +20,7 @@ mod limits;
 mod memory;
 mod order;
 mod pace;
+pub mod podless;
 mod presenter;
 mod registration;
 mod renewal_information;
@@ -33,7 +34,10 @@ pub mod signer;
 mod step_error;
 mod tls_alpn01;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
 
 use jiff::Timestamp;
 
@@ -41,7 +45,7 @@ pub use run::run;
 
 use crate::{
     cluster::Cluster,
-    decide::{budget::Allowance, certificate::Settings, template::CopiedAnnotations, turns::Turns},
+    decide::{budget::Allowance, certificate::Settings, podless::Podless, template::CopiedAnnotations, turns::Turns},
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::objects::SolverOptions,
 };
@@ -87,6 +91,10 @@ pub struct Options {
     pub workers: usize,
     /// The port at which authoritative name servers are asked: 53 but in tests.
     pub authoritative_port: u16,
+    /// Who answers HTTP-01 challenges.
+    pub podless: Podless,
+    /// Where this process can be asked by others in the cluster, if that is known.
+    pub own_address: Option<IpAddr>,
     /// Which issuers may use the credentials of the controller's surroundings.
     pub ambient: dns01::Ambient,
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{Context, dns01, step_error::StepError, tls_alpn01};
+use super::{Context, dns01, podless, step_error::StepError, tls_alpn01};
 use crate::{
     api::Challenge,
     cluster::{ApiError, owner_entry},
@@ -21,6 +21,7 @@ use crate::{
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::present(context, challenge).await,
+        Some(Method::Http01) if challenge.is_podless() => podless::present(context, challenge).await,
         Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::present(context, challenge)).await,
         None => Err(unknown_type(challenge)),
@@ -28,10 +29,16 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
 }
 
 /// Whether the CA will see the answer; if not, what is missing, in one stable sentence.
-pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+///
+/// `is_mine` says whether it was this process that presented it.
+pub(super) async fn check(
+    context: &Context,
+    challenge: &Challenge,
+    is_mine: bool,
+) -> Result<Option<String>, StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::check(context, challenge).await,
-        Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
+        Some(Method::Http01) => Box::pin(check_http01(context, challenge, is_mine)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
@@ -41,6 +48,7 @@ pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Op
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::clean_up(context, challenge).await,
+        Some(Method::Http01) if challenge.is_podless() => podless::clean_up(context, challenge).await,
         Some(Method::Http01) => remove_solver(context, challenge).await,
         Some(Method::TlsAlpn01) => tls_alpn01::clean_up(context, challenge).await,
         None => Ok(()),
@@ -93,12 +101,16 @@ pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option
     pods.first().and_then(|pod| pod.metadata.resource_version.clone())
 }
 
-async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
-    let pod_address = match solver_address(context, challenge).await? {
-        Ok(address) => address,
-        Err(why) => return Ok(Some(why.to_owned())),
+async fn check_http01(context: &Context, challenge: &Challenge, is_mine: bool) -> Result<Option<String>, StepError> {
+    let address = if challenge.is_podless() {
+        podless::address(context, challenge, is_mine).await?
+    } else {
+        match solver_address(context, challenge).await? {
+            Ok(address) => address,
+            Err(why) => return Ok(Some(why.to_owned())),
+        }
     };
-    let target = CheckTarget::of(challenge, Some(pod_address));
+    let target = CheckTarget::of(challenge, Some(address));
     let report = check_http(&context.http, &target).await;
     if report.pod == LayerResult::Passed && public_way_was_waited_for(challenge) {
         return Ok(None);

@@ -32,6 +32,8 @@ pub struct SeenIssuer<'a> {
     pub spec: &'a IssuerSpec,
     /// The issuer's annotation that tells which of its solvers answer by TLS-ALPN-01.
     pub tls_alpn_01: Option<&'a str>,
+    /// What is wrong with the annotation that tells who answers HTTP-01 challenges.
+    pub answerer_problem: Option<&'a str>,
     pub status: Option<&'a IssuerStatus>,
     /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
     pub account_key: &'a AccountKey,

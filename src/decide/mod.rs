@@ -22,6 +22,7 @@ pub mod issuer_of;
 pub mod keystore;
 pub mod order;
 pub mod owned_fields;
+pub mod podless;
 pub mod policy;
 pub mod profile;
 pub mod progress;

@@ -94,7 +94,8 @@ pub fn labels(challenge: &Challenge) -> BTreeMap<String, String> {
     ])
 }
 
-/// The Service in front of the Pod.
+/// The Service in front of the Pod, or in front of the controller if that answers itself: without a selector, so that the
+/// endpoints are those of [`endpoints`](super::endpoints::endpoints).
 pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Service {
     let mut metadata = metadata(challenge, name, options);
     metadata.annotations = Some(BTreeMap::from([(annotation::ISTIO_AUTH.into(), "NONE".into())]));
@@ -109,7 +110,7 @@ pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Se
         // A port on every node, for ingress controllers that run outside of the cluster.
         type_: Some(service_type.map_or_else(|| "NodePort".into(), Clone::clone)),
         ports: Some(vec![port]),
-        selector: Some(labels(challenge)),
+        selector: (!challenge.is_podless()).then(|| labels(challenge)),
         ..ServiceSpec::default()
     };
     Service { metadata, spec: Some(spec), status: None }

@@ -14,7 +14,8 @@ const BEGINNING: &str = "; the annotation ";
 /// The message with a notice at its end, if there is something to notice.
 pub(super) fn with_notice(text: &str, seen: &SeenIssuer<'_>, acme: &AcmeIssuer) -> String {
     let tls_alpn = TlsAlpn::read(seen.tls_alpn_01, &acme.solvers);
-    tls_alpn.problem().map_or_else(|| text.to_owned(), |problem| format!("{text}; {problem}"))
+    let problems = tls_alpn.problem().into_iter().chain(seen.answerer_problem);
+    problems.fold(text.to_owned(), |text, problem| format!("{text}; {problem}"))
 }
 
 /// An annotation changes without a new generation of the issuer, and the CA need not be asked: only the message follows.

@@ -50,6 +50,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         deleting: issuer.metadata.deletion_timestamp.is_some(),
         spec: &issuer.spec,
         tls_alpn_01: issuer.annotations().get(annotation::TLS_ALPN_01).map(String::as_str),
+        answerer_problem: None,
         status: issuer.status.as_ref(),
         account_key: &account_key,
         authority: authority.as_ref(),
