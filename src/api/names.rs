@@ -17,9 +17,10 @@ pub const KIND_CLUSTER_ISSUER: &str = "ClusterIssuer";
 pub const KIND_ORDER: &str = "Order";
 pub const KIND_CHALLENGE: &str = "Challenge";
 
-/// API group of the Gateway API, and its kind for TLS that is passed through.
+/// API group of the Gateway API, and its kinds for TLS that is passed through and for HTTP.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 pub const KIND_TLS_ROUTE: &str = "TLSRoute";
+pub const KIND_HTTP_ROUTE: &str = "HTTPRoute";
 
 /// Prefix of all labels and annotations that cert-manager does not have.
 pub const OWN_PREFIX: &str = "certwright.dev/";

@@ -28,6 +28,7 @@ mod replacement;
 mod request;
 mod revocation;
 mod round;
+mod route;
 mod run;
 pub mod secret;
 pub mod signer;

@@ -16,6 +16,7 @@ use kube::{
 use super::{
     Context,
     presenter::{existing, remove_solver},
+    route,
     step_error::StepError,
 };
 use crate::{
@@ -56,14 +57,16 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
     let own = own_address(context)?;
     let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
     let service = objects::service(challenge, &name, &context.solver);
-    let ingress = objects::ingress(challenge, &name, &context.solver);
     let slice = dynamic(&endpoints(challenge, &name, &context.solver, own))?;
     let (cluster, kind) = (&context.cluster, kind());
-    let created =
-        tokio::join!(cluster.create(&service), cluster.create_unwatched(&slice, &kind), cluster.create(&ingress));
+    let created = tokio::join!(
+        cluster.create(&service),
+        cluster.create_unwatched(&slice, &kind),
+        route::create(context, challenge)
+    );
     existing(created.0)?;
     existing(created.1)?;
-    existing(created.2)
+    created.2
 }
 
 /// Where this process can be asked. A former process had another address, so the endpoints are made anew once.
@@ -78,6 +81,7 @@ pub(super) async fn address(context: &Context, challenge: &Challenge, is_mine: b
 
 /// The route goes first, so that nobody is sent into the void.
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
+    route::delete(context, challenge).await?;
     remove_solver(context, challenge).await?;
     Ok(context.cluster.delete_unwatched(&slice_name(challenge), &kind()).await?)
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{Context, dns01, podless, step_error::StepError, tls_alpn01};
+use super::{Context, dns01, podless, route, step_error::StepError, tls_alpn01};
 use crate::{
     api::Challenge,
     cluster::{ApiError, owner_entry},
@@ -49,7 +49,10 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::clean_up(context, challenge).await,
         Some(Method::Http01) if challenge.is_podless() => podless::clean_up(context, challenge).await,
-        Some(Method::Http01) => remove_solver(context, challenge).await,
+        Some(Method::Http01) => {
+            route::delete(context, challenge).await?;
+            remove_solver(context, challenge).await
+        }
         Some(Method::TlsAlpn01) => tls_alpn01::clean_up(context, challenge).await,
         None => Ok(()),
     }
@@ -72,12 +75,11 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
     let pod = objects::pod(challenge, &name, &context.solver)
         .map_err(|error| StepError::is_final(format!("The solver's podTemplate is wrong: {error}")))?;
     let service = objects::service(challenge, &name, &context.solver);
-    let ingress = objects::ingress(challenge, &name, &context.solver);
     let cluster = &context.cluster;
-    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), cluster.create(&ingress));
+    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), route::create(context, challenge));
     existing(created.0)?;
     existing(created.1)?;
-    existing(created.2)
+    created.2
 }
 
 /// The names are fixed, so what is there already is what a former pass created.
@@ -112,10 +114,15 @@ async fn check_http01(context: &Context, challenge: &Challenge, is_mine: bool) -
     };
     let target = CheckTarget::of(challenge, Some(address));
     let report = check_http(&context.http, &target).await;
-    if report.pod == LayerResult::Passed && public_way_was_waited_for(challenge) {
-        return Ok(None);
+    let Some(failure) = report.failure() else { return Ok(None) };
+    if report.pod != LayerResult::Passed {
+        return Ok(Some(failure));
     }
-    Ok(report.failure())
+    // What no Gateway takes the CA cannot find either, however long it is waited.
+    match route::what_became_of_it(context, challenge).await? {
+        Some(why) => Ok(Some(format!("{failure}; {why}"))),
+        None => Ok((!public_way_was_waited_for(challenge)).then_some(failure)),
+    }
 }
 
 /// Where the solver pod can be asked, or why it cannot be yet. One that is gone or spent is replaced.

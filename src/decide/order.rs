@@ -231,11 +231,11 @@ fn wanted_challenge(
         solver::choose(&acme.solvers, &tls_alpn, authorization, order.labels())?;
     let mut solver = solver.clone();
     if method == Method::Http01 {
-        template::override_http01(&mut solver, order.annotations());
+        template::override_http01(&mut solver, order.annotations(), order.namespace().as_deref());
     }
     let annotations = match method {
         Method::TlsAlpn01 => Some(tls_alpn01::mark()),
-        Method::Http01 => podless::mark(seen.answerer, &solver),
+        Method::Http01 => podless::mark(seen.answerer),
         Method::Dns01 => None,
     };
     let name = fixed_name::challenge(&order.name_any(), &order.uid().unwrap_or_default(), &authorization.url);

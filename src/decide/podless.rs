@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{
-    names::{annotation, http01_solver},
-    solver::AcmeSolver,
-};
+use crate::api::names::{annotation, http01_solver};
 
 /// Who answers HTTP-01 challenges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,12 +47,10 @@ impl Podless {
     }
 }
 
-/// The annotations of a Challenge that this solver answers; none if a pod does. The controller answers where an Ingress leads
-/// to it.
-pub fn mark(answerer: Answerer, solver: &AcmeSolver) -> Option<BTreeMap<String, String>> {
-    let has_ingress = solver.http01.as_ref().is_some_and(|http01| http01.ingress.is_some());
-    let is_podless = answerer == Answerer::Controller && has_ingress;
-    is_podless.then(|| BTreeMap::from([(annotation::HTTP01_SOLVER.to_owned(), http01_solver::CONTROLLER.to_owned())]))
+/// The annotations of a Challenge that is answered so; none if a pod does.
+pub fn mark(answerer: Answerer) -> Option<BTreeMap<String, String>> {
+    (answerer == Answerer::Controller)
+        .then(|| BTreeMap::from([(annotation::HTTP01_SOLVER.to_owned(), http01_solver::CONTROLLER.to_owned())]))
 }
 
 fn read(value: &str) -> Option<Answerer> {

@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod objects;
 mod pod;
 mod report;
+pub mod route;
 pub mod server;
 mod template;
 

@@ -17,10 +17,11 @@ use kube::Resource;
 
 use super::SOLVER_PORT;
 pub use super::pod::{pod, pod_address, pod_is_spent};
+use super::route::gateway;
 pub use super::template::TemplateError;
 use crate::api::Challenge;
 use crate::api::names::{annotation, label};
-use crate::api::pod_template::TemplateMetadata;
+use crate::api::pod_template::{PodTemplate, TemplateMetadata};
 use crate::api::solver::Http01Ingress;
 
 pub(super) const PORT: i32 = SOLVER_PORT as i32;
@@ -69,11 +70,16 @@ pub fn unsupported(challenge: &Challenge) -> Option<String> {
     if !super::is_token(&challenge.spec.token) {
         return Some("The CA's token has characters that RFC 8555 does not allow, so it is not served.".into());
     }
-    if solver.gateway_http_route.is_some() {
-        return Some("Solvers with gatewayHTTPRoute are not supported yet; use http01.ingress.".into());
+    if let Some(gateway) = &solver.gateway_http_route {
+        let has_parent = !gateway.parent_refs.is_empty();
+        return (!has_parent).then(|| {
+            "The solver's http01.gatewayHTTPRoute has no parentRefs, so no Gateway would take its route; name one there, or by \
+             the annotation acme.cert-manager.io/http01-parentrefname of the Certificate."
+                .into()
+        });
     }
     let Some(ingress) = &solver.ingress else {
-        return Some("The solver's http01 part has no ingress.".into());
+        return Some("The solver's http01 part has neither ingress nor gatewayHTTPRoute.".into());
     };
     if set(ingress.name.as_ref()).is_some() {
         return Some("Solvers with http01.ingress.name are not supported yet; use ingressClassName or class.".into());
@@ -99,7 +105,7 @@ pub fn labels(challenge: &Challenge) -> BTreeMap<String, String> {
 pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Service {
     let mut metadata = metadata(challenge, name, options);
     metadata.annotations = Some(BTreeMap::from([(annotation::ISTIO_AUTH.into(), "NONE".into())]));
-    let service_type = ingress_solver(challenge).and_then(|ingress| set(ingress.service_type.as_ref()));
+    let service_type = set(service_type(challenge));
     let port = ServicePort {
         name: Some("http".into()),
         port: PORT,
@@ -197,7 +203,22 @@ fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -
     }
 }
 
-pub(super) fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
+/// The solver's podTemplate, whichever way leads to the Pod.
+pub(super) fn pod_template(challenge: &Challenge) -> Option<&PodTemplate> {
+    match (ingress_solver(challenge), gateway(challenge)) {
+        (Some(ingress), _) => ingress.pod_template.as_ref(),
+        (None, gateway) => gateway?.pod_template.as_ref(),
+    }
+}
+
+fn service_type(challenge: &Challenge) -> Option<&String> {
+    match (ingress_solver(challenge), gateway(challenge)) {
+        (Some(ingress), _) => ingress.service_type.as_ref(),
+        (None, gateway) => gateway?.service_type.as_ref(),
+    }
+}
+
+fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
     challenge.spec.solver.http01.as_ref()?.ingress.as_ref()
 }
 
@@ -379,15 +400,19 @@ pub(super) mod tests {
     fn what_cannot_be_made_is_said() {
         for (http01, part) in [
             (Value::Null, "no http01 part"),
-            (json!({}), "no ingress"),
-            (json!({"gatewayHTTPRoute": {}}), "gatewayHTTPRoute"),
+            (json!({}), "neither ingress nor gatewayHTTPRoute"),
+            (json!({"gatewayHTTPRoute": {}}), "no parentRefs"),
             (json!({"ingress": {"name": "www"}}), "ingress.name"),
             (json!({"ingress": {"class": "a", "ingressClassName": "b"}}), "both class and ingressClassName"),
         ] {
             let sentence = unsupported(&challenge("example.com", http01)).unwrap();
             assert!(sentence.contains(part) && sentence.ends_with('.'), "{sentence}");
         }
-        for http01 in [json!({"ingress": {}}), json!({"ingress": {"name": "", "class": "", "ingressClassName": "b"}})] {
+        for http01 in [
+            json!({"ingress": {}}),
+            json!({"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}),
+            json!({"ingress": {"name": "", "class": "", "ingressClassName": "b"}}),
+        ] {
             assert_eq!(unsupported(&challenge("example.com", http01)), None);
         }
         let mut odd = challenge("example.com", json!({"ingress": {}}));

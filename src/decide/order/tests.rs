@@ -490,7 +490,7 @@ fn a_challenge_without_a_pod_is_marked_as_such() {
         (Answerer::Pod, json!({"http01": {"ingress": {}}}), false),
         (Answerer::Controller, json!({"http01": {"ingress": {}}}), true),
         (Answerer::Controller, json!({"dns01": {"rfc2136": {"nameserver": "192.0.2.53"}}}), false),
-        (Answerer::Controller, json!({"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}}), false),
+        (Answerer::Controller, json!({"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}}), true),
     ] {
         let mut scene = Scene::placed(&[authorization("www.example.com", false, "pending")]);
         scene.acme.solvers = object(json!([solver]));
