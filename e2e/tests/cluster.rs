@@ -155,6 +155,38 @@ async fn through_a_gateway_with_pods_and_without() {
     }
 }
 
+/// Somebody's own Ingress gets the path, and is as before when it is over.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn in_an_ingress_that_is_there_already() {
+    let scene = scene("inplace").await;
+    let _undisturbed = CONTROLLER.lock().await;
+    let name = scene.dns_name("www");
+    let backend = json!({ "service": { "name": "shop", "port": { "number": 80 } } });
+    let spec = json!({
+        "ingressClassName": ingress_class(&scene),
+        "rules": [{ "host": name, "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] } }],
+    });
+    let before = scene.create::<Ingress>("www", spec).await.unwrap();
+    let mut issuer = scene.issuer_spec("pebble-account").unwrap();
+    issuer["acme"]["solvers"] = json!([{ "http01": { "ingress": { "name": "www" } } }]);
+    scene.create::<Issuer>("pebble", issuer).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
+    scene.certificate("web", "pebble", &[&name]).await.unwrap();
+    scene.issued("web").await.unwrap();
+    let look = async || {
+        let left = (scene.list::<Challenge>().await?.len(), scene.list::<Pod>().await?.len());
+        anyhow::ensure!(left == (0, 0), "challenges, pods: {left:?}");
+        Ok(Some(()))
+    };
+    until("everything of the solver to be gone", PATIENCE, look).await.unwrap();
+    let after = scene.api::<Ingress>().get("www").await.unwrap();
+    assert_eq!(after.spec, before.spec);
+    assert!(after.metadata.resource_version != before.metadata.resource_version, "it was changed in between");
+    let others: Vec<Ingress> = scene.list().await.unwrap();
+    assert_eq!(others.len(), 1);
+}
+
 /// A route that nobody takes is told of, with the Gateway's reason.
 #[tokio::test]
 #[ignore = "runs inside a testbed"]

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod client;
 pub mod endpoints;
+pub mod in_place;
 pub mod lookup;
 pub mod objects;
 mod pod;

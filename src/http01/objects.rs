@@ -81,13 +81,9 @@ pub fn unsupported(challenge: &Challenge) -> Option<String> {
     let Some(ingress) = &solver.ingress else {
         return Some("The solver's http01 part has neither ingress nor gatewayHTTPRoute.".into());
     };
-    if set(ingress.name.as_ref()).is_some() {
-        return Some("Solvers with http01.ingress.name are not supported yet; use ingressClassName or class.".into());
-    }
-    if set(ingress.class.as_ref()).is_some() && set(ingress.ingress_class_name.as_ref()).is_some() {
-        return Some("The solver has both class and ingressClassName; an Ingress can have only one.".into());
-    }
-    None
+    let choices = [&ingress.name, &ingress.class, &ingress.ingress_class_name];
+    let chosen = choices.into_iter().filter(|choice| set(choice.as_ref()).is_some()).count();
+    (chosen > 1).then(|| "The solver has more than one of name, class and ingressClassName; leave only one.".into())
 }
 
 /// The labels by which a Challenge's solver objects are found, in the order of their keys.
@@ -129,10 +125,8 @@ pub fn ingress(challenge: &Challenge, name: &str, options: &SolverOptions) -> In
     metadata.annotations = Some(ingress_annotations(solver));
     let template = solver.and_then(|solver| solver.ingress_template.as_ref());
     merge_metadata(&mut metadata, template.and_then(|template| template.metadata.as_ref()), challenge);
-    let is_address = challenge.spec.dns_name.parse::<IpAddr>().is_ok();
     let rule = IngressRule {
-        // A host must be a name; without one the rule is for all hosts, and the server looks at the address itself.
-        host: (!is_address).then(|| challenge.spec.dns_name.clone()),
+        host: rule_host(challenge),
         http: Some(HTTPIngressRuleValue { paths: vec![ingress_path(challenge, name, options)] }),
     };
     let spec = IngressSpec {
@@ -189,7 +183,13 @@ fn ingress_annotations(solver: Option<&Http01Ingress>) -> BTreeMap<String, Strin
     annotations
 }
 
-fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -> HTTPIngressPath {
+/// A host must be a name; without one the rule is for all hosts, and the server looks at the address itself.
+pub(super) fn rule_host(challenge: &Challenge) -> Option<String> {
+    let is_address = challenge.spec.dns_name.parse::<IpAddr>().is_ok();
+    (!is_address).then(|| challenge.spec.dns_name.clone())
+}
+
+pub(super) fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -> HTTPIngressPath {
     HTTPIngressPath {
         path: Some(super::path(&challenge.spec.token)),
         path_type: if options.exact_path { "Exact" } else { "ImplementationSpecific" }.into(),
@@ -218,12 +218,12 @@ fn service_type(challenge: &Challenge) -> Option<&String> {
     }
 }
 
-fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
+pub(super) fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
     challenge.spec.solver.http01.as_ref()?.ingress.as_ref()
 }
 
 /// In the API an empty text means the same as none.
-fn set(text: Option<&String>) -> Option<&String> {
+pub(super) fn set(text: Option<&String>) -> Option<&String> {
     text.filter(|text| !text.is_empty())
 }
 
@@ -402,8 +402,8 @@ pub(super) mod tests {
             (Value::Null, "no http01 part"),
             (json!({}), "neither ingress nor gatewayHTTPRoute"),
             (json!({"gatewayHTTPRoute": {}}), "no parentRefs"),
-            (json!({"ingress": {"name": "www"}}), "ingress.name"),
-            (json!({"ingress": {"class": "a", "ingressClassName": "b"}}), "both class and ingressClassName"),
+            (json!({"ingress": {"class": "a", "ingressClassName": "b"}}), "more than one of"),
+            (json!({"ingress": {"name": "www", "ingressClassName": "b"}}), "more than one of"),
         ] {
             let sentence = unsupported(&challenge("example.com", http01)).unwrap();
             assert!(sentence.contains(part) && sentence.ends_with('.'), "{sentence}");
