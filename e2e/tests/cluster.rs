@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use certwright::api::{Certificate, Challenge, Issuer, find_condition, names::condition};
-use certwright_e2e::audit::Write;
+use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::controller::binary;
 use certwright_e2e::install;
 use certwright_e2e::kubectl::Kubectl;
@@ -13,8 +13,9 @@ use certwright_e2e::scene::{Conditions as _, PATIENCE};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -59,16 +60,40 @@ fn ingress_class(scene: &Scene) -> String {
     scene.testbed.state.cluster().unwrap().ingress_class.clone()
 }
 
+/// The wish that the controller answers HTTP-01 challenges itself.
+async fn without_pods(scene: &Scene) {
+    let annotation = json!({ "metadata": { "annotations": { "certwright.dev/http01-solver": "controller" } } });
+    scene.patch::<Issuer>("pebble", annotation).await.unwrap();
+}
+
+/// A solver that leads through the testbed's Gateway.
+fn gateway_solver(scene: &Scene) -> Value {
+    let cluster = scene.testbed.state.cluster().unwrap();
+    let gateway = json!({ "name": cluster.gateway_name, "namespace": cluster.gateway_namespace });
+    json!({ "http01": { "gatewayHTTPRoute": { "parentRefs": [gateway] } } })
+}
+
+async fn gateway_issuer(scene: &Scene) {
+    let mut spec = scene.issuer_spec("pebble-account").unwrap();
+    spec["acme"]["solvers"] = json!([gateway_solver(scene)]);
+    scene.create::<Issuer>("pebble", spec).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
+}
+
 /// Waits until no Challenge and no solver object is left in the namespace.
 async fn nothing_is_left(scene: &Scene) {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
+    let routes: Api<DynamicObject> = Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource);
     let look = async || {
         let left = [
             scene.list::<Challenge>().await?.len(),
             scene.list::<Pod>().await?.len(),
             scene.list::<Service>().await?.len(),
             scene.list::<Ingress>().await?.len(),
+            scene.list::<EndpointSlice>().await?.len(),
+            routes.list(&ListParams::default()).await?.items.len(),
         ];
-        anyhow::ensure!(left == [0; 4], "challenges, pods, services, ingresses: {left:?}");
+        anyhow::ensure!(left == [0; 6], "challenges, pods, services, ingresses, slices, routes: {left:?}");
         Ok(Some(()))
     };
     until("everything of the solver to be gone", PATIENCE, look).await.unwrap();
@@ -84,6 +109,126 @@ async fn two_names_by_http01_in_a_restricted_namespace() {
     let issued = scene.issued("web").await.unwrap();
     assert_eq!(issued.leaf().names.clone().normalized().dns_names, names);
     nothing_is_left(&scene).await;
+}
+
+/// Resources that certwright's writes of this verb went to in the scene's namespace since the mark, sorted.
+async fn resources(scene: &Scene, mark: Mark, verb: &str) -> Vec<String> {
+    let writes = scene.testbed.writes_since(mark).await.unwrap().into_iter();
+    let solver = ["pods", "services", "ingresses", "endpointslices", "httproutes"];
+    let own = writes.filter(|write| write.user == USER && write.namespace == scene.namespace && write.verb == verb);
+    let mut resources: Vec<_> = own.map(|write| write.resource).filter(|name| solver.contains(&&**name)).collect();
+    resources.sort();
+    resources
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn without_pods_through_an_ingress() {
+    let scene = scene("podless").await;
+    let _undisturbed = CONTROLLER.lock().await;
+    issuer(&scene, &ingress_class(&scene), json!({})).await;
+    without_pods(&scene).await;
+    let mark = scene.testbed.mark().unwrap();
+    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    scene.issued("web").await.unwrap();
+    nothing_is_left(&scene).await;
+    let wanted = ["endpointslices", "ingresses", "services"];
+    assert_eq!(resources(&scene, mark, "create").await, wanted);
+    assert_eq!(resources(&scene, mark, "delete").await, wanted);
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn through_a_gateway_with_pods_and_without() {
+    let scene = scene("gateway").await;
+    let _undisturbed = CONTROLLER.lock().await;
+    gateway_issuer(&scene).await;
+    for (certificate, answers) in [("pods", "pods"), ("podless", "endpointslices")] {
+        let mark = scene.testbed.mark().unwrap();
+        scene.certificate(certificate, "pebble", &[&scene.dns_name(certificate)]).await.unwrap();
+        scene.issued(certificate).await.unwrap();
+        nothing_is_left(&scene).await;
+        let mut wanted = ["httproutes", "services", answers];
+        wanted.sort_unstable();
+        assert_eq!(resources(&scene, mark, "create").await, wanted);
+        without_pods(&scene).await;
+    }
+}
+
+/// Somebody's own Ingress gets the path, and is as before when it is over.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn in_an_ingress_that_is_there_already() {
+    let scene = scene("inplace").await;
+    let _undisturbed = CONTROLLER.lock().await;
+    let name = scene.dns_name("www");
+    let backend = json!({ "service": { "name": "shop", "port": { "number": 80 } } });
+    let spec = json!({
+        "ingressClassName": ingress_class(&scene),
+        "rules": [{ "host": name, "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] } }],
+    });
+    let before = scene.create::<Ingress>("www", spec).await.unwrap();
+    let mut issuer = scene.issuer_spec("pebble-account").unwrap();
+    issuer["acme"]["solvers"] = json!([{ "http01": { "ingress": { "name": "www" } } }]);
+    scene.create::<Issuer>("pebble", issuer).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
+    scene.certificate("web", "pebble", &[&name]).await.unwrap();
+    scene.issued("web").await.unwrap();
+    let look = async || {
+        let left = (scene.list::<Challenge>().await?.len(), scene.list::<Pod>().await?.len());
+        anyhow::ensure!(left == (0, 0), "challenges, pods: {left:?}");
+        Ok(Some(()))
+    };
+    until("everything of the solver to be gone", PATIENCE, look).await.unwrap();
+    let after = scene.api::<Ingress>().get("www").await.unwrap();
+    assert_eq!(after.spec, before.spec);
+    assert!(after.metadata.resource_version != before.metadata.resource_version, "it was changed in between");
+    let others: Vec<Ingress> = scene.list().await.unwrap();
+    assert_eq!(others.len(), 1);
+}
+
+/// A route that nobody takes is told of, with the Gateway's reason.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn a_gateway_that_does_not_take_the_route() {
+    let scene = scene("untaken").await;
+    let cluster = scene.testbed.state.cluster().unwrap();
+    let section =
+        json!({ "name": cluster.gateway_name, "namespace": cluster.gateway_namespace, "sectionName": "nowhere" });
+    let mut spec = scene.issuer_spec("pebble-account").unwrap();
+    spec["acme"]["solvers"] = json!([{ "http01": { "gatewayHTTPRoute": { "parentRefs": [section] } } }]);
+    scene.create::<Issuer>("pebble", spec).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
+    without_pods(&scene).await;
+    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    let look = async || {
+        let challenges = scene.list::<Challenge>().await?;
+        let reasons = challenges.iter().filter_map(|challenge| challenge.status.as_ref()?.reason.clone());
+        Ok::<_, anyhow::Error>(reasons.into_iter().find(|reason| reason.contains("does not take it")))
+    };
+    let reason = until("the Challenge to tell of the Gateway", PATIENCE, look).await.unwrap();
+    assert!(reason.contains("of the HTTPRoute") && reason.contains(&cluster.gateway_name), "{reason}");
+    scene.api::<Certificate>().delete("web", &DeleteParams::default()).await.unwrap();
+    nothing_is_left(&scene).await;
+}
+
+/// The endpoints of the former controller are dead; the next one puts its own there.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn a_controller_killed_while_it_answers_itself_is_replaced_and_goes_on() {
+    let scene = scene("podkilled").await;
+    let _alone = CONTROLLER.lock().await;
+    issuer(&scene, &ingress_class(&scene), json!({})).await;
+    without_pods(&scene).await;
+    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    let has_solver = async || anyhow::Ok((!scene.list::<EndpointSlice>().await?.is_empty()).then_some(()));
+    until("endpoints of the solver", PATIENCE, has_solver).await.unwrap();
+    let controllers: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
+    let at_once = DeleteParams::default().grace_period(0);
+    controllers.delete_collection(&at_once, &ListParams::default()).await.unwrap();
+    scene.issued("web").await.unwrap();
+    nothing_is_left(&scene).await;
+    assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 1);
 }
 
 /// Two Certificates for the same name, which take turns.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
-use super::names::{annotation, challenge_type};
+use super::names::{annotation, challenge_type, http01_solver};
 use super::rules;
 use super::schema::{ACME_STATES, is_false};
 use super::solver::AcmeSolver;
@@ -66,6 +66,14 @@ impl Challenge {
     pub fn is_tls_alpn01(&self) -> bool {
         let mark = self.metadata.annotations.as_ref().and_then(|all| all.get(annotation::CHALLENGE_TYPE));
         self.spec.type_ == challenge_type::HTTP01 && mark.is_some_and(|mark| mark == challenge_type::ACME_TLS_ALPN01)
+    }
+
+    /// Whether it is an HTTP-01 challenge that the controller answers itself, without a pod.
+    pub fn is_podless(&self) -> bool {
+        let mark = self.metadata.annotations.as_ref().and_then(|all| all.get(annotation::HTTP01_SOLVER));
+        self.spec.type_ == challenge_type::HTTP01
+            && !self.is_tls_alpn01()
+            && mark.is_some_and(|mark| mark == http01_solver::CONTROLLER)
     }
 }
 

@@ -17,9 +17,10 @@ pub const KIND_CLUSTER_ISSUER: &str = "ClusterIssuer";
 pub const KIND_ORDER: &str = "Order";
 pub const KIND_CHALLENGE: &str = "Challenge";
 
-/// API group of the Gateway API, and its kind for TLS that is passed through.
+/// API group of the Gateway API, and its kinds for TLS that is passed through and for HTTP.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 pub const KIND_TLS_ROUTE: &str = "TLSRoute";
+pub const KIND_HTTP_ROUTE: &str = "HTTPRoute";
 
 /// Prefix of all labels and annotations that cert-manager does not have.
 pub const OWN_PREFIX: &str = "certwright.dev/";
@@ -182,6 +183,9 @@ pub mod annotation {
     pub const TLS_ALPN_01: &str = "certwright.dev/tls-alpn-01";
     /// On an Issuer or ClusterIssuer: the external id with which its Route 53 solvers take on their `role`.
     pub const AWS_EXTERNAL_ID: &str = "certwright.dev/aws-external-id";
+    /// On an Issuer or ClusterIssuer: who answers HTTP-01 challenges, `pod` or `controller`. On a Challenge: the same, as it was
+    /// when the Challenge was created.
+    pub const HTTP01_SOLVER: &str = "certwright.dev/http01-solver";
     /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
     pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
     /// On a Challenge whose TXT record is not, or not only, at the challenge's own name: where it is or may be, as
@@ -392,6 +396,12 @@ pub mod state {
     pub fn is_failure(state: &str) -> bool {
         [INVALID, EXPIRED, ERRORED].contains(&state)
     }
+}
+
+/// The values of [`annotation::HTTP01_SOLVER`].
+pub mod http01_solver {
+    pub const POD: &str = "pod";
+    pub const CONTROLLER: &str = "controller";
 }
 
 /// Types of Challenges as Kubernetes objects spell them, and as ACME servers do.

@@ -1,6 +1,12 @@
 //! `certwright controller`.
 
-use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use jiff::SignedDuration;
@@ -11,6 +17,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::{
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
@@ -20,18 +27,25 @@ use super::{
     log, probe,
 };
 use crate::{
-    api::{Certificate, GoDuration, Order},
+    api::{Certificate, GoDuration, Order, names::http01_solver},
     cluster::{Cluster, Hub, Recorder},
     controller::{
         Context, Options,
         dns01::{Ambient, Providers},
+        podless::OpenChallenges,
     },
-    decide::{budget::Allowance, certificate::Settings, propagation::Verification, template::CopiedAnnotations},
+    decide::{
+        budget::Allowance,
+        certificate::Settings,
+        podless::{Answerer, Podless},
+        propagation::Verification,
+        template::CopiedAnnotations,
+    },
     dns::{
         provider::{self, endpoints::Endpoint},
         resolver::Resolver,
     },
-    http01::{client, objects::SolverOptions},
+    http01::{SOLVER_PORT, client, objects::SolverOptions, server},
 };
 
 /// The flags have cert-manager's names and defaults.
@@ -83,6 +97,13 @@ pub struct ControllerArgs {
     /// are given the credentials.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     dns01_provider_endpoints: Vec<Endpoint>,
+    /// Who answers HTTP-01 challenges: a pod for each, or the controller itself, which needs no pods but its own address in
+    /// --pod-ip. The annotation certwright.dev/http01-solver of an issuer goes before it.
+    #[arg(long, value_name = "WHO", default_value = http01_solver::POD, value_parser = [http01_solver::POD, http01_solver::CONTROLLER])]
+    acme_http01_solver: String,
+    /// The address at which others in the cluster reach the controller; without it the controller answers no challenges itself.
+    #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
+    pod_ip: Option<IpAddr>,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
     #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
     acme_http01_solver_image: String,
@@ -155,6 +176,8 @@ pub enum ControllerError {
     Nameservers(String),
     #[error("--internal-healthz-listen-address {address:?}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("cannot listen on {0} for HTTP-01 challenges: {1}; check --pod-ip ($POD_IP)")]
+    Challenges(SocketAddr, #[source] std::io::Error),
     #[error("cannot set up the self-check: {0}")]
     SelfCheck(String),
     #[error("cannot set up the connections to DNS providers: {0}")]
@@ -175,6 +198,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
     serve_probes(&args, filled.clone()).await?;
+    serve_challenges(&args, &hub).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, mut stopped) = watch::channel(false);
@@ -289,6 +313,14 @@ fn context(
         authoritative_port: 53,
         verification: verification(args),
         check_retry_period: args.dns01_check_retry_period,
+        podless: Podless {
+            default: match args.acme_http01_solver.as_str() {
+                http01_solver::CONTROLLER => Answerer::Controller,
+                _ => Answerer::Pod,
+            },
+            is_able: args.pod_ip.is_some(),
+        },
+        own_address: args.pod_ip,
         ambient: Ambient {
             for_issuers: args.issuer_ambient_credentials,
             for_cluster_issuers: args.cluster_issuer_ambient_credentials,
@@ -335,6 +367,20 @@ async fn serve_probes(args: &ControllerArgs, filled: watch::Receiver<usize>) -> 
     let parsed: SocketAddr = address.parse().map_err(|_| wrong("is not ADDRESS:PORT".to_owned()))?;
     let listener = probe::listen(parsed).await.map_err(|error| wrong(error.to_string()))?;
     tokio::spawn(probe::serve(listener, filled));
+    Ok(())
+}
+
+/// Answers HTTP-01 challenges, where others in the cluster can ask.
+async fn serve_challenges(args: &ControllerArgs, hub: &Arc<Hub>) -> Result<(), ControllerError> {
+    let Some(own) = args.pod_ip else {
+        if args.acme_http01_solver == http01_solver::CONTROLLER {
+            tracing::warn!("--acme-http01-solver=controller is without effect: --pod-ip ($POD_IP) is not set");
+        }
+        return Ok(());
+    };
+    let listener = TcpListener::bind((own, SOLVER_PORT)).await;
+    let listener = listener.map_err(|error| ControllerError::Challenges(SocketAddr::new(own, SOLVER_PORT), error))?;
+    tokio::spawn(server::serve(listener, OpenChallenges(hub.clone()), std::future::pending()));
     Ok(())
 }
 

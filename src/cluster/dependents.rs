@@ -47,6 +47,7 @@ impl Hub {
                 entries.extend(by_solver_secrets(challenge));
                 entries.extend(challenge.is_tls_alpn01().then(|| tls_name_entry(&challenge.spec.dns_name)));
                 entries.extend((challenge.spec.type_ == "DNS-01").then(|| dns_value_entry(challenge)));
+                entries.extend(challenge.is_podless().then(|| token_entry(&challenge.spec.token)));
                 entries
             },
             cluster_issuer: |issuer| by_cluster_secrets(&issuer.spec),
@@ -94,6 +95,11 @@ pub fn tls_name_entry(name: &str) -> String {
 /// authorization to a later Order.
 pub fn dns_value_entry(challenge: &Challenge) -> String {
     format!("dns-01/{}", challenge.spec.key.expose())
+}
+
+/// The index entry under which the Challenges are found that the controller answers itself under this token.
+pub fn token_entry(token: &str) -> String {
+    format!("http-01/{token}")
 }
 
 /// The index entry under which the objects that refer to this Secret are found.

@@ -17,7 +17,7 @@ mod token;
 mod unwatched;
 mod write;
 
-pub use dependents::{by_secret as secret_entry, dns_value_entry, owner_entry, tls_name_entry};
+pub use dependents::{by_secret as secret_entry, dns_value_entry, owner_entry, tls_name_entry, token_entry};
 pub use error::ApiError;
 pub use event::{Event, EventKind, Recorder};
 pub use hub::{Hub, Watched};

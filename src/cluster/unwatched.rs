@@ -2,13 +2,14 @@
 
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch},
 };
+use serde_json::{Value, json};
 
 use super::{
     error::{ApiError, limited},
     key::ObjectName,
-    write::{Cluster, post_params},
+    write::{Cluster, patch_params, post_params},
 };
 
 impl Cluster {
@@ -54,6 +55,34 @@ impl Cluster {
         {
             Ok(_) | Err(ApiError::Gone { .. }) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces one field of exactly the object that was seen; [`ApiError::Conflict`] if somebody has written since. `pointer` is
+    /// a JSON pointer (RFC 6901); without a value the field goes.
+    pub async fn patch_unwatched(
+        &self,
+        seen: &DynamicObject,
+        kind: &ApiResource,
+        pointer: &str,
+        value: Option<Value>,
+    ) -> Result<(), ApiError> {
+        let name = ObjectName::new(seen.namespace().unwrap_or_default(), seen.name_any());
+        let mut operations =
+            vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version()})];
+        operations.push(match value {
+            Some(value) => json!({"op": "add", "path": pointer, "value": value}),
+            None => json!({"op": "remove", "path": pointer}),
+        });
+        let what = format!("change {pointer} of {} {name}", kind.kind);
+        let malformed =
+            |error: serde_json::Error| ApiError::Unavailable { what: what.clone(), message: error.to_string() };
+        let patch: json_patch::Patch = serde_json::from_value(Value::from(operations)).map_err(malformed)?;
+        let api = self.unwatched(&name, kind);
+        match limited(what, api.patch(&name.name, &patch_params(), &Patch::Json::<()>(patch))).await {
+            // That a test of the patch fails is told as an invalid object.
+            Err(ApiError::Refused { what, code: 422, .. }) => Err(ApiError::Conflict { what }),
+            other => other.map(drop),
         }
     }
 

@@ -127,6 +127,7 @@ async fn act(
         }
         ChallengeStep::Present => {
             presenter::present(context, challenge).await?;
+            memory.is_mine = true;
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;
@@ -138,7 +139,8 @@ async fn act(
         }
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
-            let found = presenter::check(context, challenge, issuer, &mut memory.propagation).await?;
+            let found = presenter::check(context, challenge, issuer, memory).await?;
+            memory.is_mine = true;
             memory.trouble = None;
             let method = Method::of(challenge);
             let now = Timestamp::now();

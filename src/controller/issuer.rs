@@ -69,12 +69,14 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     if let Some(roll_over) = &mut roll_over {
         roll_over.outcome.clone_from(&memory.roll_over);
     }
+    let answerer_problem = context.options.podless.problem(issuer.annotation(annotation::HTTP01_SOLVER));
     let seen = SeenIssuer {
         generation: metadata.generation,
         deleting: metadata.deletion_timestamp.is_some(),
         spec,
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         dns01_verification: issuer.annotation(annotation::DNS01_VERIFICATION),
+        answerer_problem: answerer_problem.as_deref(),
         status,
         account_key: &account_key,
         authority: authority.as_ref(),

@@ -60,6 +60,8 @@ pub struct Memory {
     /// How far the TXT record of a challenge has come.
     pub propagation: Propagation,
     pub clean_up: CleanUp,
+    /// Whether this process presented the challenge, or has made good what a former one presented.
+    pub is_mine: bool,
     /// What the registration below was made for; another fingerprint makes it worthless.
     pub issuer_fingerprint: String,
     pub registration: Option<Registration>,
@@ -98,6 +100,7 @@ impl Memory {
             checked_since,
             propagation,
             clean_up,
+            is_mine,
             issuer_fingerprint,
             registration,
             is_doubtful,
@@ -112,7 +115,8 @@ impl Memory {
             || checked_solver.is_some()
             || checked_since.is_some()
             || !propagation.is_blank()
-            || *clean_up != CleanUp::Untried;
+            || *clean_up != CleanUp::Untried
+            || *is_mine;
         let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
     }

@@ -20,6 +20,7 @@ mod limits;
 mod memory;
 mod order;
 mod pace;
+pub mod podless;
 mod presenter;
 mod registration;
 mod renewal_information;
@@ -28,13 +29,17 @@ mod request;
 mod resolvers;
 mod revocation;
 mod round;
+mod route;
 mod run;
 pub mod secret;
 pub mod signer;
 mod step_error;
 mod tls_alpn01;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,7 +48,8 @@ pub use run::run;
 use crate::{
     cluster::Cluster,
     decide::{
-        budget::Allowance, certificate::Settings, propagation::Verification, template::CopiedAnnotations, turns::Turns,
+        budget::Allowance, certificate::Settings, podless::Podless, propagation::Verification,
+        template::CopiedAnnotations, turns::Turns,
     },
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::objects::SolverOptions,
@@ -96,6 +102,10 @@ pub struct Options {
     pub verification: Verification,
     /// The longest time from one self-check to the next.
     pub check_retry_period: SignedDuration,
+    /// Who answers HTTP-01 challenges.
+    pub podless: Podless,
+    /// Where this process can be asked by others in the cluster, if that is known.
+    pub own_address: Option<IpAddr>,
     /// Which issuers may use the credentials of the controller's surroundings.
     pub ambient: dns01::Ambient,
 }

@@ -60,6 +60,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         order: &order,
         issuer: issuer.seen(),
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
+        answerer: context.options.podless.answerer(issuer.annotation(annotation::HTTP01_SOLVER)),
         challenges: &challenges,
         ca: memory.order.as_ref(),
         turn: &turn,

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{Context, dns01, held_issuer::HeldIssuer, step_error::StepError, tls_alpn01};
+use super::{
+    Context, dns01, held_issuer::HeldIssuer, memory::Memory, podless, route, step_error::StepError, tls_alpn01,
+};
 use crate::{
     api::Challenge,
     cluster::{ApiError, owner_entry},
@@ -21,6 +23,7 @@ use crate::{
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::present(context, challenge).await,
+        Some(Method::Http01) if challenge.is_podless() => podless::present(context, challenge).await,
         Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::present(context, challenge)).await,
         None => Err(unknown_type(challenge)),
@@ -32,11 +35,11 @@ pub(super) async fn check(
     context: &Context,
     challenge: &Challenge,
     issuer: &HeldIssuer,
-    known: &mut dns01::Propagation,
+    memory: &mut Memory,
 ) -> Result<Option<String>, StepError> {
     match Method::of(challenge) {
-        Some(Method::Dns01) => dns01::check(context, challenge, issuer, known),
-        Some(Method::Http01) => Box::pin(check_http01(context, challenge)).await,
+        Some(Method::Dns01) => dns01::check(context, challenge, issuer, &mut memory.propagation),
+        Some(Method::Http01) => Box::pin(check_http01(context, challenge, memory.is_mine)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
@@ -46,7 +49,11 @@ pub(super) async fn check(
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::clean_up(context, challenge).await,
-        Some(Method::Http01) => remove_solver(context, challenge).await,
+        Some(Method::Http01) if challenge.is_podless() => podless::clean_up(context, challenge).await,
+        Some(Method::Http01) => {
+            route::delete(context, challenge).await?;
+            remove_solver(context, challenge).await
+        }
         Some(Method::TlsAlpn01) => tls_alpn01::clean_up(context, challenge).await,
         None => Ok(()),
     }
@@ -69,12 +76,11 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
     let pod = objects::pod(challenge, &name, &context.solver)
         .map_err(|error| StepError::is_final(format!("The solver's podTemplate is wrong: {error}")))?;
     let service = objects::service(challenge, &name, &context.solver);
-    let ingress = objects::ingress(challenge, &name, &context.solver);
     let cluster = &context.cluster;
-    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), cluster.create(&ingress));
+    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), route::create(context, challenge));
     existing(created.0)?;
     existing(created.1)?;
-    existing(created.2)
+    created.2
 }
 
 /// The names are fixed, so what is there already is what a former pass created.
@@ -98,17 +104,26 @@ pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option
     pods.first().and_then(|pod| pod.metadata.resource_version.clone())
 }
 
-async fn check_http01(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
-    let pod_address = match solver_address(context, challenge).await? {
-        Ok(address) => address,
-        Err(why) => return Ok(Some(why.to_owned())),
+async fn check_http01(context: &Context, challenge: &Challenge, is_mine: bool) -> Result<Option<String>, StepError> {
+    let address = if challenge.is_podless() {
+        podless::address(context, challenge, is_mine).await?
+    } else {
+        match solver_address(context, challenge).await? {
+            Ok(address) => address,
+            Err(why) => return Ok(Some(why.to_owned())),
+        }
     };
-    let target = CheckTarget::of(challenge, Some(pod_address));
+    let target = CheckTarget::of(challenge, Some(address));
     let report = check_http(&context.http, &target).await;
-    if report.pod == LayerResult::Passed && public_way_was_waited_for(challenge) {
-        return Ok(None);
+    let Some(failure) = report.failure() else { return Ok(None) };
+    if report.pod != LayerResult::Passed {
+        return Ok(Some(failure));
     }
-    Ok(report.failure())
+    // What no Gateway takes the CA cannot find either, however long it is waited.
+    match route::what_became_of_it(context, challenge).await? {
+        Some(why) => Ok(Some(format!("{failure}; {why}"))),
+        None => Ok((!public_way_was_waited_for(challenge)).then_some(failure)),
+    }
 }
 
 /// Where the solver pod can be asked, or why it cannot be yet. One that is gone or spent is replaced.

@@ -34,6 +34,8 @@ pub struct SeenIssuer<'a> {
     pub tls_alpn_01: Option<&'a str>,
     /// The issuer's annotation that tells how TXT records are verified.
     pub dns01_verification: Option<&'a str>,
+    /// What is wrong with the annotation that tells who answers HTTP-01 challenges.
+    pub answerer_problem: Option<&'a str>,
     pub status: Option<&'a IssuerStatus>,
     /// What the Secret named by `spec.acme.privateKeySecretRef` holds.
     pub account_key: &'a AccountKey,

@@ -23,6 +23,7 @@ pub mod keystore;
 pub mod order;
 pub mod owned_fields;
 pub mod place;
+pub mod podless;
 pub mod policy;
 pub mod profile;
 pub mod progress;

@@ -18,6 +18,7 @@ use super::{
     children::is_owned_by,
     fixed_name,
     issuer_of::SeenIssuerOf,
+    podless::{self, Answerer},
     progress::Progress,
     solver::{self, Choice, Method, NoSolver},
     template,
@@ -36,6 +37,8 @@ pub struct SeenOrder<'a> {
     pub issuer: SeenIssuerOf<'a>,
     /// The issuer's annotation that tells which of its solvers answer by TLS-ALPN-01.
     pub tls_alpn_01: Option<&'a str>,
+    /// Who answers the issuer's HTTP-01 challenges.
+    pub answerer: Answerer,
     /// The Challenges that this Order owns.
     pub challenges: &'a [Arc<Challenge>],
     /// The order as the CA last told it to this process.
@@ -228,14 +231,19 @@ fn wanted_challenge(
         solver::choose(&acme.solvers, &tls_alpn, authorization, order.labels())?;
     let mut solver = solver.clone();
     if method == Method::Http01 {
-        template::override_http01(&mut solver, order.annotations());
+        template::override_http01(&mut solver, order.annotations(), order.namespace().as_deref());
     }
+    let annotations = match method {
+        Method::TlsAlpn01 => Some(tls_alpn01::mark()),
+        Method::Http01 => podless::mark(seen.answerer),
+        Method::Dns01 => None,
+    };
     let name = fixed_name::challenge(&order.name_any(), &order.uid().unwrap_or_default(), &authorization.url);
     Ok(Challenge {
         metadata: ObjectMeta {
             namespace: order.namespace(),
             name: Some(name),
-            annotations: (method == Method::TlsAlpn01).then(tls_alpn01::mark),
+            annotations,
             // Set from the start, so that nothing is presented which would not be cleaned up.
             finalizers: Some(vec![finalizer::CHALLENGE.to_owned()]),
             owner_references: order.controller_owner_ref(&()).map(|owner| vec![owner]),

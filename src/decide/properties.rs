@@ -120,7 +120,8 @@ proptest! {
         let decision = settled(&mut order, |order| {
             let (ca, trouble) = (ca.as_ref(), trouble.as_ref());
             let (issuer, tls_alpn_01, challenges, turn, caa) = (issuer.seen(), None, &challenges[..], &turn, &BeforeOrder::Order(None));
-            order::decide(&SeenOrder { order, issuer, tls_alpn_01, challenges, ca, turn, trouble, caa }, now)
+            let answerer = super::podless::Answerer::Pod;
+            order::decide(&SeenOrder { order, issuer, tls_alpn_01, answerer, challenges, ca, turn, trouble, caa }, now)
         }, |order, steps| {
             let status = steps.iter().find_map(|step| match step {
                 OrderStep::WriteStatus(status) => Some((**status).clone()),
@@ -215,6 +216,7 @@ proptest! {
                     spec,
                     tls_alpn_01: None,
                     dns01_verification: None,
+                    answerer_problem: None,
                     status,
                     account_key,
                     authority,

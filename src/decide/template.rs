@@ -7,7 +7,7 @@ use crate::{
         CertificateSpec,
         certificate::{NameConstraintItem, NameConstraints},
         names::annotation,
-        solver::AcmeSolver,
+        solver::{AcmeSolver, ParentReference},
     },
     pki::{
         self, CertificateRequestTemplate, Encoding, KeyAlgorithm, NameSubtrees, SignatureAlgorithm, Subject,
@@ -181,8 +181,13 @@ impl CopiedAnnotations {
     }
 }
 
-/// Applies a Certificate's wish for another Ingress or class to the solver that was chosen for it.
-pub fn override_http01(solver: &mut AcmeSolver, annotations: &BTreeMap<String, String>) {
+/// Applies a Certificate's wish for another Ingress, class or Gateway to the solver that was chosen for it. The wished Gateway
+/// is one more; without a namespace it is meant to lie in that of the Order.
+pub fn override_http01(solver: &mut AcmeSolver, annotations: &BTreeMap<String, String>, namespace: Option<&str>) {
+    if let Some(gateway) = solver.http01.as_mut().and_then(|http01| http01.gateway_http_route.as_mut()) {
+        add_parent(&mut gateway.parent_refs, annotations, namespace);
+        return;
+    }
     let Some(ingress) = solver.http01.as_mut().and_then(|http01| http01.ingress.as_mut()) else { return };
     let wish = |key: &str| annotations.get(key).filter(|value| !value.is_empty()).cloned();
     let name = wish(annotation::HTTP01_OVERRIDE_INGRESS_NAME);
@@ -193,10 +198,47 @@ pub fn override_http01(solver: &mut AcmeSolver, annotations: &BTreeMap<String, S
     }
 }
 
+fn add_parent(parents: &mut Vec<ParentReference>, annotations: &BTreeMap<String, String>, namespace: Option<&str>) {
+    let wish = |key: &str| annotations.get(key).filter(|value| !value.is_empty()).cloned();
+    let name = wish(annotation::HTTP01_PARENT_REF_NAME);
+    let kind = wish(annotation::HTTP01_PARENT_REF_KIND);
+    // Only both together name one.
+    let (Some(name), Some(kind)) = (name, kind) else { return };
+    let namespace = wish(annotation::HTTP01_PARENT_REF_NAMESPACE).or_else(|| namespace.map(str::to_owned));
+    let is_same = |parent: &ParentReference| {
+        parent.name == name
+            && parent.kind.as_deref().unwrap_or("Gateway") == kind
+            && (parent.namespace.is_none() || parent.namespace == namespace)
+    };
+    parents.retain(|parent| !is_same(parent));
+    parents.push(ParentReference { kind: Some(kind), name, namespace, ..ParentReference::default() });
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wished_gateway_is_one_more() {
+        let overridden = |annotations: &[(&str, &str)]| {
+            let text = r#"{"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge", "namespace": "shop"}]}}}"#;
+            let mut solver: AcmeSolver = serde_json::from_str(text).unwrap();
+            let annotations = annotations.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            override_http01(&mut solver, &annotations, Some("shop"));
+            let parents = solver.http01.unwrap().gateway_http_route.unwrap().parent_refs.into_iter();
+            parents.map(|parent| (parent.name, parent.namespace.unwrap_or_default())).collect::<Vec<_>>()
+        };
+        let (name, kind) = (annotation::HTTP01_PARENT_REF_NAME, annotation::HTTP01_PARENT_REF_KIND);
+        let parent = |name: &str, namespace: &str| (name.to_owned(), namespace.to_owned());
+        let edge = parent("edge", "shop");
+        assert_eq!(overridden(&[]), [edge.clone()]);
+        assert_eq!(overridden(&[(name, "other")]), [edge.clone()], "name and kind belong together");
+        assert_eq!(overridden(&[(name, "edge"), (kind, "Gateway")]), [edge.clone()], "it is there already");
+        assert_eq!(overridden(&[(name, "other"), (kind, "Gateway")]), [edge.clone(), parent("other", "shop")]);
+        let elsewhere = (annotation::HTTP01_PARENT_REF_NAMESPACE, "gateways");
+        assert_eq!(overridden(&[(name, "edge"), (kind, "Gateway"), elsewhere]), [edge, parent("edge", "gateways")]);
+    }
 
     #[test]
     fn an_invalid_name_is_named_with_its_place() {

@@ -32,8 +32,10 @@ pub struct CheckTarget {
     pub token: String,
     /// The key authorization that must come back.
     pub key: Sensitive,
-    /// Where the solver Pod listens, if that is known.
+    /// Where the solver listens, if that is known.
     pub pod_address: Option<SocketAddr>,
+    /// What messages call it.
+    pub solver: &'static str,
     /// Port of the name; CAs ask on 80.
     pub port: u16,
     /// Time for each layer, redirects included.
@@ -49,6 +51,7 @@ impl CheckTarget {
             token: spec.token.clone(),
             key: spec.key.clone(),
             pod_address,
+            solver: if challenge.is_podless() { "the controller" } else { "the solver pod" },
             port: 80,
             timeout: TIMEOUT,
         }
@@ -68,7 +71,7 @@ async fn check_pod(client: &Client, target: &CheckTarget) -> LayerResult {
         _ => Err(Problem::Malformed),
     };
     // The address changes with every Pod, so it is not said.
-    layer(outcome, || "the solver pod".to_owned())
+    layer(outcome, || target.solver.to_owned())
 }
 
 async fn ask_pod(client: &Client, target: &CheckTarget, url: Url, host: &str) -> Result<(), Problem> {
@@ -223,6 +226,7 @@ mod tests {
             token: TOKEN.into(),
             key: KEY.into(),
             pod_address: None,
+            solver: "the solver pod",
             port,
             timeout: TIMEOUT,
         }

@@ -2,14 +2,17 @@
 //!
 //! The CA asks `http://<name>/.well-known/acme-challenge/<token>` and expects the key authorization (RFC 8555 section
 //! 8.3). For each Challenge a Pod that runs [`server`] is created, with a Service and an Ingress that lead to it
-//! ([`objects`]); [`check`] asks what the CA will ask, before the CA does.
+//! ([`objects`]), or the Service leads to the controller, which runs the same server ([`endpoints`]); [`check`] asks what the CA will ask, before the CA does.
 
 pub mod check;
 pub mod client;
+pub mod endpoints;
+pub mod in_place;
 pub mod lookup;
 pub mod objects;
 mod pod;
 mod report;
+pub mod route;
 pub mod server;
 mod template;
 

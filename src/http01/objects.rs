@@ -17,10 +17,11 @@ use kube::Resource;
 
 use super::SOLVER_PORT;
 pub use super::pod::{pod, pod_address, pod_is_spent};
+use super::route::gateway;
 pub use super::template::TemplateError;
 use crate::api::Challenge;
 use crate::api::names::{annotation, label};
-use crate::api::pod_template::TemplateMetadata;
+use crate::api::pod_template::{PodTemplate, TemplateMetadata};
 use crate::api::solver::Http01Ingress;
 
 pub(super) const PORT: i32 = SOLVER_PORT as i32;
@@ -69,19 +70,20 @@ pub fn unsupported(challenge: &Challenge) -> Option<String> {
     if !super::is_token(&challenge.spec.token) {
         return Some("The CA's token has characters that RFC 8555 does not allow, so it is not served.".into());
     }
-    if solver.gateway_http_route.is_some() {
-        return Some("Solvers with gatewayHTTPRoute are not supported yet; use http01.ingress.".into());
+    if let Some(gateway) = &solver.gateway_http_route {
+        let has_parent = !gateway.parent_refs.is_empty();
+        return (!has_parent).then(|| {
+            "The solver's http01.gatewayHTTPRoute has no parentRefs, so no Gateway would take its route; name one there, or by \
+             the annotation acme.cert-manager.io/http01-parentrefname of the Certificate."
+                .into()
+        });
     }
     let Some(ingress) = &solver.ingress else {
-        return Some("The solver's http01 part has no ingress.".into());
+        return Some("The solver's http01 part has neither ingress nor gatewayHTTPRoute.".into());
     };
-    if set(ingress.name.as_ref()).is_some() {
-        return Some("Solvers with http01.ingress.name are not supported yet; use ingressClassName or class.".into());
-    }
-    if set(ingress.class.as_ref()).is_some() && set(ingress.ingress_class_name.as_ref()).is_some() {
-        return Some("The solver has both class and ingressClassName; an Ingress can have only one.".into());
-    }
-    None
+    let choices = [&ingress.name, &ingress.class, &ingress.ingress_class_name];
+    let chosen = choices.into_iter().filter(|choice| set(choice.as_ref()).is_some()).count();
+    (chosen > 1).then(|| "The solver has more than one of name, class and ingressClassName; leave only one.".into())
 }
 
 /// The labels by which a Challenge's solver objects are found, in the order of their keys.
@@ -94,11 +96,12 @@ pub fn labels(challenge: &Challenge) -> BTreeMap<String, String> {
     ])
 }
 
-/// The Service in front of the Pod.
+/// The Service in front of the Pod, or in front of the controller if that answers itself: without a selector, so that the
+/// endpoints are those of [`endpoints`](super::endpoints::endpoints).
 pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Service {
     let mut metadata = metadata(challenge, name, options);
     metadata.annotations = Some(BTreeMap::from([(annotation::ISTIO_AUTH.into(), "NONE".into())]));
-    let service_type = ingress_solver(challenge).and_then(|ingress| set(ingress.service_type.as_ref()));
+    let service_type = set(service_type(challenge));
     let port = ServicePort {
         name: Some("http".into()),
         port: PORT,
@@ -109,7 +112,7 @@ pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Se
         // A port on every node, for ingress controllers that run outside of the cluster.
         type_: Some(service_type.map_or_else(|| "NodePort".into(), Clone::clone)),
         ports: Some(vec![port]),
-        selector: Some(labels(challenge)),
+        selector: (!challenge.is_podless()).then(|| labels(challenge)),
         ..ServiceSpec::default()
     };
     Service { metadata, spec: Some(spec), status: None }
@@ -122,10 +125,8 @@ pub fn ingress(challenge: &Challenge, name: &str, options: &SolverOptions) -> In
     metadata.annotations = Some(ingress_annotations(solver));
     let template = solver.and_then(|solver| solver.ingress_template.as_ref());
     merge_metadata(&mut metadata, template.and_then(|template| template.metadata.as_ref()), challenge);
-    let is_address = challenge.spec.dns_name.parse::<IpAddr>().is_ok();
     let rule = IngressRule {
-        // A host must be a name; without one the rule is for all hosts, and the server looks at the address itself.
-        host: (!is_address).then(|| challenge.spec.dns_name.clone()),
+        host: rule_host(challenge),
         http: Some(HTTPIngressRuleValue { paths: vec![ingress_path(challenge, name, options)] }),
     };
     let spec = IngressSpec {
@@ -182,7 +183,13 @@ fn ingress_annotations(solver: Option<&Http01Ingress>) -> BTreeMap<String, Strin
     annotations
 }
 
-fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -> HTTPIngressPath {
+/// A host must be a name; without one the rule is for all hosts, and the server looks at the address itself.
+pub(super) fn rule_host(challenge: &Challenge) -> Option<String> {
+    let is_address = challenge.spec.dns_name.parse::<IpAddr>().is_ok();
+    (!is_address).then(|| challenge.spec.dns_name.clone())
+}
+
+pub(super) fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -> HTTPIngressPath {
     HTTPIngressPath {
         path: Some(super::path(&challenge.spec.token)),
         path_type: if options.exact_path { "Exact" } else { "ImplementationSpecific" }.into(),
@@ -196,12 +203,27 @@ fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -
     }
 }
 
+/// The solver's podTemplate, whichever way leads to the Pod.
+pub(super) fn pod_template(challenge: &Challenge) -> Option<&PodTemplate> {
+    match (ingress_solver(challenge), gateway(challenge)) {
+        (Some(ingress), _) => ingress.pod_template.as_ref(),
+        (None, gateway) => gateway?.pod_template.as_ref(),
+    }
+}
+
+fn service_type(challenge: &Challenge) -> Option<&String> {
+    match (ingress_solver(challenge), gateway(challenge)) {
+        (Some(ingress), _) => ingress.service_type.as_ref(),
+        (None, gateway) => gateway?.service_type.as_ref(),
+    }
+}
+
 pub(super) fn ingress_solver(challenge: &Challenge) -> Option<&Http01Ingress> {
     challenge.spec.solver.http01.as_ref()?.ingress.as_ref()
 }
 
 /// In the API an empty text means the same as none.
-fn set(text: Option<&String>) -> Option<&String> {
+pub(super) fn set(text: Option<&String>) -> Option<&String> {
     text.filter(|text| !text.is_empty())
 }
 
@@ -378,15 +400,19 @@ pub(super) mod tests {
     fn what_cannot_be_made_is_said() {
         for (http01, part) in [
             (Value::Null, "no http01 part"),
-            (json!({}), "no ingress"),
-            (json!({"gatewayHTTPRoute": {}}), "gatewayHTTPRoute"),
-            (json!({"ingress": {"name": "www"}}), "ingress.name"),
-            (json!({"ingress": {"class": "a", "ingressClassName": "b"}}), "both class and ingressClassName"),
+            (json!({}), "neither ingress nor gatewayHTTPRoute"),
+            (json!({"gatewayHTTPRoute": {}}), "no parentRefs"),
+            (json!({"ingress": {"class": "a", "ingressClassName": "b"}}), "more than one of"),
+            (json!({"ingress": {"name": "www", "ingressClassName": "b"}}), "more than one of"),
         ] {
             let sentence = unsupported(&challenge("example.com", http01)).unwrap();
             assert!(sentence.contains(part) && sentence.ends_with('.'), "{sentence}");
         }
-        for http01 in [json!({"ingress": {}}), json!({"ingress": {"name": "", "class": "", "ingressClassName": "b"}})] {
+        for http01 in [
+            json!({"ingress": {}}),
+            json!({"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}),
+            json!({"ingress": {"name": "", "class": "", "ingressClassName": "b"}}),
+        ] {
             assert_eq!(unsupported(&challenge("example.com", http01)), None);
         }
         let mut odd = challenge("example.com", json!({"ingress": {}}));

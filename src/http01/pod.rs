@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::SOLVER_PORT;
-use super::objects::{PORT, SolverOptions, ingress_solver, merge_metadata, metadata};
+use super::objects::{PORT, SolverOptions, merge_metadata, metadata, pod_template};
 use super::template::{self, TemplateError};
 use crate::api::Challenge;
 use crate::api::names::annotation;
@@ -27,7 +27,7 @@ pub fn pod(challenge: &Challenge, name: &str, options: &SolverOptions) -> Result
         [(annotation::ISTIO_INJECT.into(), "false".into()), (annotation::SAFE_TO_EVICT.into(), "true".into())];
     metadata.annotations = Some(BTreeMap::from(annotations));
     let mut spec = pod_spec(challenge, options);
-    if let Some(template) = ingress_solver(challenge).and_then(|solver| solver.pod_template.as_ref()) {
+    if let Some(template) = pod_template(challenge) {
         merge_metadata(&mut metadata, template.metadata.as_ref(), challenge);
         if let Some(wanted) = &template.spec {
             template::merge(&mut spec, wanted)?;

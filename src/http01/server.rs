@@ -42,12 +42,24 @@ pub struct Answer {
     pub key: Sensitive,
 }
 
-/// Serves the answer until `shutdown` is done, then lets open requests finish for a few seconds.
+/// Where a server finds what to answer.
+pub trait Answers: Send + Sync + 'static {
+    /// The answers under this token; several names may have got the same one from the CA.
+    fn find(&self, token: &str) -> Vec<Answer>;
+}
+
+impl Answers for Answer {
+    fn find(&self, token: &str) -> Vec<Answer> {
+        if token == self.token { vec![self.clone()] } else { Vec::new() }
+    }
+}
+
+/// Serves the answers until `shutdown` is done, then lets open requests finish for a few seconds.
 ///
-/// `/` and `/healthz` answer 200, for those who check whether the Pod is there. Of everything else, only a GET or HEAD of
-/// exactly the token's path with the name as its host gets the key authorization; the rest gets 404.
-pub async fn serve(listener: TcpListener, answer: Answer, shutdown: impl Future<Output = ()>) {
-    let answer = Arc::new(answer);
+/// `/` and `/healthz` answer 200, for those who check whether the server is there. Of everything else, only a GET or HEAD of
+/// exactly a token's path with its name as its host gets the key authorization; the rest gets 404.
+pub async fn serve(listener: TcpListener, answers: impl Answers, shutdown: impl Future<Output = ()>) {
+    let answers: Arc<dyn Answers> = Arc::new(answers);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -58,9 +70,9 @@ pub async fn serve(listener: TcpListener, answer: Answer, shutdown: impl Future<
             accepted = accept(&listener, &slots) => accepted,
         };
         if let Some((stream, slot)) = accepted {
-            let (answer, stopped) = (Arc::clone(&answer), stopped.clone());
+            let (answers, stopped) = (Arc::clone(&answers), stopped.clone());
             connections.spawn(async move {
-                connection(stream, answer, stopped).await;
+                connection(stream, answers, stopped).await;
                 drop(slot);
             });
         }
@@ -91,9 +103,9 @@ async fn accept(
 }
 
 /// One request on one connection: whoever asks has one question, and an idle connection would only hold a slot.
-async fn connection(stream: TcpStream, answer: Arc<Answer>, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, answers: Arc<dyn Answers>, mut stopped: watch::Receiver<bool>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&answer, &request);
+        let response = respond(&*answers, &request);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -117,12 +129,12 @@ async fn connection(stream: TcpStream, answer: Arc<Answer>, mut stopped: watch::
     }
 }
 
-fn respond<B>(answer: &Answer, request: &Request<B>) -> Response<String> {
-    let verdict = judge(answer, request);
+fn respond<B>(answers: &dyn Answers, request: &Request<B>) -> Response<String> {
+    let verdict = judge(answers, request);
     // Neither path nor host are logged: the one holds the token, the other is whatever the client likes.
     tracing::info!(method = %request.method(), "{}", verdict.explanation());
     match verdict {
-        Verdict::Key => text(StatusCode::OK, answer.key.expose()),
+        Verdict::Key(key) => text(StatusCode::OK, key.expose()),
         Verdict::Alive => text(StatusCode::OK, ""),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
@@ -135,9 +147,9 @@ fn text(status: StatusCode, body: &str) -> Response<String> {
     response
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
-    Key,
+    Key(Sensitive),
     Alive,
     OtherMethod,
     OtherPath,
@@ -145,31 +157,34 @@ enum Verdict {
 }
 
 impl Verdict {
-    fn explanation(self) -> &'static str {
+    fn explanation(&self) -> &'static str {
         match self {
-            Self::Key => "answered with the key authorization",
+            Self::Key(_) => "answered with the key authorization",
             Self::Alive => "answered that the server is there",
             Self::OtherMethod => "refused: the method is neither GET nor HEAD",
-            Self::OtherPath => "refused: the path is not the one of the challenge",
+            Self::OtherPath => "refused: the path is not that of a challenge",
             Self::OtherHost => "refused: the host is not the name of the challenge",
         }
     }
 }
 
-fn judge<B>(answer: &Answer, request: &Request<B>) -> Verdict {
+fn judge<B>(answers: &dyn Answers, request: &Request<B>) -> Verdict {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Verdict::OtherMethod;
+    }
     // The path as it was sent: nothing is decoded, joined or cleaned, so there is only one spelling of the right one.
     let path = request.uri().path();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        Verdict::OtherMethod
-    } else if path == "/" || path == "/healthz" {
-        Verdict::Alive
-    } else if path.strip_prefix(PATH_PREFIX) != Some(answer.token.as_str()) || !super::is_token(&answer.token) {
-        Verdict::OtherPath
-    } else if !host(request).is_some_and(|host| names_same_host(host, &answer.domain)) {
-        Verdict::OtherHost
-    } else {
-        Verdict::Key
+    if path == "/" || path == "/healthz" {
+        return Verdict::Alive;
     }
+    let token = path.strip_prefix(PATH_PREFIX).filter(|token| super::is_token(token));
+    let found = token.map(|token| answers.find(token)).unwrap_or_default();
+    if found.is_empty() {
+        return Verdict::OtherPath;
+    }
+    let Some(host) = host(request) else { return Verdict::OtherHost };
+    let right = found.into_iter().find(|answer| names_same_host(host, &answer.domain));
+    right.map_or(Verdict::OtherHost, |answer| Verdict::Key(answer.key))
 }
 
 /// The host that is asked for: that of an absolute target before the header (RFC 9112 section 3.2.2). `None` if there is

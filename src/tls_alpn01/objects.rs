@@ -16,7 +16,8 @@ use super::{PORT, server_name};
 use crate::api::Challenge;
 use crate::api::names::{GATEWAY_GROUP, KIND_TLS_ROUTE, challenge_type};
 use crate::api::solver::{Http01GatewayHttpRoute, Http01Ingress};
-pub use crate::http01::objects::{SolverOptions, TemplateError, pod_address, pod_is_spent};
+pub use crate::http01::objects::{SolverOptions, TemplateError};
+pub use crate::http01::route::rejection;
 use crate::http01::{SOLVER_PORT, objects as http01};
 
 /// Versions of the TLSRoute kind, the newest first. Clusters serve one or two of them: the first since Gateway API 1.5,
@@ -100,28 +101,6 @@ pub fn route(challenge: &Challenge, name: &str, options: &SolverOptions, version
 pub fn begun(pods: &[Arc<Pod>]) -> Option<Timestamp> {
     let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     staying.filter_map(|pod| pod.metadata.creation_timestamp.as_ref()).map(|at| at.0).min()
-}
-
-/// Why no Gateway takes the route, in words of its controller; `None` if one does, or if none has said anything.
-pub fn rejection(route: &DynamicObject) -> Option<String> {
-    let parents = route.data["status"]["parents"].as_array()?;
-    let mut rejected = None;
-    for parent in parents {
-        let conditions = parent["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let refusal = conditions.iter().find(|condition| {
-            matches!(condition["type"].as_str(), Some("Accepted" | "ResolvedRefs")) && condition["status"] == "False"
-        });
-        match refusal {
-            None if !conditions.is_empty() => return None,
-            None => {}
-            Some(condition) => {
-                let gateway = parent["parentRef"]["name"].as_str().unwrap_or_default();
-                let reason = condition["reason"].as_str().unwrap_or("without a reason");
-                rejected = rejected.or_else(|| Some(format!("the Gateway {gateway:?} does not take it ({reason})")));
-            }
-        }
-    }
-    rejected
 }
 
 fn gateway(challenge: &Challenge) -> Option<&Http01GatewayHttpRoute> {
@@ -250,26 +229,5 @@ mod tests {
         for other in [challenge("a.example", &json!({"parentRefs": []})), by_ingress] {
             assert!(unsupported(&other).unwrap().contains("parentRefs"));
         }
-    }
-
-    #[test]
-    fn what_gateways_say_of_the_route_is_read() {
-        let route = |parents: &Value| {
-            let mut route = route(&plain(), "n", &SolverOptions::default(), "v1");
-            route.data["status"] = json!({"parents": parents});
-            rejection(&route)
-        };
-        let says = |name: &str, type_: &str, status: &str| {
-            let condition = json!({"type": type_, "status": status, "reason": "NoMatchingListenerHostname"});
-            json!({"parentRef": {"name": name}, "conditions": [condition]})
-        };
-        let refusal = "the Gateway \"edge\" does not take it (NoMatchingListenerHostname)".to_owned();
-        assert_eq!(route(&Value::Null), None);
-        assert_eq!(route(&json!([{"parentRef": {"name": "edge"}}])), None);
-        assert_eq!(route(&json!([says("edge", "Accepted", "True")])), None);
-        assert_eq!(route(&json!([says("edge", "Accepted", "False")])), Some(refusal.clone()));
-        assert_eq!(route(&json!([says("edge", "ResolvedRefs", "False")])), Some(refusal.clone()));
-        assert_eq!(route(&json!([says("edge", "Accepted", "False"), says("b", "Accepted", "True")])), None);
-        assert_eq!(route(&json!([says("edge", "Accepted", "False"), says("b", "Accepted", "False")])), Some(refusal));
     }
 }

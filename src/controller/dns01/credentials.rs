@@ -1,5 +1,7 @@
 //! What a solver's settings refer to: Secrets, tokens of service accounts, the controller's surroundings.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
 use reqwest::Client;
 
@@ -13,7 +15,10 @@ use crate::{
     cluster::ObjectName,
     controller::{Context, held_issuer::HeldIssuer, step_error::StepError},
     decide::secret,
-    dns::provider::{ProviderError, endpoints::Endpoints},
+    dns::{
+        provider::{ProviderError, endpoints::Endpoints},
+        resolver::Resolver,
+    },
 };
 
 /// How the Secrets of one Challenge's solver are read.
@@ -24,10 +29,11 @@ pub(super) struct Credentials<'a> {
     /// Whether the credentials of the controller's surroundings may be used.
     pub(super) ambient: bool,
     issuer: HeldIssuer,
+    challenge: &'a Challenge,
 }
 
 impl<'a> Credentials<'a> {
-    pub(super) fn of(context: &'a Context, challenge: &Challenge) -> Self {
+    pub(super) fn of(context: &'a Context, challenge: &'a Challenge) -> Self {
         let ambient = context.options.ambient;
         let ambient = match challenge.spec.issuer_ref.kind_or_default() {
             KIND_CLUSTER_ISSUER => ambient.for_cluster_issuers,
@@ -35,11 +41,16 @@ impl<'a> Credentials<'a> {
         };
         let namespace = challenge.namespace().unwrap_or_default();
         let issuer = HeldIssuer::look_up(&context.cluster.hub, &challenge.spec.issuer_ref, &namespace);
-        Self { context, namespace: secrets_namespace(context, challenge), ambient, issuer }
+        Self { context, namespace: secrets_namespace(context, challenge), ambient, issuer, challenge }
     }
 
     pub(super) fn http(&self) -> &Client {
         &self.context.providers.http
+    }
+
+    /// For what the provider looks up itself.
+    pub(super) fn resolver(&self) -> Result<Arc<Resolver>, StepError> {
+        self.context.resolvers.of(self.challenge)
     }
 
     pub(super) fn endpoints(&self) -> &Endpoints {

@@ -53,9 +53,11 @@ impl Pool {
     }
 }
 
-/// What makes two solvers use the same credentials in the same way. How names are looked up has no part in it.
+/// What makes two solvers use the same credentials in the same way. How names are looked up has no part in it, but where the
+/// provider looks something up itself.
 pub(super) fn settings_identity(solver: &Dns01Solver, credentials: &Credentials<'_>) -> Identity {
-    let settings = Dns01Solver { cname_strategy: None, nameservers: Vec::new(), ..solver.clone() };
+    let nameservers = if solver.acme_dns.is_some() { solver.nameservers.clone() } else { Vec::new() };
+    let settings = Dns01Solver { cname_strategy: None, nameservers, ..solver.clone() };
     let settings = serde_json::to_string(&settings).unwrap_or_default();
     hashed(&[&settings, &credentials.namespace, if credentials.ambient { "ambient" } else { "" }])
 }

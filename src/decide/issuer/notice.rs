@@ -14,7 +14,8 @@ const BEGINNING: &str = "; the annotation ";
 /// The message with the notices at its end, if there is something to notice.
 pub(super) fn with_notice(text: &str, seen: &SeenIssuer<'_>, acme: &AcmeIssuer) -> String {
     let tls_alpn = TlsAlpn::read(seen.tls_alpn_01, &acme.solvers);
-    let problems = [tls_alpn.problem().map(str::to_owned), Verification::problem(seen.dns01_verification)];
+    let verification = Verification::problem(seen.dns01_verification);
+    let problems = [tls_alpn.problem(), verification.as_deref(), seen.answerer_problem];
     problems.into_iter().flatten().fold(text.to_owned(), |text, problem| format!("{text}; {problem}"))
 }
 

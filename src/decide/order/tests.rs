@@ -21,6 +21,7 @@ struct Scene {
     turn: Turn,
     trouble: Option<Trouble>,
     tls_alpn_01: Option<&'static str>,
+    answerer: Answerer,
     now: Timestamp,
 }
 
@@ -53,6 +54,7 @@ impl Scene {
             turn,
             trouble,
             tls_alpn_01,
+            answerer: Answerer::Pod,
             now: now(),
         }
     }
@@ -89,6 +91,7 @@ impl Scene {
             order: &self.order,
             issuer,
             tls_alpn_01: self.tls_alpn_01,
+            answerer: self.answerer,
             challenges: &self.challenges,
             ca: self.ca.as_ref(),
             turn: &self.turn,
@@ -479,6 +482,22 @@ fn what_the_domains_forbid_is_not_ordered() {
     assert_eq!(scene.decide(), Decision::rest_until(at(300)), "told once");
     scene.caa = BeforeOrder::Order(Some(Note::warning(event::CAA, "they allow nobody")));
     assert_eq!(kinds(&scene.decide()), ["Place", "Publish"]);
+}
+
+#[test]
+fn a_challenge_without_a_pod_is_marked_as_such() {
+    for (answerer, solver, is_podless) in [
+        (Answerer::Pod, json!({"http01": {"ingress": {}}}), false),
+        (Answerer::Controller, json!({"http01": {"ingress": {}}}), true),
+        (Answerer::Controller, json!({"dns01": {"rfc2136": {"nameserver": "192.0.2.53"}}}), false),
+        (Answerer::Controller, json!({"http01": {"gatewayHTTPRoute": {"parentRefs": [{"name": "edge"}]}}}), true),
+    ] {
+        let mut scene = Scene::placed(&[authorization("www.example.com", false, "pending")]);
+        scene.acme.solvers = object(json!([solver]));
+        scene.answerer = answerer;
+        scene.step();
+        assert_eq!(scene.challenges[0].is_podless(), is_podless, "{answerer:?} {solver}");
+    }
 }
 
 #[test]

@@ -274,7 +274,7 @@ mod tests {
 
     fn change(action: Action, value: &str) -> Change {
         let (zone, name) = ("example.com.".to_owned(), format!("{NAME}."));
-        Change { action, record: TxtRecord { zone, name, value: value.to_owned(), ttl: 60 } }
+        Change { action, record: TxtRecord { zone, name, domain: String::new(), value: value.to_owned(), ttl: 60 } }
     }
 
     fn set(rdata: &[&str], ttl: u32) -> RecordSet {

@@ -15,6 +15,7 @@ use certwright::{
         chain::{ChosenChain, OfferedChain, choose, class_of_refusal},
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
+        podless::Answerer,
     },
     pki::ParsedRequest,
 };
@@ -44,6 +45,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         order: &order,
         issuer: issuer.seen(),
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
+        answerer: Answerer::Pod,
         challenges: &challenges,
         ca: memory.order.as_ref(),
         turn: &turn,

@@ -197,7 +197,10 @@ mod tests {
 
     fn change(action: Action, value: &str) -> Change {
         let (zone, name) = ("example.com.".to_owned(), format!("{NAME}."));
-        Change { action, record: TxtRecord { zone, name, value: value.to_owned(), ttl: DEFAULT_TTL } }
+        Change {
+            action,
+            record: TxtRecord { zone, name, domain: String::new(), value: value.to_owned(), ttl: DEFAULT_TTL },
+        }
     }
 
     fn add(value: &str) -> Change {

@@ -196,7 +196,10 @@ async fn stand_in(hosted_zone: Option<&str>) -> (Route53, Shared) {
 
 fn at(action: Action, name: &str, value: &str) -> Change {
     let (zone, name) = ("example.com.".to_owned(), format!("_acme-challenge.{name}example.com."));
-    Change { action, record: TxtRecord { zone, name, value: value.to_owned(), ttl: DEFAULT_TTL } }
+    Change {
+        action,
+        record: TxtRecord { zone, name, domain: String::new(), value: value.to_owned(), ttl: DEFAULT_TTL },
+    }
 }
 
 fn add(value: &str) -> Change {

@@ -1,0 +1,140 @@
+//! An existing Ingress that gets one path more while a challenge is answered, and is as before afterwards.
+
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, HTTPIngressRuleValue, IngressRule};
+
+use super::objects::{SolverOptions, ingress_path, ingress_solver, rule_host, set};
+use crate::api::Challenge;
+
+/// The name of the Ingress to edit, in the Challenge's namespace; `None` if the solver makes one of its own.
+pub fn ingress_name(challenge: &Challenge) -> Option<&str> {
+    ingress_solver(challenge).and_then(|ingress| set(ingress.name.as_ref())).map(String::as_str)
+}
+
+/// The rules with the challenge's path in front of others of its host; `None` if it is there already.
+pub fn with_path(
+    rules: &[IngressRule],
+    challenge: &Challenge,
+    service: &str,
+    options: &SolverOptions,
+) -> Option<Vec<IngressRule>> {
+    let (path, host) = (ingress_path(challenge, service, options), rule_host(challenge));
+    let mut rules = rules.to_vec();
+    let is_ours = |rule: &IngressRule| rule.host == host && paths(rule).contains(&path);
+    if rules.iter().any(is_ours) {
+        return None;
+    }
+    // A rule without paths means something else than one with a path, so it is left alone.
+    match rules.iter_mut().find(|rule| rule.host == host && !paths(rule).is_empty()) {
+        Some(rule) => rule.http.get_or_insert_default().paths.insert(0, path),
+        None => rules.push(IngressRule { host, http: Some(HTTPIngressRuleValue { paths: vec![path] }) }),
+    }
+    Some(rules)
+}
+
+/// The rules without the challenge's path; `None` if it is not there.
+pub fn without_path(rules: &[IngressRule], challenge: &Challenge, service: &str) -> Option<Vec<IngressRule>> {
+    let own = super::path(&challenge.spec.token);
+    let is_own = |path: &HTTPIngressPath| {
+        let backend = path.backend.service.as_ref();
+        path.path.as_ref() == Some(&own) && backend.is_some_and(|backend| backend.name == service)
+    };
+    let has_own = |rule: &IngressRule| paths(rule).iter().any(is_own);
+    if !rules.iter().any(has_own) {
+        return None;
+    }
+    let mut left = Vec::new();
+    for rule in rules {
+        let mut kept = rule.clone();
+        if has_own(rule) {
+            let paths = &mut kept.http.get_or_insert_default().paths;
+            paths.retain(|path| !is_own(path));
+            if paths.is_empty() {
+                continue;
+            }
+        }
+        left.push(kept);
+    }
+    Some(left)
+}
+
+fn paths(rule: &IngressRule) -> &[HTTPIngressPath] {
+    rule.http.as_ref().map(|http| http.paths.as_slice()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::objects::tests::challenge;
+    use super::*;
+
+    const SERVICE: &str = "cm-acme-http-solver-1";
+
+    fn rules(value: serde_json::Value) -> Vec<IngressRule> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn path(path: &str) -> serde_json::Value {
+        json!({"path": path, "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}})
+    }
+
+    fn added(before: &[IngressRule]) -> Option<Vec<IngressRule>> {
+        with_path(before, &asked("example.com"), SERVICE, &SolverOptions::default())
+    }
+
+    fn asked(name: &str) -> Challenge {
+        challenge(name, json!({"ingress": {"name": "www"}}))
+    }
+
+    #[test]
+    fn the_path_goes_in_front_of_others_of_its_host() {
+        let before = rules(json!([
+            {"host": "example.org", "http": {"paths": [path("/")]}},
+            {"host": "example.com", "http": {"paths": [path("/")]}},
+        ]));
+        let after = added(&before).unwrap();
+        assert_eq!((after.len(), &after[0]), (2, &before[0]));
+        let paths: Vec<_> = paths(&after[1]).iter().map(|path| path.path.clone().unwrap()).collect();
+        assert_eq!(paths, ["/.well-known/acme-challenge/tok-en_1", "/"]);
+        assert_eq!(added(&after), None, "once is enough");
+    }
+
+    #[test]
+    fn a_host_without_paths_gets_a_rule_of_its_own() {
+        for before in [json!([]), json!([{"host": "example.com"}]), json!([{"http": {"paths": [path("/")]}}])] {
+            let before = rules(before);
+            let after = added(&before).unwrap();
+            assert_eq!(after[..before.len()], before);
+            assert_eq!(after.last().unwrap().host.as_deref(), Some("example.com"));
+        }
+        let address = with_path(&[], &asked("192.0.2.7"), SERVICE, &SolverOptions::default()).unwrap();
+        assert_eq!(address[0].host, None);
+    }
+
+    #[test]
+    fn the_paths_of_others_stay() {
+        let own = json!({
+            "path": "/.well-known/acme-challenge/tok-en_1", "pathType": "Exact",
+            "backend": {"service": {"name": "somebody", "port": {"number": 80}}},
+        });
+        let before = rules(json!([{"host": "example.com", "http": {"paths": [own]}}]));
+        assert_eq!(without_path(&before, &asked("example.com"), SERVICE), None);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_as_before_afterwards(hosts in proptest::collection::vec((0usize..3, proptest::option::of(1usize..3)), 0..5)) {
+            let names = [json!("example.com"), json!("example.org"), json!(null)];
+            let made = hosts.iter().map(|(host, paths)| {
+                let paths = paths.map(|count| (0..count).map(|number| path(&format!("/{number}"))).collect::<Vec<_>>());
+                json!({"host": names[*host], "http": paths.map(|paths| json!({"paths": paths}))})
+            });
+            let before = rules(made.collect());
+            let after = added(&before).unwrap();
+            prop_assert_ne!(&after, &before);
+            prop_assert_eq!(without_path(&after, &asked("example.com"), SERVICE), Some(before));
+        }
+    }
+}
