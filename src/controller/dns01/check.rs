@@ -28,6 +28,10 @@ use crate::{
 /// The CNAMEs of a name are not followed again within this time.
 const ALIASES_KEPT: Duration = Duration::from_secs(10);
 
+/// What helps if no server answers, which is likely due to a firewall.
+const OTHER_WAY: &str = "if they cannot be reached from here, give the issuer the annotation \
+                         certwright.dev/dns01-verification: recursive";
+
 /// What all looks share.
 #[derive(Clone)]
 pub(super) struct Tools {
@@ -110,7 +114,9 @@ impl Question {
         let is_enough = |seen: &verify::Verification| self.is_enough(&all, seen);
         let seen = verify_txt(&zone, self.sought(name, &is_enough), tools.config, &tools.silence).await;
         let seen = seen.map_err(|error| unusable(name, &error))?;
-        Ok(self.note(&all, &seen))
+        let missing = self.note(&all, &seen);
+        let is_cut_off = seen.unheard() == all;
+        Ok(missing.map(|missing| if is_cut_off { format!("{missing}; {OTHER_WAY}") } else { missing }))
     }
 
     async fn ask_recursive(&mut self, tools: &Tools, name: &str) -> Result<Option<String>, StepError> {
@@ -173,7 +179,13 @@ fn unusable(name: &str, error: &NameError) -> StepError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use hickory_proto::op::Message;
+    use hickory_proto::rr::rdata::{A, NS, SOA};
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
+    use tokio::net::UdpSocket;
+
     use super::*;
+    use crate::api::names::annotation;
     use crate::decide::TroubleClass;
     use crate::dns::verify::{Outcome, ServerResult};
 
@@ -205,6 +217,45 @@ mod tests {
             Tools { zones: Arc::new(ZoneCache::new(1)), silence: Arc::default(), config: VerifyConfig::default() };
         let Err(error) = (Question { dns_name, ..question(0) }).answer(&tools).await else { panic!() };
         assert!(matches!(error, StepError::Trouble { class: TroubleClass::Final, .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_zone_of_which_nobody_answers_is_told_with_the_way_out() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let resolver = Resolver::from_nameservers(&[socket.local_addr().unwrap().to_string()]).unwrap();
+        let serve = async {
+            let mut buffer = [0; 512];
+            loop {
+                let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+                let answer = example_zone(&Message::from_vec(&buffer[..length]).unwrap());
+                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        };
+        // Nothing listens at port 1.
+        let config = VerifyConfig { port: 1, ..VerifyConfig::default() };
+        let tools = Tools { zones: Arc::new(ZoneCache::new(1)), silence: Arc::default(), config };
+        let question = Question { resolver: Arc::new(resolver), ..question(100) };
+        let look = tokio::select! { look = question.answer(&tools) => look.unwrap(), () = serve => unreachable!() };
+        let missing = look.missing.unwrap();
+        assert!(missing.starts_with("ns1.example.com (127.0.0.1) could not be reached over UDP"), "{missing}");
+        assert!(missing.ends_with(OTHER_WAY) && OTHER_WAY.contains(annotation::DNS01_VERIFICATION), "{missing}");
+        assert!(look.known.found_at.is_empty());
+    }
+
+    /// What a resolver says of the zone example.com, which has one server.
+    fn example_zone(request: &Message) -> Message {
+        let (zone, host) = (Name::from_ascii("example.com.").unwrap(), Name::from_ascii("ns1.example.com.").unwrap());
+        let mut answer = request.clone().into_response();
+        answer.edns = None;
+        let query = request.queries[0].clone();
+        let data = match query.query_type() {
+            RecordType::SOA if *query.name() == zone => RData::SOA(SOA::new(host.clone(), host, 1, 1, 1, 1, 1)),
+            RecordType::NS => RData::NS(NS(host)),
+            RecordType::A => RData::A(A::new(127, 0, 0, 1)),
+            _ => return answer,
+        };
+        answer.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+        answer
     }
 
     #[test]
