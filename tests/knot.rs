@@ -121,7 +121,7 @@ fn configuration(folder: &Path, address: SocketAddr) -> String {
     let (folder, port) = (folder.display(), address.port());
     let mut text = format!(
         "server:\n    rundir: \"{folder}\"\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    tcp-workers: 1\n    \
-         background-workers: 1\ndatabase:\n    storage: \"{folder}/db\"\nlog:\n  - target: stderr\n    any: info\nkey:\n"
+         background-workers: 1\ndatabase:\n    storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\nkey:\n"
     );
     for key in ALGORITHMS.iter().chain([&POWERLESS]) {
         let algorithm = if *key == POWERLESS { "hmac-sha256" } else { key };
