@@ -26,7 +26,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 struct Knot {
     child: Child,
     address: SocketAddr,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Drop for Knot {
@@ -58,7 +58,7 @@ impl Knot {
             .stderr(fs::File::create(folder.join("log")).unwrap())
             .spawn()
             .unwrap();
-        let knot = Self { child, address, _directory: directory };
+        let knot = Self { child, address, directory };
         knot.wait();
         Some(knot)
     }
@@ -66,7 +66,7 @@ impl Knot {
     fn wait(&self) {
         let start = Instant::now();
         while self.ask("knot.test.", RecordType::SOA).is_none_or(|answer| answer.answers.is_empty()) {
-            let log = || fs::read_to_string(self._directory.path().join("log")).unwrap_or_default();
+            let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(start.elapsed() < START_LIMIT, "knotd does not serve: {}", log());
             thread::sleep(Duration::from_millis(50));
         }
@@ -121,7 +121,7 @@ fn configuration(folder: &Path, address: SocketAddr) -> String {
     let (folder, port) = (folder.display(), address.port());
     let mut text = format!(
         "server:\n    rundir: \"{folder}\"\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    tcp-workers: 1\n    \
-         background-workers: 1\ndatabase:\n    storage: \"{folder}/db\"\nlog:\n  - target: stderr\n    any: info\nkey:\n"
+         background-workers: 1\ndatabase:\n    storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\nkey:\n"
     );
     for key in ALGORITHMS.iter().chain([&POWERLESS]) {
         let algorithm = if *key == POWERLESS { "hmac-sha256" } else { key };

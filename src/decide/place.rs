@@ -72,7 +72,7 @@ mod tests {
         let text = to_note(&[], OWN, &first);
         assert_eq!(text.as_deref(), Some("a.example.net. example.net."));
         let known = noted(text.as_deref());
-        assert_eq!(known, [first.clone()]);
+        assert_eq!(known, std::slice::from_ref(&first));
         assert_eq!(to_note(&known, OWN, &first), None);
         // Once something is noted it tells of all places.
         let text = to_note(&known, OWN, &own);

@@ -75,16 +75,25 @@ impl Lagging {
         Ok(())
     }
 
-    /// When, since `start`, the secondary has a value at this name.
-    pub async fn has(&self, name: &str, start: Instant) -> Result<Duration> {
-        while start.elapsed() < PATIENCE {
-            if !txt_values(self.dns.secondary, name)?.is_empty() {
-                return Ok(start.elapsed());
-            }
-            tokio::time::sleep(STEP).await;
-        }
-        bail!("the secondary of {} does not follow", self.zone)
+    /// When, since `start`, the primary has a value at this name.
+    pub async fn taken(&self, name: &str, start: Instant) -> Result<Duration> {
+        has(self.dns.primary, name, start).await
     }
+
+    /// When, since `start`, the secondary has a value at this name.
+    pub async fn followed(&self, name: &str, start: Instant) -> Result<Duration> {
+        has(self.dns.secondary, name, start).await
+    }
+}
+
+async fn has(server: Ipv4Addr, name: &str, start: Instant) -> Result<Duration> {
+    while start.elapsed() < PATIENCE {
+        if !txt_values(server, name)?.is_empty() {
+            return Ok(start.elapsed());
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    bail!("{server} has no value at {name} after {} s", PATIENCE.as_secs())
 }
 
 fn start_server(testbed: &Testbed, dns: &Dns, address: Ipv4Addr) -> Result<Process> {

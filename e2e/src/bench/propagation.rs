@@ -125,8 +125,11 @@ async fn lagging(testbed: &Testbed, log: &Path, plain: &Burst) -> Result<Vec<Mea
     let (record, progress) = (format!("_acme-challenge.{domain}"), Progress::default());
     let start = Instant::now();
     let ready = timed_with(&late, "www", certificate_spec("www", KIND_ISSUER, "late", &[&domain]));
-    let there = lagging.has(&record, start);
-    let (ready, there, meanwhile) = tokio::try_join!(ready, there, burst(&others, ECDSA, BURST, &progress))?;
+    let meanwhile = async {
+        lagging.taken(&record, start).await?;
+        burst(&others, ECDSA, BURST, &progress).await
+    };
+    let (ready, there, meanwhile) = tokio::try_join!(ready, lagging.followed(&record, start), meanwhile)?;
     meanwhile.print("the others")?;
     ensure!(late.api::<Certificate>().get("www").await?.status.is_some(), "the late one has no status");
     let own = ready.saturating_sub(there).as_secs_f64();

@@ -291,7 +291,10 @@ fn a_clean_up_that_fails_is_tried_again_and_given_up_in_the_end() {
 
 #[test]
 fn a_deleted_challenge_is_cleaned_up_whatever_its_state_and_issuer() {
-    for mut scene in [Scene::new(), Scene::presented(), Scene::ended("valid"), Scene::ended("invalid")] {
+    let scenes: [fn() -> Scene; 4] =
+        [Scene::new, Scene::presented, || Scene::ended("valid"), || Scene::ended("invalid")];
+    for make in scenes {
+        let mut scene = make();
         scene.challenge = dying(&scene.challenge);
         for issuer in [SeenIssuerOf::Missing, SeenIssuerOf::Foreign, SeenIssuerOf::Unserved("")] {
             scene.clean_up = CleanUp::Untried;
@@ -339,14 +342,14 @@ fn it_waits_for_its_turn_and_tells_for_whom() {
     assert_eq!(scene.step(), ["SelfCheck"]);
 }
 
-fn pending(removes: bool) -> Option<Pending> {
-    Some(Pending { since: now(), removes, reason: "Waiting for the DNS provider of the zone example.com".into() })
+fn pending(removes: bool) -> Pending {
+    Pending { since: now(), removes, reason: "Waiting for the DNS provider of the zone example.com".into() }
 }
 
 #[test]
 fn a_change_that_is_under_way_is_told_of_only_when_it_takes_long() {
     let mut scene = Scene::new();
-    scene.pending = pending(false);
+    scene.pending = Some(pending(false));
     assert_eq!(scene.decide(), Decision::rest_until(at(5)));
     scene.now = at(5);
     assert_eq!(scene.step(), ["WriteStatus"]);
@@ -360,8 +363,8 @@ fn a_change_that_is_under_way_is_told_of_only_when_it_takes_long() {
 #[test]
 fn a_removal_that_is_under_way_is_waited_for_and_an_addition_is_taken_back() {
     let mut scene = Scene::ended("valid");
-    scene.pending = pending(true);
+    scene.pending = Some(pending(true));
     assert_eq!(scene.decide(), Decision::rest_until(at(60)));
-    scene.pending = pending(false);
+    scene.pending = Some(pending(false));
     assert_eq!(kinds(&scene.decide()), ["CleanUp"]);
 }
