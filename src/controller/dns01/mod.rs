@@ -11,6 +11,7 @@ mod cloud_dns;
 mod cloudflare;
 mod credentials;
 mod digitalocean;
+mod environment;
 mod pool;
 mod record;
 mod rfc2136;

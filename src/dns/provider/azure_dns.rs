@@ -1,1 +1,251 @@
-//! Azure DNS, public and private zones.
+//! Azure DNS, by Azure Resource Manager: public zones (API version 2018-05-01) and private ones (2018-09-01). Every write says
+//! which state of the record set it follows on (`If-Match`), so that nothing of others is lost.
+
+mod record_set;
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::{IF_MATCH, IF_NONE_MATCH};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::Value;
+
+pub use self::record_set::ZoneType;
+use self::record_set::{RecordSet, Step, step};
+use super::bearer::{BearerClient, in_time};
+use super::http::Answer;
+use super::pace::Pace;
+use super::zone_list::{ListedZone, ZoneList, lies_in};
+use super::{Action, Change, Provider, ProviderError, by_name};
+use crate::dns::name::shown;
+
+/// As messages call it.
+pub const NAME: &str = "Azure DNS";
+
+/// How often a change is tried that others came before.
+const ATTEMPTS: usize = 5;
+
+/// How many record sets are worked on at once.
+const SETS_AT_ONCE: usize = 4;
+
+/// A page holds 100 zones.
+const MOST_PAGES: usize = 100;
+
+/// See the module's description.
+pub struct AzureDns {
+    client: BearerClient,
+    endpoint: Url,
+    place: Place,
+    zones: ZoneList<Zone>,
+}
+
+/// Where the zones are.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub subscription: String,
+    pub resource_group: String,
+    pub zone_type: ZoneType,
+    /// The only zone to write to; without it, it is found among those of the resource group.
+    pub zone: Option<String>,
+}
+
+/// Azure DNS answers 500 reads in five minutes, and at most every second request is one.
+pub fn pace() -> Pace {
+    Pace::new(3.0, 100)
+}
+
+impl AzureDns {
+    /// `endpoint` is that of Azure Resource Manager.
+    pub fn new(client: BearerClient, endpoint: Url, place: Place) -> Self {
+        Self { client, endpoint, place, zones: ZoneList::default() }
+    }
+
+    async fn change(&self, changes: &[Change]) -> Result<(), ProviderError> {
+        let sets =
+            stream::iter(by_name(changes)).map(|(name, changes)| async move { self.change_set(&name, &changes).await });
+        sets.buffer_unordered(SETS_AT_ONCE).try_collect().await
+    }
+
+    /// Makes the changes at one name, whatever others do meanwhile.
+    async fn change_set(&self, name: &str, changes: &[Change]) -> Result<(), ProviderError> {
+        let Some(first) = changes.first() else { return Ok(()) };
+        let zone = shown(&first.record.zone);
+        let url = self.record_url(zone, name);
+        // Reads are what Azure allows the fewest of, and mostly there is nothing yet.
+        let is_adding = changes.iter().all(|change| change.action == Action::Add);
+        if is_adding && self.make(zone, name, &url, step(None, changes, self.place.zone_type)).await? {
+            return Ok(());
+        }
+        for _ in 0..ATTEMPTS {
+            let held = self.read(name, &url).await?;
+            if self.make(zone, name, &url, step(held.as_ref(), changes, self.place.zone_type)).await? {
+                return Ok(());
+            }
+        }
+        let name = shown(name);
+        let message = format!("{NAME} refused to change the TXT records of {name}, for others changed them each time");
+        Err(ProviderError::Transient { message, source: None })
+    }
+
+    async fn read(&self, name: &str, url: &Url) -> Result<Option<RecordSet>, ProviderError> {
+        let doing = format!("read the TXT records of {}", shown(name));
+        let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => {
+                let value: Value = self.client.api().json(&doing, &answer)?;
+                RecordSet::parse(&value).map(Some).ok_or_else(|| self.client.api().unreadable(&doing))
+            }
+            _ => Err(self.failure(&doing, &answer)),
+        }
+    }
+
+    /// Whether the step was made; if not, others came before.
+    async fn make(&self, zone: &str, name: &str, url: &Url, step: Step) -> Result<bool, ProviderError> {
+        if step == Step::Nothing {
+            return Ok(true);
+        }
+        let doing = format!("change the TXT records of {}", shown(name));
+        let answer = self.client.send(&doing, |http| request(http, url, &step)).await?;
+        match answer.status {
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Ok(false),
+            StatusCode::NOT_FOUND if matches!(step, Step::Delete(_)) => Ok(true),
+            StatusCode::NOT_FOUND => Err(self.no_zone(zone).await),
+            status if status.is_success() => Ok(true),
+            _ => Err(self.failure(&doing, &answer)),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Zone>, ProviderError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page {
+            #[serde(default)]
+            value: Vec<Zone>,
+            next_link: Option<String>,
+        }
+        let doing = format!("list the zones of the resource group {}", self.place.resource_group);
+        let (mut zones, mut url) = (Vec::new(), self.zones_url());
+        for _ in 0..MOST_PAGES {
+            let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
+            if !answer.status.is_success() {
+                return Err(self.failure(&doing, &answer));
+            }
+            let page: Page = self.client.api().json(&doing, &answer)?;
+            zones.extend(page.value.into_iter().map(Zone::absolute));
+            // Only the query of the link is taken: a token must not follow it elsewhere.
+            let Some(link) = page.next_link.and_then(|link| Url::parse(&link).ok()) else { break };
+            url.set_query(link.query());
+        }
+        Ok(zones)
+    }
+
+    async fn no_zone(&self, zone: &str) -> ProviderError {
+        self.zones.forget().await;
+        let message = format!("{NAME} has no zone {zone} for these credentials; check {}", self.cure());
+        ProviderError::NoZone { message }
+    }
+
+    fn cure(&self) -> String {
+        let Place { subscription, resource_group, zone_type, zone } = &self.place;
+        let setting = if zone.is_some() { "hostedZoneName, " } else { "" };
+        let kind = match zone_type {
+            ZoneType::Public => "",
+            ZoneType::Private => " of private zones",
+        };
+        format!("{setting}the resource group {resource_group}{kind} and the subscription {subscription}")
+    }
+
+    fn failure(&self, doing: &str, answer: &Answer) -> ProviderError {
+        self.client.api().failure(doing, answer, words(answer).as_deref())
+    }
+
+    fn zones_url(&self) -> Url {
+        let mut url = self.endpoint.clone();
+        let Place { subscription, resource_group, zone_type, .. } = &self.place;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["subscriptions", subscription, "resourceGroups", resource_group]);
+            segments.extend(["providers", "Microsoft.Network", zone_type.resource()]);
+        }
+        url.set_query(Some(&format!("api-version={}", zone_type.api_version())));
+        url
+    }
+
+    fn record_url(&self, zone: &str, name: &str) -> Url {
+        let mut url = self.zones_url();
+        let relative = shown(name).strip_suffix(zone).map_or(shown(name), |labels| labels.trim_end_matches('.'));
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend([zone, "TXT", if relative.is_empty() { "@" } else { relative }]);
+        }
+        url
+    }
+}
+
+#[async_trait]
+impl Provider for AzureDns {
+    async fn find_zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        if let Some(zone) = &self.place.zone {
+            let apex = format!("{}.", shown(zone).to_ascii_lowercase());
+            if lies_in(name, &apex) {
+                return Ok(Some(apex));
+            }
+            let message = format!("{} does not lie in the zone {} that hostedZoneName names", shown(name), shown(zone));
+            return Err(ProviderError::NoZone { message });
+        }
+        let apex = |zone: &Zone| zone.name.clone();
+        match self.zones.find(name, &self.cure(), async || self.list().await, apex).await {
+            // Writing to a zone takes no right to list its resource group, so the DNS is asked instead.
+            Err(ProviderError::Refused { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
+        in_time(NAME, self.change(changes)).await
+    }
+
+    /// Each name takes requests of its own.
+    fn most_at_once(&self) -> usize {
+        20
+    }
+}
+
+fn request(http: &Client, url: &Url, step: &Step) -> RequestBuilder {
+    match step {
+        Step::Nothing => http.get(url.clone()),
+        Step::Create(body) => http.put(url.clone()).header(IF_NONE_MATCH, "*").json(body),
+        Step::Replace(tag, body) => http.put(url.clone()).header(IF_MATCH, tag).json(body),
+        Step::Delete(tag) => http.delete(url.clone()).header(IF_MATCH, tag),
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Zone {
+    name: String,
+}
+
+impl Zone {
+    fn absolute(self) -> Self {
+        Self { name: format!("{}.", self.name.trim_end_matches('.').to_ascii_lowercase()) }
+    }
+}
+
+impl ListedZone for Zone {
+    fn apex(&self) -> &str {
+        &self.name
+    }
+}
+
+/// What Azure says about a failure. What it says about tokens is left out, for it has times in it.
+fn words(answer: &Answer) -> Option<String> {
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    let error = if body["error"].is_object() { &body["error"] } else { &body };
+    let code = error["code"].as_str()?;
+    match error["message"].as_str() {
+        Some(message) if answer.status != StatusCode::UNAUTHORIZED => Some(format!("{code}, {message}")),
+        _ => Some(code.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

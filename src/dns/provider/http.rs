@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
 use super::ProviderError;
@@ -30,13 +30,17 @@ const LONGEST_WORDS: usize = 200;
 ///
 /// TLS that cannot be set up.
 pub fn client() -> reqwest::Result<Client> {
-    Client::builder()
-        .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
-        .timeout(REQUEST_LIMIT)
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .build()
+    builder().connect_timeout(Duration::from_secs(10)).build()
+}
+
+/// The client for what belongs to the machine itself, such as the metadata server of a cloud: it goes past any proxy, and soon
+/// tells if there is none.
+///
+/// # Errors
+///
+/// As [`client`].
+pub fn local_client() -> reqwest::Result<Client> {
+    builder().no_proxy().connect_timeout(Duration::from_secs(3)).build()
 }
 
 /// One provider's API with one set of credentials.
@@ -152,6 +156,14 @@ impl Answer {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds).min(Duration::from_hours(1)))
     }
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
+        .timeout(REQUEST_LIMIT)
+        .redirect(redirect::Policy::none())
+        .referer(false)
 }
 
 fn connect_problem(error: &reqwest::Error) -> &'static str {
