@@ -58,6 +58,15 @@ impl ServerIdentity {
         let ca_pem = authority.certificate_pem().to_owned();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), address: state.node_address, ca_pem })
     }
+
+    /// The authority of the certificate, in PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
 }
 
 /// A running proxy. Dropping it ends it.

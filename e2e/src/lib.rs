@@ -7,6 +7,7 @@
 //! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`fault_proxy`]: a bad line between the controller and the CA
+//! - [`stand_in`]: stand-ins for the HTTP APIs of DNS providers
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
@@ -39,6 +40,7 @@ pub mod pebble;
 pub mod process;
 pub mod relay;
 pub mod scene;
+pub mod stand_in;
 pub mod state;
 pub mod testbed;
 pub mod wait;
