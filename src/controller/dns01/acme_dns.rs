@@ -1,8 +1,23 @@
 //! Settings of `dns01.acmeDNS`.
 
 use super::credentials::Credentials;
-use crate::{api::dns01, controller::step_error::StepError, dns::provider::Provider};
+use crate::{
+    api::dns01,
+    controller::step_error::StepError,
+    dns::provider::{
+        Provider,
+        acme_dns::{Accounts, AcmeDns},
+    },
+};
 
-pub(super) async fn make(_: &Credentials<'_>, _: &dns01::AcmeDns) -> Result<Box<dyn Provider>, StepError> {
-    Err(StepError::is_final("This version of certwright does not write DNS records by dns01.acmeDNS yet"))
+pub(super) async fn make(
+    credentials: &Credentials<'_>,
+    settings: &dns01::AcmeDns,
+) -> Result<Box<dyn Provider>, StepError> {
+    let json = credentials.text(&settings.account_secret_ref, "the acme-dns accounts").await?;
+    let (http, resolver) = (credentials.http().clone(), credentials.context.resolver.clone());
+    let provider = Accounts::parse(json.expose())
+        .and_then(|accounts| AcmeDns::new(http, &settings.host, accounts, resolver))
+        .map_err(|error| credentials.unusable("dns01.acmeDNS", &error))?;
+    Ok(Box::new(provider))
 }

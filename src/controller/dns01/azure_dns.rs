@@ -2,10 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use super::{
-    credentials::Credentials,
-    environment::{address, local_client},
-};
+use super::{credentials::Credentials, environment::local_client};
 use crate::{
     api::dns01,
     cloud::{
@@ -31,7 +28,8 @@ pub(super) async fn make(
     let reaches_tokens = if source.is_local() { local_client()? } else { credentials.http().clone() };
     let api = ApiClient::new(NAME, credentials.http().clone(), pace());
     let client = BearerClient::new(api, reaches_tokens, source);
-    let endpoint = address(&credentials.endpoints().of("azure-resource-manager", cloud.resource_manager))?;
+    let endpoint = credentials.endpoints().url("azure-resource-manager", cloud.resource_manager);
+    let endpoint = endpoint.map_err(|error| credentials.unusable("dns01.azureDNS", &error))?;
     Ok(Box::new(AzureDns::new(client, endpoint, place)))
 }
 

@@ -4,7 +4,7 @@ use std::{env, path::Path};
 
 use super::{
     credentials::Credentials,
-    environment::{address, local_client, read_file},
+    environment::{local_client, read_file},
 };
 use crate::{
     api::{SecretKeySelector, dns01},
@@ -32,7 +32,8 @@ pub(super) async fn make(
     let reaches_tokens = if source.is_local() { local_client()? } else { credentials.http().clone() };
     let api = ApiClient::new(NAME, credentials.http().clone(), pace());
     let client = BearerClient::new(api, reaches_tokens, source);
-    let endpoint = address(&credentials.endpoints().of("google-dns", USUAL_ENDPOINT))?;
+    let endpoint = credentials.endpoints().url("google-dns", USUAL_ENDPOINT);
+    let endpoint = endpoint.map_err(|error| credentials.unusable("dns01.cloudDNS", &error))?;
     let managed_zone = settings.hosted_zone_name.as_deref().filter(|name| !name.is_empty());
     Ok(Box::new(CloudDns::new(client, endpoint, &settings.project, managed_zone)))
 }

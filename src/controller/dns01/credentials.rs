@@ -11,7 +11,7 @@ use crate::{
     cluster::ObjectName,
     controller::{Context, step_error::StepError},
     decide::secret,
-    dns::provider::endpoints::Endpoints,
+    dns::provider::{ProviderError, endpoints::Endpoints},
 };
 
 /// How the Secrets of one Challenge's solver are read.
@@ -64,6 +64,11 @@ impl<'a> Credentials<'a> {
                 "The Secret {name} holds no text under {entry:?}, where {what} should be"
             ))),
         }
+    }
+
+    /// What Secrets and settings gave cannot be used. A corrected Secret is looked at again.
+    pub(super) fn unusable(&self, part: &str, error: &ProviderError) -> StepError {
+        StepError::transient(format!("The solver's {part} cannot be used: {error}"))
     }
 
     /// Changes whenever one of the Secrets does that the solver refers to.

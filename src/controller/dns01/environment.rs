@@ -1,19 +1,14 @@
-//! What the operator gives the controller: addresses, files, and what belongs to the machine.
+//! What the controller's surroundings give it: files, and services of the machine.
 
 use std::path::Path;
 
-use reqwest::{Client, Url};
+use reqwest::Client;
 use tokio::io::AsyncReadExt as _;
 
 use crate::{controller::step_error::StepError, dns::provider::http};
 
 /// The longest file, in bytes.
 const LONGEST_FILE: u64 = 64 << 10;
-
-/// The address of an API.
-pub(super) fn address(text: &str) -> Result<Url, StepError> {
-    text.parse().map_err(|_| StepError::is_final(format!("{text:?} is not the address of an API")))
-}
 
 /// A client for the metadata server of a cloud.
 pub(super) fn local_client() -> Result<Client, StepError> {

@@ -72,8 +72,7 @@ pub(super) async fn provider(context: &Context, challenge: &Challenge) -> Result
         return Ok(made);
     }
     let made: Arc<dyn Provider> = Arc::from(make(&credentials, solver).await?);
-    context.providers.pool.put(identity, made.clone());
-    Ok(made)
+    Ok(context.providers.pool.put(identity, made))
 }
 
 /// Changes whenever one of the Secrets does that the solver refers to.

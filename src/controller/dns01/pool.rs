@@ -27,12 +27,13 @@ impl Pool {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned()
     }
 
-    pub(super) fn put(&self, identity: Identity, provider: Arc<dyn Provider>) {
+    /// Gives back the provider to use: one that was made at the same time goes before, so that what it learns is shared.
+    pub(super) fn put(&self, identity: Identity, provider: Arc<dyn Provider>) -> Arc<dyn Provider> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.len() >= MOST_PROVIDERS {
             made.retain(|_, provider| Arc::strong_count(provider) > 1);
         }
-        made.insert(identity, provider);
+        made.entry(identity).or_insert(provider).clone()
     }
 }
 

@@ -1,1 +1,299 @@
 //! acme-dns: a server for challenge records alone, to which names are delegated by CNAME.
+//!
+//! An account has one name and keeps the two values that were set last. A value is never removed: the next one takes the place
+//! of the older.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::address::address;
+use super::http::ApiClient;
+use super::pace::Pace;
+use super::secret_header::secret_header;
+use super::zone_list::suffixes;
+use super::{Action, Change, Provider, ProviderError};
+use crate::api::Sensitive;
+use crate::dns::cname::follow_cnames;
+use crate::dns::name::shown;
+use crate::dns::resolver::Resolver;
+
+/// Mostly a server of one's own.
+const REQUESTS_PER_SECOND: f64 = 20.0;
+const REQUESTS_AT_ONCE: u32 = 50;
+
+/// What an account keeps.
+const VALUES_OF_AN_ACCOUNT: usize = 2;
+
+/// A value that nobody said to remove is given up after this.
+const LONGEST_USE: Duration = Duration::from_mins(10);
+
+/// When it is looked again whether an account has room.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+const CHALLENGE_LABEL: &str = "_acme-challenge.";
+
+/// An account as the server gave it out, and as its other clients store it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Account {
+    username: String,
+    password: Sensitive,
+    subdomain: String,
+    /// The account's name, to which the CNAME leads.
+    #[serde(default)]
+    fulldomain: String,
+}
+
+/// Accounts by domain.
+#[derive(Clone, Debug)]
+pub struct Accounts(BTreeMap<String, Account>);
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct AcmeDns {
+    api: ApiClient,
+    base: Url,
+    accounts: Accounts,
+    resolver: Arc<Resolver>,
+    /// The values that Challenges still need, by subdomain.
+    in_use: Mutex<HashMap<String, Vec<(String, Instant)>>>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: String,
+}
+
+impl Accounts {
+    /// From a JSON object of accounts by domain.
+    ///
+    /// # Errors
+    ///
+    /// Anything else. What is wrong is not told, for it could be a password.
+    pub fn parse(json: &str) -> Result<Self, ProviderError> {
+        let accounts: BTreeMap<String, Account> = serde_json::from_str(json).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let message = format!(
+                "the accounts are not a JSON object from domains to accounts, each with username, password, fulldomain and \
+                 subdomain (seen at {place})"
+            );
+            ProviderError::Refused { message, source: None }
+        })?;
+        let by_domain = |(domain, account): (String, Account)| {
+            let domain = domain.trim().trim_start_matches("*.").trim_end_matches('.').to_ascii_lowercase();
+            (domain, account)
+        };
+        Ok(Self(accounts.into_iter().map(by_domain).collect()))
+    }
+
+    /// The account for a record: the one that the name itself belongs to, else that of the longest domain.
+    fn of(&self, name: &str) -> Result<&Account, ProviderError> {
+        let name = shown(name);
+        let own = self.0.values().find(|account| shown(&account.fulldomain).eq_ignore_ascii_case(name));
+        let domain = name.strip_prefix(CHALLENGE_LABEL).unwrap_or(name);
+        own.or_else(|| suffixes(domain).find_map(|suffix| self.0.get(suffix))).ok_or_else(|| {
+            let message = format!("there is no acme-dns account for {domain} or a domain above it in the Secret");
+            ProviderError::Refused { message, source: None }
+        })
+    }
+}
+
+impl AcmeDns {
+    /// `host` is the URL of the server's API.
+    ///
+    /// # Errors
+    ///
+    /// A host that is none.
+    pub fn new(http: Client, host: &str, accounts: Accounts, resolver: Arc<Resolver>) -> Result<Self, ProviderError> {
+        Ok(Self {
+            api: ApiClient::new("acme-dns", http, Pace::new(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)),
+            base: base(host)?,
+            accounts,
+            resolver,
+            in_use: Mutex::default(),
+        })
+    }
+
+    async fn add(&self, name: &str, value: &str) -> Result<(), ProviderError> {
+        let account = self.accounts.of(name)?;
+        self.is_led_to(name, &account.fulldomain).await?;
+        self.claim(account, value)?;
+        let updated = self.update(name, account, value).await;
+        if updated.is_err() {
+            self.release(account, value);
+        }
+        updated
+    }
+
+    /// Whether the CA will come from the name to the account. That nobody tells is no reason to wait.
+    async fn is_led_to(&self, name: &str, account: &str) -> Result<(), ProviderError> {
+        let (name, account) = (shown(name), shown(account));
+        if account.is_empty() || account.eq_ignore_ascii_case(name) {
+            return Ok(());
+        }
+        match follow_cnames(&self.resolver, name).await {
+            Ok(chain) => match missing_alias(&chain, account) {
+                Some(message) => Err(ProviderError::Transient { message, source: None }),
+                None => Ok(()),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn update(&self, name: &str, account: &Account, value: &str) -> Result<(), ProviderError> {
+        let doing = format!("set the value for {}", shown(name));
+        let mut headers = HeaderMap::new();
+        let user = secret_header("the account's username", &account.username)?;
+        headers.insert(HeaderName::from_static("x-api-user"), user);
+        let key = secret_header("the account's password", account.password.expose())?;
+        headers.insert(HeaderName::from_static("x-api-key"), key);
+        let body = json!({ "subdomain": account.subdomain, "txt": value });
+        let request = self.api.http().post(address(&self.base, &["update"], &[])).headers(headers).json(&body);
+        let answer = self.api.send(&doing, request).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let told = serde_json::from_slice::<Failure>(&answer.body).ok();
+        Err(self.api.failure(&doing, &answer, told.as_ref().map(|told| told.error.as_str())))
+    }
+
+    /// Takes one of the account's two places. A third value would overwrite one that somebody waits for.
+    fn claim(&self, account: &Account, value: &str) -> Result<(), ProviderError> {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = in_use.entry(account.subdomain.clone()).or_default();
+        values.retain(|(held, since)| held != value && since.elapsed() < LONGEST_USE);
+        if values.len() >= VALUES_OF_AN_ACCOUNT {
+            let message = format!(
+                "acme-dns keeps two values for an account, and both of {} are in use by other Challenges",
+                shown(&account.fulldomain)
+            );
+            return Err(ProviderError::Throttled { message, retry_after: Some(ROOM_WAIT), source: None });
+        }
+        values.push((value.to_owned(), Instant::now()));
+        Ok(())
+    }
+
+    fn release(&self, account: &Account, value: &str) {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(values) = in_use.get_mut(&account.subdomain) {
+            values.retain(|(held, _)| held != value);
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for AcmeDns {
+    async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
+        for Change { action, record } in changes {
+            match action {
+                Action::Add => self.add(&record.name, &record.value).await?,
+                Action::Remove => {
+                    if let Ok(account) = self.accounts.of(&record.name) {
+                        self.release(account, &record.value);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with the CNAME records that begin at the first name, unless they lead to the account.
+fn missing_alias(chain: &[String], account: &str) -> Option<String> {
+    if chain.iter().any(|name| shown(name).eq_ignore_ascii_case(account)) {
+        return None;
+    }
+    match chain {
+        [] => None,
+        [name] => Some(format!(
+            "{} has no CNAME record: create one to {account}, for that is where acme-dns keeps this account's values",
+            shown(name)
+        )),
+        [name, .., last] => Some(format!(
+            "the CNAME record of {} leads to {}, but acme-dns keeps this account's values at {account}",
+            shown(name),
+            shown(last)
+        )),
+    }
+}
+
+fn base(host: &str) -> Result<Url, ProviderError> {
+    let host = host.trim();
+    let text = if host.contains("://") { host.to_owned() } else { format!("https://{host}") };
+    let url = text.parse().ok().filter(|url: &Url| matches!(url.scheme(), "https" | "http") && url.has_host());
+    url.ok_or_else(|| ProviderError::Refused { message: "host is not the URL of a server".to_owned(), source: None })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ACCOUNTS: &str = r#"{
+        "example.com": {"username": "u1", "password": "hunter2", "subdomain": "s1", "fulldomain": "s1.auth.example.org",
+                        "allowfrom": [], "server_url": "https://auth.example.org"},
+        "dev.Example.com.": {"username": "u2", "password": "p2", "subdomain": "s2", "fulldomain": "s2.auth.example.org"}
+    }"#;
+
+    fn provider() -> AcmeDns {
+        let accounts = Accounts::parse(ACCOUNTS).unwrap();
+        AcmeDns::new(Client::new(), "auth.example.org", accounts, Arc::new(Resolver::new(Vec::new()))).unwrap()
+    }
+
+    #[test]
+    fn the_account_of_the_longest_domain_is_taken() {
+        let accounts = Accounts::parse(ACCOUNTS).unwrap();
+        let user = |name| accounts.of(name).map(|account| account.username.clone());
+        assert_eq!(user("_acme-challenge.example.com.").unwrap(), "u1");
+        assert_eq!(user("_acme-challenge.www.example.com.").unwrap(), "u1");
+        assert_eq!(user("_acme-challenge.www.dev.example.com.").unwrap(), "u2");
+        assert_eq!(user("S2.auth.example.org.").unwrap(), "u2");
+        let message = user("_acme-challenge.example.org.").unwrap_err().to_string();
+        assert!(message.contains("no acme-dns account for example.org"), "{message}");
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert!(!format!("{:?}", provider()).contains("hunter2"));
+        let message = Accounts::parse(r#"{"example.com": "hunter2"}"#).unwrap_err().to_string();
+        assert!(message.contains("line 1") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn a_cname_that_leads_elsewhere_is_told() {
+        let chain = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let missing = |names: &[&str]| missing_alias(&chain(names), "s1.auth.example.org");
+        assert_eq!(missing(&["a.example.com.", "b.example.com.", "S1.auth.example.org."]), None);
+        assert!(missing(&["a.example.com."]).unwrap().contains("create one to s1.auth.example.org"));
+        assert!(missing(&["a.example.com.", "b.example.com."]).unwrap().contains("leads to b.example.com"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_third_value_waits_for_one_of_two() {
+        let provider = provider();
+        let account = provider.accounts.of("example.com.").unwrap();
+        provider.claim(account, "one").unwrap();
+        provider.claim(account, "two").unwrap();
+        provider.claim(account, "two").unwrap();
+        assert!(matches!(provider.claim(account, "three"), Err(ProviderError::Throttled { .. })));
+        provider.release(account, "one");
+        provider.claim(account, "three").unwrap();
+        tokio::time::advance(LONGEST_USE).await;
+        provider.claim(account, "four").unwrap();
+        provider.claim(account, "five").unwrap();
+    }
+
+    #[test]
+    fn the_host_is_a_url() {
+        assert_eq!(base("auth.example.org").unwrap().as_str(), "https://auth.example.org/");
+        assert_eq!(base("http://10.0.0.1:8080/").unwrap().as_str(), "http://10.0.0.1:8080/");
+        assert!(base("ftp://auth.example.org").is_err() && base("").is_err());
+    }
+}

@@ -3,6 +3,8 @@
 
 mod record_set;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::{IF_MATCH, IF_NONE_MATCH};
@@ -12,10 +14,11 @@ use serde_json::Value;
 
 pub use self::record_set::ZoneType;
 use self::record_set::{RecordSet, Step, step};
+use super::address::address;
 use super::bearer::{BearerClient, in_time};
 use super::http::Answer;
 use super::pace::Pace;
-use super::zone_list::{ListedZone, ZoneList, lies_in};
+use super::zone_list::{Listing, ZoneList, no_zone, suffixes};
 use super::{Action, Change, Provider, ProviderError, by_name};
 use crate::dns::name::shown;
 
@@ -36,7 +39,9 @@ pub struct AzureDns {
     client: BearerClient,
     endpoint: Url,
     place: Place,
-    zones: ZoneList<Zone>,
+    zones: ZoneList<()>,
+    /// The credentials are for single zones only.
+    may_not_list: AtomicBool,
 }
 
 /// Where the zones are.
@@ -57,7 +62,7 @@ pub fn pace() -> Pace {
 impl AzureDns {
     /// `endpoint` is that of Azure Resource Manager.
     pub fn new(client: BearerClient, endpoint: Url, place: Place) -> Self {
-        Self { client, endpoint, place, zones: ZoneList::default() }
+        Self { client, endpoint, place, zones: ZoneList::default(), may_not_list: AtomicBool::default() }
     }
 
     async fn change(&self, changes: &[Change]) -> Result<(), ProviderError> {
@@ -110,13 +115,32 @@ impl AzureDns {
         match answer.status {
             StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Ok(false),
             StatusCode::NOT_FOUND if matches!(step, Step::Delete(_)) => Ok(true),
-            StatusCode::NOT_FOUND => Err(self.no_zone(zone).await),
+            StatusCode::NOT_FOUND => Err(self.gone(zone)),
             status if status.is_success() => Ok(true),
             _ => Err(self.failure(&doing, &answer)),
         }
     }
 
-    async fn list(&self) -> Result<Vec<Zone>, ProviderError> {
+    /// All zones of the resource group, or the one of a name if the credentials are for single zones only.
+    async fn look_up(&self, name: &str) -> Result<Listing<()>, ProviderError> {
+        if !self.may_not_list.load(Ordering::Relaxed) {
+            let doing = format!("list the zones of the resource group {}", self.place.resource_group);
+            match self.list(&doing).await? {
+                Ok(zones) => return Ok(Listing::All(zones)),
+                Err(answer) if answer.status == StatusCode::FORBIDDEN => {}
+                Err(answer) => return Err(self.failure(&doing, &answer)),
+            }
+        }
+        self.may_not_list.store(true, Ordering::Relaxed);
+        self.probe(name).await
+    }
+
+    /// The inner error is the answer that is no page of the list.
+    async fn list(&self, doing: &str) -> Result<Result<Vec<(String, ())>, Answer>, ProviderError> {
+        #[derive(Deserialize)]
+        struct Zone {
+            name: String,
+        }
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
@@ -124,80 +148,76 @@ impl AzureDns {
             value: Vec<Zone>,
             next_link: Option<String>,
         }
-        let doing = format!("list the zones of the resource group {}", self.place.resource_group);
-        let (mut zones, mut url) = (Vec::new(), self.zones_url());
+        let (mut zones, mut url) = (Vec::new(), self.url(&[]));
         for _ in 0..MOST_PAGES {
-            let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
+            let answer = self.client.send(doing, |http| http.get(url.clone())).await?;
             if !answer.status.is_success() {
-                return Err(self.failure(&doing, &answer));
+                return Ok(Err(answer));
             }
-            let page: Page = self.client.api().json(&doing, &answer)?;
-            zones.extend(page.value.into_iter().map(Zone::absolute));
+            let page: Page = self.client.api().json(doing, &answer)?;
+            zones.extend(page.value.into_iter().map(|zone| (zone.name, ())));
             // Only the query of the link is taken: a token must not follow it elsewhere.
             let Some(link) = page.next_link.and_then(|link| Url::parse(&link).ok()) else { break };
             url.set_query(link.query());
         }
-        Ok(zones)
+        Ok(Ok(zones))
     }
 
-    async fn no_zone(&self, zone: &str) -> ProviderError {
-        self.zones.forget().await;
-        let message = format!("{NAME} has no zone {zone} for these credentials; check {}", self.cure());
+    /// The longest zone that the name lies in and that can be looked at.
+    async fn probe(&self, name: &str) -> Result<Listing<()>, ProviderError> {
+        for zone in suffixes(name).filter(|zone| zone.contains('.')) {
+            let doing = format!("show the zone {zone}");
+            let url = self.url(&[zone]);
+            let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
+            match answer.status {
+                StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {}
+                status if status.is_success() => return Ok(Listing::One(zone.to_owned(), ())),
+                _ => return Err(self.failure(&doing, &answer)),
+            }
+        }
+        Err(no_zone(name, None))
+    }
+
+    fn gone(&self, zone: &str) -> ProviderError {
+        let Place { subscription, resource_group, zone: setting, .. } = &self.place;
+        let setting = if setting.is_some() { "hostedZoneName, zoneType" } else { "zoneType" };
+        let message = format!(
+            "{NAME} has no zone {zone} in the resource group {resource_group} of the subscription {subscription}; check \
+             {setting}, resourceGroupName and subscriptionID"
+        );
         ProviderError::NoZone { message }
-    }
-
-    fn cure(&self) -> String {
-        let Place { subscription, resource_group, zone_type, zone } = &self.place;
-        let setting = if zone.is_some() { "hostedZoneName, " } else { "" };
-        let kind = match zone_type {
-            ZoneType::Public => "",
-            ZoneType::Private => " of private zones",
-        };
-        format!("{setting}the resource group {resource_group}{kind} and the subscription {subscription}")
     }
 
     fn failure(&self, doing: &str, answer: &Answer) -> ProviderError {
         self.client.api().failure(doing, answer, words(answer).as_deref())
     }
 
-    fn zones_url(&self) -> Url {
-        let mut url = self.endpoint.clone();
+    /// The address of the zones, or of what is below them.
+    fn url(&self, rest: &[&str]) -> Url {
         let Place { subscription, resource_group, zone_type, .. } = &self.place;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["subscriptions", subscription, "resourceGroups", resource_group]);
-            segments.extend(["providers", "Microsoft.Network", zone_type.resource()]);
-        }
-        url.set_query(Some(&format!("api-version={}", zone_type.api_version())));
-        url
+        let zones = ["subscriptions", subscription, "resourceGroups", resource_group, "providers", "Microsoft.Network"];
+        let segments = [&zones, &[zone_type.resource()][..], rest].concat();
+        address(&self.endpoint, &segments, &[("api-version", zone_type.api_version())])
     }
 
     fn record_url(&self, zone: &str, name: &str) -> Url {
-        let mut url = self.zones_url();
         let relative = shown(name).strip_suffix(zone).map_or(shown(name), |labels| labels.trim_end_matches('.'));
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.extend([zone, "TXT", if relative.is_empty() { "@" } else { relative }]);
-        }
-        url
+        self.url(&[zone, "TXT", if relative.is_empty() { "@" } else { relative }])
     }
 }
 
 #[async_trait]
 impl Provider for AzureDns {
     async fn find_zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
-        if let Some(zone) = &self.place.zone {
-            let apex = format!("{}.", shown(zone).to_ascii_lowercase());
-            if lies_in(name, &apex) {
-                return Ok(Some(apex));
-            }
-            let message = format!("{} does not lie in the zone {} that hostedZoneName names", shown(name), shown(zone));
-            return Err(ProviderError::NoZone { message });
+        let Some(zone) = &self.place.zone else {
+            return self.zones.find(name, self.look_up(name)).await.map(|(apex, ())| Some(apex));
+        };
+        let zone = shown(zone).to_ascii_lowercase();
+        if suffixes(name).any(|suffix| suffix == zone) {
+            return Ok(Some(format!("{zone}.")));
         }
-        let apex = |zone: &Zone| zone.name.clone();
-        match self.zones.find(name, &self.cure(), async || self.list().await, apex).await {
-            // Writing to a zone takes no right to list its resource group, so the DNS is asked instead.
-            Err(ProviderError::Refused { .. }) => Ok(None),
-            other => other.map(Some),
-        }
+        let message = format!("{} does not lie in the zone {zone} that hostedZoneName names", shown(name));
+        Err(ProviderError::NoZone { message })
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
@@ -216,23 +236,6 @@ fn request(http: &Client, url: &Url, step: &Step) -> RequestBuilder {
         Step::Create(body) => http.put(url.clone()).header(IF_NONE_MATCH, "*").json(body),
         Step::Replace(tag, body) => http.put(url.clone()).header(IF_MATCH, tag).json(body),
         Step::Delete(tag) => http.delete(url.clone()).header(IF_MATCH, tag),
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Zone {
-    name: String,
-}
-
-impl Zone {
-    fn absolute(self) -> Self {
-        Self { name: format!("{}.", self.name.trim_end_matches('.').to_ascii_lowercase()) }
-    }
-}
-
-impl ListedZone for Zone {
-    fn apex(&self) -> &str {
-        &self.name
     }
 }
 

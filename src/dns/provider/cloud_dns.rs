@@ -3,16 +3,19 @@
 
 mod record_set;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use self::record_set::{RecordSet, Step, step};
+use super::address::address;
 use super::bearer::{BearerClient, in_time};
 use super::http::Answer;
 use super::pace::Pace;
-use super::zone_list::{ListedZone, ZoneList};
+use super::zone_list::{Listing, ZoneList, suffixes};
 use super::{Change, Provider, ProviderError, by_name};
 use crate::dns::name::shown;
 
@@ -41,7 +44,8 @@ pub struct CloudDns {
     project: String,
     /// The name, not the DNS name, of the only zone to write to.
     managed_zone: Option<String>,
-    zones: ZoneList<ManagedZone>,
+    /// By their DNS names, with the names that the API knows them by.
+    zones: ZoneList<String>,
 }
 
 /// Google lets each project see its own limits only; this is well below those of a new one.
@@ -59,10 +63,13 @@ impl CloudDns {
     /// Makes the changes at once, whatever others do meanwhile.
     async fn change(&self, changes: &[Change]) -> Result<(), ProviderError> {
         let Some(first) = changes.first() else { return Ok(()) };
-        let zone = self.managed_zone_of(&first.record.zone).await?;
+        let zone = match &self.managed_zone {
+            Some(managed_zone) => managed_zone,
+            None => &self.zone_of(&first.record.zone).await?.1,
+        };
         for _ in 0..ATTEMPTS {
-            let step = self.step(&zone, changes).await?;
-            if step.is_empty() || self.make(&zone, &step).await? {
+            let step = self.step(zone, changes).await?;
+            if step.is_empty() || self.make(zone, &step).await? {
                 return Ok(());
             }
         }
@@ -87,11 +94,11 @@ impl CloudDns {
             rrsets: Vec<RecordSet>,
         }
         let doing = format!("read the TXT records of {}", shown(name));
-        let mut url = self.url(&["managedZones", zone, "rrsets"]);
-        url.query_pairs_mut().append_pair("name", name).append_pair("type", "TXT");
+        let query = [("name", name.to_owned()), ("type", "TXT".to_owned())];
+        let url = self.url(&["managedZones", zone, "rrsets"], &query);
         let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
         match answer.status {
-            StatusCode::NOT_FOUND => Err(self.no_managed_zone(zone).await),
+            StatusCode::NOT_FOUND => Err(self.no_managed_zone(zone)),
             status if status.is_success() => {
                 let page: Page = self.client.api().json(&doing, &answer)?;
                 Ok(page.rrsets.into_iter().find(|set| set.name.eq_ignore_ascii_case(name) && set.kind == "TXT"))
@@ -103,7 +110,7 @@ impl CloudDns {
     /// Whether the step was made; if not, others came before. It is not waited for until all of Google's servers have it.
     async fn make(&self, zone: &str, step: &Step) -> Result<bool, ProviderError> {
         let doing = format!("change TXT records of {zone}");
-        let url = self.url(&["managedZones", zone, "changes"]);
+        let url = self.url(&["managedZones", zone, "changes"], &[]);
         let answer = self.client.send(&doing, |http| http.post(url.clone()).json(step)).await?;
         match answer.status {
             StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Ok(false),
@@ -111,21 +118,21 @@ impl CloudDns {
             StatusCode::NOT_FOUND if said(&answer).is_some_and(|said| said.message.contains("entity.change")) => {
                 Ok(false)
             }
-            StatusCode::NOT_FOUND => Err(self.no_managed_zone(zone).await),
+            StatusCode::NOT_FOUND => Err(self.no_managed_zone(zone)),
             status if status.is_success() => Ok(true),
             _ => Err(self.failure(&doing, &answer)),
         }
     }
 
-    /// The name of the managed zone with this apex.
-    async fn managed_zone_of(&self, apex: &str) -> Result<String, ProviderError> {
+    /// The apex and the name of the managed zone that a name lies in.
+    async fn zone_of(&self, name: &str) -> Result<(String, String), ProviderError> {
         match &self.managed_zone {
-            Some(name) => Ok(name.clone()),
-            None => self.zones.find(apex, &self.cure(), async || self.list().await, |zone| zone.name.clone()).await,
+            Some(managed_zone) => self.zones.find(name, self.get(managed_zone)).await,
+            None => self.zones.find(name, self.list()).await,
         }
     }
 
-    async fn list(&self) -> Result<Vec<ManagedZone>, ProviderError> {
+    async fn list(&self) -> Result<Listing<String>, ProviderError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
@@ -134,47 +141,47 @@ impl CloudDns {
             next_page_token: Option<String>,
         }
         let doing = format!("list the zones of the project {}", self.project);
-        let (mut zones, mut token) = (Vec::new(), None::<String>);
+        let mut query = vec![
+            ("maxResults", "1000".to_owned()),
+            ("fields", "managedZones(name,dnsName,visibility),nextPageToken".to_owned()),
+        ];
+        let mut zones = Vec::new();
         for _ in 0..MOST_PAGES {
-            let mut url = self.url(&["managedZones"]);
-            url.query_pairs_mut()
-                .append_pair("maxResults", "1000")
-                .append_pair("fields", "managedZones(name,dnsName,visibility),nextPageToken")
-                .extend_pairs(token.iter().map(|token| ("pageToken", token)));
+            let url = self.url(&["managedZones"], &query);
             let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
             if !answer.status.is_success() {
                 return Err(self.failure(&doing, &answer));
             }
             let page: Page = self.client.api().json(&doing, &answer)?;
             zones.extend(page.managed_zones.into_iter().map(ManagedZone::in_lower_case));
-            token = page.next_page_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                break;
-            }
+            let Some(token) = page.next_page_token.filter(|token| !token.is_empty()) else { break };
+            query.truncate(2);
+            query.push(("pageToken", token));
         }
-        Ok(zones)
+        Ok(Listing::All(public_first(zones)))
     }
 
-    async fn get(&self, zone: &str) -> Result<ManagedZone, ProviderError> {
-        let doing = format!("show the managed zone {zone}");
-        let url = self.url(&["managedZones", zone]);
+    async fn get(&self, managed_zone: &str) -> Result<Listing<String>, ProviderError> {
+        let doing = format!("show the managed zone {managed_zone}");
+        let url = self.url(&["managedZones", managed_zone], &[]);
         let answer = self.client.send(&doing, |http| http.get(url.clone())).await?;
         match answer.status {
-            StatusCode::NOT_FOUND => Err(self.no_managed_zone(zone).await),
-            status if status.is_success() => self.client.api().json(&doing, &answer).map(ManagedZone::in_lower_case),
+            StatusCode::NOT_FOUND => Err(self.no_managed_zone(managed_zone)),
+            status if status.is_success() => {
+                let zone: ManagedZone = self.client.api().json(&doing, &answer)?;
+                Ok(Listing::All(vec![(zone.dns_name, zone.name)]))
+            }
             _ => Err(self.failure(&doing, &answer)),
         }
     }
 
-    async fn no_managed_zone(&self, zone: &str) -> ProviderError {
-        self.zones.forget().await;
-        let message = format!("{NAME} has no managed zone {zone} for these credentials; check {}", self.cure());
-        ProviderError::NoZone { message }
-    }
-
-    fn cure(&self) -> String {
+    fn no_managed_zone(&self, managed_zone: &str) -> ProviderError {
         let setting = if self.managed_zone.is_some() { "hostedZoneName and " } else { "" };
-        format!("{setting}the project {}", self.project)
+        let message = format!(
+            "{NAME} has no managed zone {managed_zone} in the project {}; check {setting}the project",
+            self.project
+        );
+        ProviderError::NoZone { message }
     }
 
     fn failure(&self, doing: &str, answer: &Answer) -> ProviderError {
@@ -186,12 +193,10 @@ impl CloudDns {
         self.client.api().failure(doing, answer, said.as_ref().map(|said| said.message.as_str()))
     }
 
-    fn url(&self, rest: &[&str]) -> Url {
-        let mut url = self.endpoint.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["dns", "v1", "projects", &self.project]).extend(rest);
-        }
-        url
+    fn url(&self, rest: &[&str], query: &[(&str, String)]) -> Url {
+        let segments = [&["dns", "v1", "projects", &self.project], rest].concat();
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        address(&self.endpoint, &segments, &query)
     }
 }
 
@@ -199,15 +204,10 @@ impl CloudDns {
 impl Provider for CloudDns {
     /// Public zones go before private ones, whose records no CA on the internet finds.
     async fn find_zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
-        let apex = |zone: &ManagedZone| zone.dns_name.clone();
-        let Some(managed_zone) = &self.managed_zone else {
-            return self.zones.find(name, &self.cure(), async || self.list().await, apex).await.map(Some);
-        };
-        let found = self.zones.find(name, &self.cure(), async || Ok(vec![self.get(managed_zone).await?]), apex).await;
-        match found {
-            // Writing records takes no right to look at the zone itself, so the DNS is asked instead.
-            Err(ProviderError::Refused { .. }) => Ok(None),
-            other => other.map(Some),
+        match self.zone_of(name).await {
+            // Writing to a zone that the solver names takes no right to look at it, so the DNS is asked instead.
+            Err(ProviderError::Refused { .. }) if self.managed_zone.is_some() => Ok(None),
+            found => found.map(|(apex, _)| Some(apex)),
         }
     }
 
@@ -234,16 +234,23 @@ impl ManagedZone {
     fn in_lower_case(self) -> Self {
         Self { dns_name: self.dns_name.to_ascii_lowercase(), ..self }
     }
+
+    fn is_private(&self) -> bool {
+        self.visibility == "private"
+    }
 }
 
-impl ListedZone for ManagedZone {
-    fn apex(&self) -> &str {
-        &self.dns_name
-    }
-
-    fn rank(&self) -> u8 {
-        u8::from(self.visibility != "private")
-    }
+/// The zones without those private ones that lie in a public one; of several with the same DNS name the API's first.
+fn public_first(zones: Vec<ManagedZone>) -> Vec<(String, String)> {
+    let apexes = |is_private: bool| {
+        let chosen = zones.iter().filter(move |zone| zone.is_private() == is_private);
+        chosen.rev().map(|zone| (zone.dns_name.clone(), zone.name.clone()))
+    };
+    let mut found: BTreeMap<String, String> = apexes(false).collect();
+    let in_public = |apex: &str| suffixes(apex).any(|suffix| found.contains_key(&format!("{suffix}.")));
+    let private: Vec<_> = apexes(true).filter(|(apex, _)| !in_public(apex)).collect();
+    found.extend(private);
+    found.into_iter().collect()
 }
 
 /// An error as Google's APIs tell it.

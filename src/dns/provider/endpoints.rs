@@ -5,8 +5,11 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
+use super::ProviderError;
+
 /// The services whose address may be another than the vendor's.
-pub const SERVICES: [&str; 8] = [
+pub const SERVICES: [&str; 9] = [
+    "akamai",
     "azure-login",
     "azure-resource-manager",
     "cloudflare",
@@ -65,6 +68,18 @@ impl Endpoints {
         let url = self.0.get(service).map_or(vendors, Url::as_str);
         url.trim_end_matches('/').to_owned()
     }
+
+    /// The same as a URL to build on.
+    ///
+    /// # Errors
+    ///
+    /// `vendors` is no URL, which only happens if it comes from a setting.
+    pub fn url(&self, service: &str, vendors: &str) -> Result<Url, ProviderError> {
+        let address = self.of(service, vendors);
+        let url = address.parse().ok().filter(|url: &Url| matches!(url.scheme(), "https" | "http") && url.has_host());
+        let message = || format!("{address:?} is not a URL that begins with https:// or http://");
+        url.ok_or_else(|| ProviderError::Refused { message: message(), source: None })
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +99,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (text, part) in [
             ("route53", "is not SERVICE=URL"),
-            ("route35=https://a.test", "use one of azure-login, "),
+            ("route35=https://a.test", "use one of akamai, azure-login, "),
             ("route53=ftp://a.test", "begins with https://"),
             ("route53=a.test", "begins with https://"),
         ] {

@@ -11,19 +11,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub mod acme_dns;
+pub mod address;
 pub mod akamai;
 pub mod azure_dns;
 pub mod bearer;
 pub mod cloud_dns;
 pub mod cloudflare;
 pub mod digitalocean;
+pub mod edgegrid;
 pub mod endpoints;
 pub mod http;
 pub mod httpreq;
 pub mod pace;
 pub mod pdns;
+pub mod quoting;
 pub mod rfc2136;
 pub mod route53;
+pub mod secret_header;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod testing;

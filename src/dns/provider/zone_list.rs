@@ -1,101 +1,139 @@
-//! The zones of an account, as its API lists them: kept for some minutes, and looked through by name.
+//! The zones of an account: listed once in a while, and the longest that a name lies in.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::ProviderError;
 use crate::dns::name::shown;
 
-/// How long a list counts.
+/// How long a list is good for names that lie in one of its zones.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// The same where a zone is not in it, for it may be new, and where the list was refused.
-const KEPT_FOR_A_MISS: Duration = Duration::from_secs(30);
+/// How long it is good for names that do not: somebody may be about to add the zone.
+const KEPT_WITHOUT: Duration = Duration::from_secs(20);
 
-/// One zone of a list.
-pub trait ListedZone {
-    /// In lower case, with the closing dot.
-    fn apex(&self) -> &str;
+/// For a whole list.
+const LISTING_LIMIT: Duration = Duration::from_secs(45);
 
-    /// Of several zones that a name lies in, those with the highest rank count, whatever the length of their names.
-    fn rank(&self) -> u8 {
-        0
-    }
+/// More names than these are not remembered one by one.
+const MOST_NAMES: usize = 1000;
+
+/// What is known about the zones of an account.
+#[derive(Debug)]
+pub struct ZoneList<T> {
+    held: Mutex<Held<T>>,
 }
 
-/// See the module's description.
-pub struct ZoneList<Z> {
-    /// Held while the list is fetched, so that it is fetched once.
-    kept: Mutex<Option<Kept<Z>>>,
+/// What a provider tells about zones, with or without the closing dot.
+#[derive(Clone, Debug)]
+pub enum Listing<T> {
+    /// All that the credentials show.
+    All(Vec<(String, T)>),
+    /// The zone of the name that was asked about.
+    One(String, T),
 }
 
-struct Kept<Z> {
-    since: Instant,
-    said: Result<Vec<Z>, ProviderError>,
+#[derive(Debug)]
+struct Held<T> {
+    all: Option<(Instant, HashMap<String, T>)>,
+    /// By name, where there is no list of all.
+    one: HashMap<String, (Instant, String, T)>,
 }
 
-impl<Z> Default for ZoneList<Z> {
+impl<T> Default for ZoneList<T> {
     fn default() -> Self {
-        Self { kept: Mutex::default() }
+        Self { held: Mutex::new(Held { all: None, one: HashMap::new() }) }
     }
 }
 
-impl<Z: ListedZone> ZoneList<Z> {
-    /// What `use_zone` takes from the zone that a name lies in: the longest of the highest rank. `cure` says what to check
-    /// if there is none.
+impl<T: Clone> ZoneList<T> {
+    /// The longest zone that `name` lies in, with the closing dot, and what is known about it. `ask` is run only if what is
+    /// known is too little or too old.
     ///
     /// # Errors
     ///
-    /// [`ProviderError::NoZone`], or the list could not be had.
-    pub async fn find<T>(
+    /// Those of `ask`, and [`ProviderError::NoZone`].
+    pub async fn find(
         &self,
         name: &str,
-        cure: &str,
-        fetch: impl AsyncFnOnce() -> Result<Vec<Z>, ProviderError>,
-        use_zone: impl Fn(&Z) -> T,
-    ) -> Result<T, ProviderError> {
-        let mut kept = self.kept.lock().await;
-        let look = |said: &Result<Vec<Z>, ProviderError>| match said {
-            Ok(zones) => best(name, zones).map(&use_zone).ok_or_else(|| none_of(name, zones, cure)),
-            Err(error) => Err(error.clone()),
-        };
-        if let Some(Kept { since, said }) = &*kept {
-            let (age, found) = (since.elapsed(), look(said));
-            if age < KEPT_FOR_A_MISS || found.is_ok() && age < KEPT {
-                return found;
+        ask: impl Future<Output = Result<Listing<T>, ProviderError>>,
+    ) -> Result<(String, T), ProviderError> {
+        let mut held = self.held.lock().await;
+        if let Some(found) = held.find(name) {
+            return found;
+        }
+        match timeout(LISTING_LIMIT, ask).await.unwrap_or_else(|_| Err(too_slow()))? {
+            Listing::All(zones) => {
+                let zones: HashMap<String, T> = zones.into_iter().map(|(zone, known)| (plain(&zone), known)).collect();
+                let found = longest(&zones, name).ok_or_else(|| no_zone(name, Some(zones.len())));
+                held.all = Some((Instant::now(), zones));
+                found
+            }
+            Listing::One(zone, known) => {
+                if held.one.len() >= MOST_NAMES {
+                    held.one.clear();
+                }
+                let zone = format!("{}.", plain(&zone));
+                held.one.insert(plain(name), (Instant::now(), zone.clone(), known.clone()));
+                Ok((zone, known))
             }
         }
-        let said = fetch().await;
-        let found = look(&said);
-        let counts = said.as_ref().err().is_none_or(|error| !error.is_transient());
-        *kept = counts.then(|| Kept { since: Instant::now(), said });
-        found
-    }
-
-    /// Something shows that the list is outdated.
-    pub async fn forget(&self) {
-        *self.kept.lock().await = None;
     }
 }
 
-/// Whether a name is the apex of a zone or below it. Both are in lower case with the closing dot.
-pub fn lies_in(name: &str, apex: &str) -> bool {
-    name == apex || name.strip_suffix(apex).is_some_and(|labels| labels.ends_with('.'))
+impl<T: Clone> Held<T> {
+    /// None if it has to be asked.
+    fn find(&self, name: &str) -> Option<Result<(String, T), ProviderError>> {
+        if let Some((_, zone, known)) = self.one.get(&plain(name)).filter(|(since, ..)| since.elapsed() < KEPT) {
+            return Some(Ok((zone.clone(), known.clone())));
+        }
+        let (since, zones) = self.all.as_ref()?;
+        match longest(zones, name) {
+            Some(found) if since.elapsed() < KEPT => Some(Ok(found)),
+            None if since.elapsed() < KEPT_WITHOUT => Some(Err(no_zone(name, Some(zones.len())))),
+            _ => None,
+        }
+    }
 }
 
-fn best<'a, Z: ListedZone>(name: &str, zones: &'a [Z]) -> Option<&'a Z> {
-    let candidates = zones.iter().filter(|zone| lies_in(name, zone.apex()));
-    // Of equals the first in the API's order counts, so that it is always the same one.
-    candidates.rev().max_by_key(|zone| (zone.rank(), zone.apex().len()))
+/// The names that a name lies in, itself included, longest first, without the closing dot.
+pub fn suffixes(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(shown(name)), |suffix| parent(suffix)).filter(|suffix| !suffix.is_empty())
 }
 
-fn none_of<Z>(name: &str, zones: &[Z], cure: &str) -> ProviderError {
-    let (name, count) = (shown(name), zones.len());
-    let zones = if count == 1 { "zone" } else { "zones" };
-    let message = format!("no zone for {name} among the {count} {zones} that these credentials show; check {cure}");
+fn parent(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, parent)| parent)
+}
+
+/// That a name lies in none of the zones, of which there are so many if that is known.
+pub fn no_zone(name: &str, count: Option<usize>) -> ProviderError {
+    let zones = match count {
+        Some(1) => "one zone".to_owned(),
+        Some(count) => format!("{count} zones"),
+        None => "zones".to_owned(),
+    };
+    let message = format!(
+        "no zone for {} among the {zones} that these credentials show; check that the domain is in this account and that the \
+         credentials may read its zone",
+        shown(name)
+    );
     ProviderError::NoZone { message }
+}
+
+fn longest<T: Clone>(zones: &HashMap<String, T>, name: &str) -> Option<(String, T)> {
+    suffixes(&plain(name)).find_map(|suffix| zones.get(suffix).map(|known| (format!("{suffix}."), known.clone())))
+}
+
+fn plain(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn too_slow() -> ProviderError {
+    let message = format!("listing the zones took more than {} s", LISTING_LIMIT.as_secs());
+    ProviderError::Transient { message, source: None }
 }
 
 #[cfg(test)]
@@ -105,50 +143,55 @@ mod tests {
 
     use super::*;
 
-    struct Zone(&'static str, u8);
-
-    impl ListedZone for Zone {
-        fn apex(&self) -> &str {
-            self.0
-        }
-
-        fn rank(&self) -> u8 {
-            self.1
-        }
-    }
-
-    #[test]
-    fn the_longest_zone_of_the_highest_rank_wins() {
-        let apex = |name: &str, zones: &[Zone]| best(name, zones).map(Zone::apex).map(str::to_owned);
-        let zones = [Zone("a.test.", 1), Zone("b.a.test.", 1), Zone("c.b.a.test.", 0), Zone("test.", 0)];
-        assert_eq!(apex("x.b.a.test.", &zones).unwrap(), "b.a.test.");
-        assert_eq!(apex("x.c.b.a.test.", &zones).unwrap(), "b.a.test.");
-        assert_eq!(apex("xa.test.", &zones).unwrap(), "test.");
-        assert_eq!(apex("a.test.", &zones).unwrap(), "a.test.");
-        assert_eq!(apex("x.other.", &zones), None);
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_zone_is_found_and_the_list_is_kept_for_a_while() {
+        let (list, asked) = (ZoneList::default(), Cell::new(0));
+        let find = async |name: &'static str| {
+            let listing = async {
+                asked.set(asked.get() + 1);
+                Ok(vec![
+                    ("example.com".to_owned(), 1),
+                    ("Dev.example.com.".to_owned(), 2),
+                    ("com.example".to_owned(), 3),
+                ])
+            };
+            list.find(name, listing).await
+        };
+        assert_eq!(find("_acme-challenge.example.com.").await.unwrap(), ("example.com.".into(), 1));
+        assert_eq!(find("_acme-challenge.www.dev.example.com.").await.unwrap(), ("dev.example.com.".into(), 2));
+        assert_eq!(find("example.com.").await.unwrap(), ("example.com.".into(), 1));
+        assert_eq!(asked.get(), 1);
+        let error = find("_acme-challenge.notexample.com.").await.unwrap_err();
+        assert!(matches!(error, ProviderError::NoZone { .. }) && error.to_string().contains("the 3 zones"), "{error}");
+        assert_eq!(asked.get(), 1);
+        tokio::time::advance(KEPT_WITHOUT).await;
+        assert!(find("_acme-challenge.example.org.").await.is_err());
+        assert_eq!(asked.get(), 2);
+        tokio::time::advance(KEPT).await;
+        find("example.com.").await.unwrap();
+        assert_eq!(asked.get(), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_list_is_fetched_again_in_time() {
-        let (list, fetched) = (ZoneList::default(), Cell::new(0));
-        let find = async |name: &str| {
-            let fetch = async || {
-                fetched.set(fetched.get() + 1);
-                Ok(vec![Zone("a.test.", 0)])
+    async fn one_zone_says_nothing_about_other_names() {
+        let (list, asked) = (ZoneList::default(), Cell::new(0));
+        let find = async |name: &'static str, zone: &'static str| {
+            let asking = async {
+                asked.set(asked.get() + 1);
+                Ok(Listing::One(zone.to_owned(), ()))
             };
-            let found = list.find(name, "the account", fetch, |zone| zone.0).await;
-            (found.map_err(|error| error.to_string()), fetched.get())
+            list.find(name, asking).await.unwrap().0
         };
-        assert_eq!(find("x.a.test.").await, (Ok("a.test."), 1));
-        assert_eq!(find("y.a.test.").await, (Ok("a.test."), 1));
-        let none = "no zone for b.test among the 1 zone that these credentials show; check the account";
-        assert_eq!(find("b.test.").await, (Err(none.to_owned()), 1));
-        tokio::time::advance(KEPT_FOR_A_MISS).await;
-        assert_eq!(find("x.a.test.").await.1, 1);
-        assert_eq!(find("b.test.").await.1, 2);
-        tokio::time::advance(KEPT).await;
-        assert_eq!(find("x.a.test.").await, (Ok("a.test."), 3));
-        list.forget().await;
-        assert_eq!(find("x.a.test.").await.1, 4);
+        assert_eq!(find("a.example.com.", "example.com").await, "example.com.");
+        assert_eq!(find("a.dev.example.com.", "dev.example.com").await, "dev.example.com.");
+        assert_eq!(find("a.example.com.", "unasked").await, "example.com.");
+        assert_eq!(asked.get(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_list_is_given_up() {
+        let list = ZoneList::<()>::default();
+        let error = list.find("example.com.", std::future::pending()).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dns::name::shown;
+use crate::dns::provider::quoting::{quoted, unquoted};
 use crate::dns::provider::{Action, Change, ProviderError};
 
 /// All records of one name and type.
@@ -79,26 +80,6 @@ pub(super) fn step(held: Option<RecordSet>, changes: &[Change]) -> Result<Step, 
     Ok(Step { deletions: held.into_iter().collect(), additions: addition.into_iter().collect() })
 }
 
-/// As a character string of a zone file.
-fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// The text of a record, which may be split into several character strings.
-fn unquoted(data: &str) -> String {
-    let (mut text, mut is_quoted) = (String::new(), false);
-    let mut characters = data.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            '\\' => text.extend(characters.next()),
-            ' ' if !is_quoted => {}
-            other => text.push(other),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -137,14 +118,6 @@ mod tests {
         );
         assert_eq!(after(Some(both.clone()), &[(Action::Remove, "x")]), step(&[both], &[foreign]));
         assert_eq!(after(None, &[(Action::Add, "x"), (Action::Add, "y")]), step(&[], &[set(60, &["x", "y"])]));
-    }
-
-    #[test]
-    fn however_it_is_quoted_a_value_is_known() {
-        for data in ["\"abc\"", "abc", "\"ab\" \"c\"", "\"a\\bc\""] {
-            assert_eq!(unquoted(data), "abc", "{data}");
-        }
-        assert_eq!(unquoted(&quoted("a \"b\" \\ c")), "a \"b\" \\ c");
     }
 
     #[test]

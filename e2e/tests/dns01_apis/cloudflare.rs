@@ -1,0 +1,104 @@
+//! Cloudflare.
+
+#[path = "cloudflare/vendor.rs"]
+mod vendor;
+
+use std::sync::Arc;
+
+use certwright_e2e::stand_in::{Answer, Failure, Zone};
+use serde_json::{Value, json};
+
+use self::vendor::{Cloudflare, EMAIL, KEY, SCOPED_TOKEN, TOKEN, failure};
+use crate::stage::{FOREIGN, Stage, testbed};
+
+const APEX: &str = "cloudflare.certwright.test";
+const SECRET: &str = "cloudflare";
+
+/// A stage with the zone of the tests, the one above it, and so many others that the list has two pages.
+async fn stage() -> (Stage, Arc<Zone>, Arc<Cloudflare>) {
+    let testbed = testbed();
+    let dns = testbed.state.dns().unwrap();
+    let zone = Arc::new(Zone::new(dns, APEX));
+    let mut zones: Vec<_> = (0..55).map(|number| Arc::new(Zone::new(dns, &format!("{number}.example.com")))).collect();
+    zones.extend([Arc::new(Zone::new(dns, "certwright.test")), zone.clone()]);
+    let vendor = Arc::new(Cloudflare::new(zones));
+    (Stage::new(&testbed, "cloudflare", "/client/v4", vendor.clone()).await, zone, vendor)
+}
+
+fn token_solver() -> Value {
+    json!({ "cloudflare": { "apiTokenSecretRef": { "name": SECRET, "key": "token" } } })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn apex_and_wildcard_with_each_login() {
+    let (stage, zone, _) = stage().await;
+    let wildcard = format!("*.{APEX}");
+    let names = [APEX, &wildcard];
+    let challenges = format!("_acme-challenge.{APEX}");
+    zone.add(&challenges, FOREIGN, 300).unwrap();
+
+    // Editors leave line ends.
+    stage.scene.put_secret(SECRET, "token", &format!("{TOKEN}\n")).await.unwrap();
+    stage.issuer("token", token_solver()).await;
+    stage.issue("token", "token", &names).await;
+    stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
+    let listed = stage.asked(|exchange| exchange.request.path == "/client/v4/zones");
+    assert_eq!(listed.len(), 2, "{listed:?}");
+
+    stage.scene.put_secret("scoped", "token", SCOPED_TOKEN).await.unwrap();
+    let scoped = json!({ "cloudflare": { "apiTokenSecretRef": { "name": "scoped", "key": "token" } } });
+    stage.issuer("scoped", scoped).await;
+    stage.issue("scoped", "scoped", &names).await;
+    stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
+
+    stage.scene.put_secret("key", "key", KEY).await.unwrap();
+    let key = json!({ "cloudflare": { "email": EMAIL, "apiKeySecretRef": { "name": "key", "key": "key" } } });
+    stage.issuer("key", key).await;
+    stage.issue("key", "key", &names).await;
+    stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
+    stage.is_clean(&[TOKEN, SCOPED_TOKEN, KEY]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn what_fails_is_said_and_overcome() {
+    let (stage, zone, vendor) = stage().await;
+    let name = format!("www.{APEX}");
+    stage.scene.put_secret(SECRET, "token", "nobody's").await.unwrap();
+    stage.issuer("token", token_solver()).await;
+    stage.scene.certificate("wrong", "token", &[&name]).await.unwrap();
+    stage
+        .challenge_says(
+            "Cloudflare answered 403 Forbidden when asked to list the zones: Invalid access token (code 9109)",
+        )
+        .await;
+    stage.scene.put_secret(SECRET, "token", TOKEN).await.unwrap();
+    stage.issued("wrong", &[&name]).await;
+
+    let too_many = failure(429, 971, "Please wait and consider throttling your request speed");
+    let doing = "when asked to add a TXT record at _acme-challenge.";
+    let answered = |status: &str| format!("Cloudflare answered {status} {doing}");
+    let cases = [
+        (Failure::Answer(too_many.with("retry-after", "3")), answered("429 Too Many Requests")),
+        (Failure::Answer(Answer::page(500)), answered("500 Internal Server Error")),
+        (Failure::Answer(Answer::page(403)), answered("403 Forbidden")),
+        (Failure::Answer(Answer::page(200)), format!("Cloudflare answered something unreadable {doing}")),
+        (Failure::Cut, format!("Cloudflare broke off {doing}")),
+        (Failure::Silence, format!("Cloudflare did not answer in time {doing}")),
+    ];
+    for (number, (failure, sentence)) in cases.iter().enumerate() {
+        let (certificate, name) = (format!("case-{number}"), format!("case-{number}.{APEX}"));
+        stage.stand_in.fail_next(1, failure);
+        stage.scene.certificate(&certificate, "token", &[&name]).await.unwrap();
+        stage.challenge_says(sentence).await;
+        stage.touch_secret(SECRET).await;
+        stage.issued(&certificate, &[&name]).await;
+        assert_eq!(zone.values(&format!("_acme-challenge.{name}")).len(), 0);
+    }
+    stage.scene.certificate("elsewhere", "token", &["www.other.test"]).await.unwrap();
+    stage.challenge_says("no zone for _acme-challenge.www.other.test among the 57 zones that these credentials").await;
+    vendor.add_zone(Arc::new(Zone::new(stage.scene.testbed.state.dns().unwrap(), "other.test")));
+    stage.issued("elsewhere", &["www.other.test"]).await;
+    stage.is_clean(&[TOKEN]);
+}
