@@ -115,6 +115,16 @@ pub fn status(status: u16, body: &Value) -> Told {
     (status, &[], body.to_string())
 }
 
+/// That seven seconds are to be waited.
+pub fn too_many() -> Told {
+    (429, &[("retry-after", "7")], String::new())
+}
+
+/// What a proxy shows.
+pub fn page() -> Told {
+    (200, &[("content-type", "text/html")], "<html>".to_owned())
+}
+
 /// A change in the zone `a.test.`.
 pub fn change(action: Action, name: &str, value: &str) -> Change {
     let record = TxtRecord {
