@@ -3,7 +3,15 @@
 //! `testbed run -- cargo test -p certwright-e2e --test dns01_apis -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "dns01_apis/acme_dns.rs"]
+mod acme_dns;
+#[path = "dns01_apis/akamai.rs"]
+mod akamai;
 #[path = "dns01_apis/cloudflare.rs"]
 mod cloudflare;
+#[path = "dns01_apis/contract.rs"]
+mod contract;
+#[path = "dns01_apis/digitalocean.rs"]
+mod digitalocean;
 #[path = "dns01_apis/stage.rs"]
 mod stage;

@@ -16,6 +16,8 @@ pub struct Request {
     pub method: Method,
     /// As it was sent, percent-encoded, without the query.
     pub path: String,
+    /// Path and query as they were sent.
+    pub target: String,
     /// Decoded, in the order they were sent.
     pub query: Vec<(String, String)>,
     pub headers: HeaderMap,
@@ -35,12 +37,11 @@ impl Request {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, LONGEST_BODY).collect().await;
         let body = body.map_err(|error| anyhow!("reading a request: {error}"))?.to_bytes().to_vec();
-        let url = reqwest::Url::parse(&format!(
-            "http://stand-in{}",
-            parts.uri.path_and_query().map_or("/", |path| path.as_str())
-        ))?;
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let url = reqwest::Url::parse(&format!("http://stand-in{target}"))?;
         let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        Ok(Self { method: parts.method, path: parts.uri.path().to_owned(), query, headers: parts.headers, body })
+        let path = parts.uri.path().to_owned();
+        Ok(Self { method: parts.method, path, target, query, headers: parts.headers, body })
     }
 
     /// Method, path and query, for messages.

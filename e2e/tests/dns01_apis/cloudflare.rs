@@ -5,10 +5,13 @@ mod vendor;
 
 use std::sync::Arc;
 
-use certwright_e2e::stand_in::{Answer, Failure, Zone};
+use certwright::dns::provider::cloudflare::{Cloudflare as Provider, Login};
+use certwright::dns::provider::http;
+use certwright_e2e::stand_in::{Answer, Failure, StandIn, Zone};
 use serde_json::{Value, json};
 
 use self::vendor::{Cloudflare, EMAIL, KEY, SCOPED_TOKEN, TOKEN, failure};
+use crate::contract;
 use crate::stage::{FOREIGN, Stage, testbed};
 
 const APEX: &str = "cloudflare.certwright.test";
@@ -89,16 +92,46 @@ async fn what_fails_is_said_and_overcome() {
     ];
     for (number, (failure, sentence)) in cases.iter().enumerate() {
         let (certificate, name) = (format!("case-{number}"), format!("case-{number}.{APEX}"));
+        stage.no_challenge_is_left().await;
         stage.stand_in.fail_next(1, failure);
         stage.scene.certificate(&certificate, "token", &[&name]).await.unwrap();
         stage.challenge_says(sentence).await;
         stage.touch_secret(SECRET).await;
         stage.issued(&certificate, &[&name]).await;
-        assert_eq!(zone.values(&format!("_acme-challenge.{name}")).len(), 0);
+        stage.cleaned_up(&zone, &name, &[]).await;
     }
     stage.scene.certificate("elsewhere", "token", &["www.other.test"]).await.unwrap();
     stage.challenge_says("no zone for _acme-challenge.www.other.test among the 57 zones that these credentials").await;
     vendor.add_zone(Arc::new(Zone::new(stage.scene.testbed.state.dns().unwrap(), "other.test")));
     stage.issued("elsewhere", &["www.other.test"]).await;
+    stage.is_clean(&[TOKEN]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn the_contract_is_kept() {
+    let testbed = testbed();
+    let zone = Arc::new(Zone::new(testbed.state.dns().unwrap(), "cloudflare-contract.certwright.test"));
+    let vendor = Arc::new(Cloudflare::new(vec![zone.clone()]));
+    let stand_in = StandIn::start(&testbed.state, vendor).await.unwrap();
+    let endpoints = contract::endpoints("cloudflare", &stand_in, "/client/v4");
+    let provider = Provider::new(http::client().unwrap(), &endpoints, &Login::Token(TOKEN.into())).unwrap();
+    contract::is_kept(&provider, &zone).await;
+    assert_eq!(stand_in.complaints(), Vec::<String>::new());
+    let batches = stand_in.journal().iter().filter(|exchange| exchange.request.path.ends_with("/batch")).count();
+    assert!(batches >= 2, "{batches}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn killed_after_adding_it_leaves_nothing() {
+    let (mut stage, zone, _) = stage().await;
+    let name = format!("killed.{APEX}");
+    stage.scene.put_secret(SECRET, "token", TOKEN).await.unwrap();
+    stage.issuer("token", token_solver()).await;
+    stage.scene.certificate("killed", "token", &[&name]).await.unwrap();
+    stage.kill_when(|| !zone.records().is_empty()).await;
+    stage.issued("killed", &[&name]).await;
+    stage.cleaned_up(&zone, &name, &[]).await;
     stage.is_clean(&[TOKEN]);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certwright::api::{Challenge, Issuer};
 use certwright_e2e::scene::{Issued, PATIENCE};
@@ -19,7 +20,8 @@ pub const FOREIGN: &str = "somebody else's \"value\"";
 pub struct Stage {
     pub scene: Scene,
     pub stand_in: StandIn,
-    _controller: Controller,
+    /// None between two.
+    controller: Option<Controller>,
 }
 
 pub fn testbed() -> Testbed {
@@ -33,7 +35,7 @@ impl Stage {
         let endpoint = format!("{service}={}{path}", stand_in.url());
         let controller = Controller::start(testbed, &["--dns01-provider-endpoints", &endpoint]).await.unwrap();
         let scene = Scene::new(testbed, controller.log(), service).await.unwrap();
-        Self { scene, stand_in, _controller: controller }
+        Self::of(scene, stand_in, controller)
     }
 
     /// A stage for a provider whose address is in the solver.
@@ -41,7 +43,36 @@ impl Stage {
         let stand_in = StandIn::start(&testbed.state, vendor).await.unwrap();
         let controller = Controller::start(testbed, &[]).await.unwrap();
         let scene = Scene::new(testbed, controller.log(), prefix).await.unwrap();
-        Self { scene, stand_in, _controller: controller }
+        Self::of(scene, stand_in, controller)
+    }
+
+    /// A stage of these parts.
+    pub fn of(scene: Scene, stand_in: StandIn, controller: Controller) -> Self {
+        Self { scene, stand_in, controller: Some(controller) }
+    }
+
+    /// Ends the controller.
+    pub fn stop_controller(&mut self) {
+        self.controller = None;
+    }
+
+    /// Has another controller go on.
+    pub fn set_controller(&mut self, controller: Controller) {
+        self.scene.controller_log = controller.log().to_owned();
+        self.controller = Some(controller);
+    }
+
+    /// Kills the controller as soon as something is so, and starts it again.
+    pub async fn kill_when(&mut self, is_so: impl Fn() -> bool) {
+        let patience = tokio::time::Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(tokio::time::Instant::now() < patience, "it did not come so far");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let controller = self.controller.as_mut().unwrap();
+        controller.kill().unwrap();
+        controller.restart().unwrap();
+        controller.ready().await.unwrap();
     }
 
     /// Creates an issuer with this `dns01` part as its only solver, and waits until it is ready.

@@ -244,7 +244,8 @@ mod tests {
 
     fn provider() -> AcmeDns {
         let accounts = Accounts::parse(ACCOUNTS).unwrap();
-        AcmeDns::new(Client::new(), "auth.example.org", accounts, Arc::new(Resolver::new(Vec::new()))).unwrap()
+        let resolver = Resolver::from_nameservers(&["192.0.2.1".to_owned()]).unwrap();
+        AcmeDns::new(Client::new(), "auth.example.org", accounts, Arc::new(resolver)).unwrap()
     }
 
     #[test]

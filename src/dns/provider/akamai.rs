@@ -16,6 +16,7 @@ use super::endpoints::Endpoints;
 use super::http::{Answer, ApiClient};
 use super::pace::Pace;
 use super::quoting::{quoted, unquoted};
+use super::refusals::Refusals;
 use super::secret_header::secret_header;
 use super::zone_list::{Listing, ZoneList};
 use super::{Action, Change, Provider, ProviderError};
@@ -210,11 +211,12 @@ impl Provider for Akamai {
 
     async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
         let names: BTreeSet<&str> = changes.iter().map(|change| shown(&change.record.name)).collect();
+        let mut refusals = Refusals::default();
         for name in names {
             let here: Vec<&Change> = changes.iter().filter(|change| shown(&change.record.name) == name).collect();
-            self.apply_at(name, &here).await?;
+            refusals.note(self.apply_at(name, &here).await)?;
         }
-        Ok(())
+        refusals.told()
     }
 
     fn most_at_once(&self) -> usize {

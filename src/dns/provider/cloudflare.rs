@@ -14,6 +14,7 @@ use super::endpoints::Endpoints;
 use super::http::{Answer, ApiClient};
 use super::pace::Pace;
 use super::quoting::{quoted, unquoted};
+use super::refusals::Refusals;
 use super::secret_header::secret_header;
 use super::zone_list::{Listing, ZoneList, no_zone, suffixes};
 use super::{Action, Change, Provider, ProviderError, TxtRecord};
@@ -149,12 +150,13 @@ impl Cloudflare {
                 other => return other,
             }
         }
+        let mut refusals = Refusals::default();
         for record in records {
             let doing = format!("add a TXT record at {}", shown(&record.name));
             let request = self.request(Method::POST, &["zones", zone, "dns_records"], &[]).json(&body(record));
-            self.tolerant(&doing, request, &EXISTS).await?;
+            refusals.note(self.tolerant(&doing, request, &EXISTS).await)?;
         }
-        Ok(())
+        refusals.told()
     }
 
     async fn remove(&self, zone: &str, records: &[&TxtRecord]) -> Result<(), ProviderError> {
@@ -168,11 +170,12 @@ impl Cloudflare {
                 other => return other,
             }
         }
+        let mut refusals = Refusals::default();
         for id in ids {
             let request = self.request(Method::DELETE, &["zones", zone, "dns_records", &id], &[]);
-            self.tolerant("remove a TXT record", request, &[DOES_NOT_EXIST]).await?;
+            refusals.note(self.tolerant("remove a TXT record", request, &[DOES_NOT_EXIST]).await)?;
         }
-        Ok(())
+        refusals.told()
     }
 
     /// The ids of the records with these names and values. One name is asked about once.
@@ -268,10 +271,10 @@ impl Provider for Cloudflare {
         let (_, zone) = self.zone(&first.record.zone).await?;
         let of = |action| changes.iter().filter(move |change| change.action == action).map(|change| &change.record);
         let (removed, added): (Vec<_>, Vec<_>) = (of(Action::Remove).collect(), of(Action::Add).collect());
-        if !removed.is_empty() {
-            self.remove(&zone, &removed).await?;
-        }
-        self.add(&zone, &added).await
+        let mut refusals = Refusals::default();
+        refusals.note(self.remove(&zone, &removed).await)?;
+        refusals.note(self.add(&zone, &added).await)?;
+        refusals.told()
     }
 
     fn most_at_once(&self) -> usize {

@@ -25,6 +25,7 @@ pub mod httpreq;
 pub mod pace;
 pub mod pdns;
 pub mod quoting;
+pub mod refusals;
 pub mod rfc2136;
 pub mod route53;
 pub mod secret_header;

@@ -149,11 +149,8 @@ mod tests {
         let find = async |name: &'static str| {
             let listing = async {
                 asked.set(asked.get() + 1);
-                Ok(vec![
-                    ("example.com".to_owned(), 1),
-                    ("Dev.example.com.".to_owned(), 2),
-                    ("com.example".to_owned(), 3),
-                ])
+                let zones = [("example.com", 1), ("Dev.example.com.", 2), ("com.example", 3)];
+                Ok(Listing::All(zones.map(|(zone, known)| (zone.to_owned(), known)).to_vec()))
             };
             list.find(name, listing).await
         };

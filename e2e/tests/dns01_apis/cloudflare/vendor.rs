@@ -54,14 +54,20 @@ impl Vendor for Cloudflare {
         let Some(is_scoped) = is_scoped(request) else { return Ok(refusal(request)) };
         match (request.method.as_str(), rest) {
             ("GET", ["zones"]) => self.list_zones(request, is_scoped),
-            ("GET", ["zones", zone, "dns_records"]) => list_records(&self.zone(zone)?, request),
+            ("GET", ["zones", zone, "dns_records"]) => {
+                let zone = self.zone(zone)?;
+                list_records(&zone, request)
+            }
             ("POST", ["zones", zone, "dns_records"]) => {
                 let zone = self.zone(zone)?;
                 let post: Post = request.json()?;
                 check(&zone, &post)?;
                 if exists(&zone, &post)? { Ok(identical()) } else { Ok(success(&add(&zone, &post)?)) }
             }
-            ("POST", ["zones", zone, "dns_records", "batch"]) => batch(&self.zone(zone)?, &request.json()?),
+            ("POST", ["zones", zone, "dns_records", "batch"]) => {
+                let zone = self.zone(zone)?;
+                batch(&zone, &request.json()?)
+            }
             ("DELETE", ["zones", zone, "dns_records", id]) => match self.zone(zone)?.remove(number(id)?)? {
                 Some(_) => Ok(success(&json!({ "id": id }))),
                 None => Ok(failure(404, 81044, "Record does not exist.")),
