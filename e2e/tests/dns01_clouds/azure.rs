@@ -13,7 +13,7 @@ use self::vendor::{Azure, CLIENT, CLIENT_SECRET, FEDERATED_TOKEN, GROUP, SUBSCRI
 use crate::stage::{FOREIGN, Stage, testbed};
 
 const APEX: &str = "azure.certwright.test";
-const SERVICES: [&str; 2] = ["azure-login", "azure-resource-manager"];
+const SERVICES: [(&str, &str); 2] = [("azure-login", ""), ("azure-resource-manager", "")];
 
 fn zones(testbed: &Testbed) -> (Arc<Zone>, Arc<Azure>) {
     let dns = testbed.state.dns().unwrap();

@@ -20,7 +20,8 @@ async fn stage() -> (Stage, Arc<Zone>, Arc<Google>) {
     let parent = Arc::new(Zone::new(dns, "certwright.test"));
     let vendor = Arc::new(Google::new(&[("parent", parent), ("the-zone", zone.clone())]));
     let environment = |host: &str| vec![("GCE_METADATA_HOST", host.to_owned())];
-    let stage = Stage::new(&testbed, &["google-dns", "google-token"], vendor.clone(), environment).await;
+    let stage =
+        Stage::new(&testbed, &[("google-dns", ""), ("google-token", "/token")], vendor.clone(), environment).await;
     (stage, zone, vendor)
 }
 

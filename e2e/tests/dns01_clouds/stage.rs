@@ -25,16 +25,17 @@ pub fn testbed() -> Testbed {
 }
 
 impl Stage {
-    /// The stand-in is what the controller takes for these services. `environment` makes the controller's surroundings from
+    /// The stand-in is what the controller takes for these services, at these paths. `environment` makes the controller's surroundings from
     /// the stand-in's host and port.
     pub async fn new(
         testbed: &Testbed,
-        services: &[&str],
+        services: &[(&str, &str)],
         vendor: Arc<dyn Vendor>,
         environment: impl FnOnce(&str) -> Vec<(&'static str, String)>,
     ) -> Self {
         let stand_in = StandIn::start(&testbed.state, vendor).await.unwrap();
-        let endpoints: Vec<String> = services.iter().map(|service| format!("{service}={}", stand_in.url())).collect();
+        let endpoint = |(service, path): &(&str, &str)| format!("{service}={}{path}", stand_in.url());
+        let endpoints: Vec<String> = services.iter().map(endpoint).collect();
         let surroundings = environment(stand_in.url().trim_start_matches("http://"));
         let surroundings: Vec<(&str, &str)> = surroundings.iter().map(|(name, value)| (*name, &**value)).collect();
         let arguments = ["--dns01-provider-endpoints", &endpoints.join(","), "--issuer-ambient-credentials"];

@@ -6,7 +6,7 @@ mod record_set;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use reqwest::header::{IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::address::address;
 use super::bearer::{BearerClient, in_time};
 use super::http::Answer;
 use super::pace::Pace;
+use super::refusals::Refusals;
 use super::zone_list::{Listing, ZoneList, no_zone, suffixes};
 use super::{Action, Change, Provider, ProviderError, by_name};
 use crate::dns::name::shown;
@@ -68,7 +69,12 @@ impl AzureDns {
     async fn change(&self, changes: &[Change]) -> Result<(), ProviderError> {
         let sets =
             stream::iter(by_name(changes)).map(|(name, changes)| async move { self.change_set(&name, &changes).await });
-        sets.buffer_unordered(SETS_AT_ONCE).try_collect().await
+        let mut sets = sets.buffer_unordered(SETS_AT_ONCE);
+        let mut refusals = Refusals::default();
+        while let Some(made) = sets.next().await {
+            refusals.note(made)?;
+        }
+        refusals.told()
     }
 
     /// Makes the changes at one name, whatever others do meanwhile.

@@ -100,6 +100,17 @@ async fn the_last_value_takes_the_set_with_it() {
 }
 
 #[tokio::test]
+async fn a_refusal_at_one_name_does_not_hold_up_another() {
+    let denied = || failed(403, "AuthorizationFailed", "no");
+    let server = Server::start([token("t"), denied(), denied()]).await;
+    let provider = provider(&server, ZoneType::Public, None);
+    let changes = [change(Action::Add, RECORD, "x"), change(Action::Add, "_acme-challenge.b.a.test.", "y")];
+    let error = provider.apply(&changes).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Refused { .. }));
+    assert!(server.is_done());
+}
+
+#[tokio::test]
 async fn private_zones_are_another_resource() {
     let server = Server::start([token("t"), ok(&json!({}))]).await;
     let provider = provider(&server, ZoneType::Private, Some("a.test"));
