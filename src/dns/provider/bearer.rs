@@ -138,13 +138,10 @@ impl BearerClient {
 ///
 /// Those of `work`, or that it took too long.
 pub async fn in_time<T>(name: &str, work: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
-    match timeout(LONGEST_CALL, work).await {
-        Ok(done) => done,
-        Err(_) => {
-            let message = format!("{name} took too long to change TXT records");
-            Err(ProviderError::Transient { message, source: None })
-        }
-    }
+    timeout(LONGEST_CALL, work).await.unwrap_or_else(|_| {
+        let message = format!("{name} took too long to change TXT records");
+        Err(ProviderError::Transient { message, source: None })
+    })
 }
 
 /// How long a token is used: metadata servers hand out tokens that are about to end, too.

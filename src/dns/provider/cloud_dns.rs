@@ -158,7 +158,7 @@ impl CloudDns {
             query.truncate(2);
             query.push(("pageToken", token));
         }
-        Ok(Listing::All(public_first(zones)))
+        Ok(Listing::All(public_first(&zones)))
     }
 
     async fn get(&self, managed_zone: &str) -> Result<Listing<String>, ProviderError> {
@@ -241,7 +241,7 @@ impl ManagedZone {
 }
 
 /// The zones without those private ones that lie in a public one; of several with the same DNS name the API's first.
-fn public_first(zones: Vec<ManagedZone>) -> Vec<(String, String)> {
+fn public_first(zones: &[ManagedZone]) -> Vec<(String, String)> {
     let apexes = |is_private: bool| {
         let chosen = zones.iter().filter(move |zone| zone.is_private() == is_private);
         chosen.rev().map(|zone| (zone.dns_name.clone(), zone.name.clone()))
