@@ -48,13 +48,13 @@ async fn apex_and_wildcard_by_secret_and_by_managed_identity() {
     stage.issuer("secret", with_secret("login")).await;
     stage.issue("secret", "secret", &names).await;
     stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
-    assert_eq!(stage.count("/oauth2/v2.0/token"), 1);
+    stage.counts([("/oauth2/v2.0/token", 1)]);
 
     let identity = json!({ "hostedZoneName": APEX, "managedIdentity": { "clientID": CLIENT } });
     stage.issuer("managed", solver(&identity)).await;
     stage.issue("managed", "managed", &names).await;
     stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
-    assert_eq!((stage.count("/oauth2/v2.0/token"), stage.count("GET /metadata/identity/")), (1, 1));
+    stage.counts([("/oauth2/v2.0/token", 1), ("GET /metadata/identity/", 1)]);
     stage.is_clean(&[TOKEN, CLIENT_SECRET]);
 }
 
@@ -78,7 +78,7 @@ async fn a_workload_identity_writes_to_a_private_zone() {
     stage.issuer("workload", solver(&json!({ "zoneType": "AzurePrivateZone" }))).await;
     stage.issue("workload", "workload", &[&name]).await;
     stage.cleaned_up(&zone, &name, &[]).await;
-    assert!(stage.count("/privateDnsZones/") > 0 && stage.count("/dnsZones") == 0);
+    stage.counts([("PUT", 1), ("/privateDnsZones/", 3), ("/dnsZones", 0)]);
     stage.is_clean(&[TOKEN, FEDERATED_TOKEN]);
 }
 

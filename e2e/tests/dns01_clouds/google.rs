@@ -41,13 +41,13 @@ async fn apex_and_wildcard_with_each_login() {
     stage.issuer("key", key_solver("key")).await;
     stage.issue("key", "key", &names).await;
     stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
-    assert_eq!((stage.count("POST /token"), stage.count("/managedZones?")), (1, 1));
+    stage.counts([("POST /token", 1), ("/managedZones?", 1)]);
 
     let ambient = json!({ "cloudDNS": { "project": PROJECT, "hostedZoneName": "the-zone" } });
     stage.issuer("ambient", ambient).await;
     stage.issue("ambient", "ambient", &names).await;
     stage.cleaned_up(&zone, APEX, &[FOREIGN]).await;
-    assert_eq!((stage.count("POST /token"), stage.count("GET /computeMetadata/")), (1, 1));
+    stage.counts([("POST /token", 1), ("GET /computeMetadata/", 1)]);
     stage.is_clean(&[TOKEN, "PRIVATE KEY"]);
 }
 

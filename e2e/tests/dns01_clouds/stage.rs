@@ -98,8 +98,10 @@ impl Stage {
         }
     }
 
-    /// How many requests had a first line that contains this.
-    pub fn count(&self, part: &str) -> usize {
-        self.stand_in.journal().iter().filter(|exchange| exchange.request.line().contains(part)).count()
+    /// Asserts how many requests had a first line that contains each of these.
+    pub fn counts<const N: usize>(&self, wanted: [(&str, usize); N]) {
+        let lines: Vec<String> = self.stand_in.journal().iter().map(|exchange| exchange.request.line()).collect();
+        let counts = wanted.map(|(part, _)| (part, lines.iter().filter(|line| line.contains(part)).count()));
+        assert_eq!(counts, wanted, "{lines:#?}");
     }
 }
