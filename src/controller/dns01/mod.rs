@@ -13,6 +13,7 @@ mod cloud_dns;
 mod cloudflare;
 mod credentials;
 mod digitalocean;
+mod environment;
 mod errands;
 mod find;
 mod looks;

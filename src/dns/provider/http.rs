@@ -45,13 +45,14 @@ pub fn client_that_trusts(pem: &[u8]) -> reqwest::Result<Option<Client>> {
     }
 }
 
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
-        .timeout(REQUEST_LIMIT)
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(redirect::Policy::none())
-        .referer(false)
+/// The client for what belongs to the machine itself, such as the metadata server of a cloud: it goes past any proxy, and soon
+/// tells if there is none.
+///
+/// # Errors
+///
+/// As [`client`].
+pub fn local_client() -> reqwest::Result<Client> {
+    builder().no_proxy().connect_timeout(Duration::from_secs(3)).build()
 }
 
 /// One provider's API with one set of credentials.
@@ -167,6 +168,15 @@ impl Answer {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds).min(Duration::from_hours(1)))
     }
+}
+
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
+        .timeout(REQUEST_LIMIT)
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(redirect::Policy::none())
+        .referer(false)
 }
 
 fn connect_problem(error: &reqwest::Error) -> &'static str {

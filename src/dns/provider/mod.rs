@@ -3,6 +3,7 @@
 //! A provider knows three things: which of its zones a name lies in, how a value is added, and how one is removed. When, how
 //! many at once and what follows from a failure is not its affair.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub mod acme_dns;
 pub mod address;
 pub mod akamai;
 pub mod azure_dns;
+pub mod bearer;
 pub mod built_in;
 pub mod cloud_dns;
 pub mod cloudflare;
@@ -28,6 +30,9 @@ pub mod refusals;
 pub mod rfc2136;
 pub mod route53;
 pub mod secret_header;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
 pub mod tsig;
 pub mod webhook;
 pub mod zone_list;
@@ -64,6 +69,15 @@ pub enum Action {
 pub struct Change {
     pub action: Action,
     pub record: TxtRecord,
+}
+
+/// The same changes by the name of the record, for APIs that have all values of a name in one record set.
+pub fn by_name(changes: &[Change]) -> BTreeMap<String, Vec<Change>> {
+    let mut sets: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+    for change in changes {
+        sets.entry(change.record.name.clone()).or_default().push(change.clone());
+    }
+    sets
 }
 
 /// Adds and removes single TXT values. Other values at the same name, ours or not, are never touched.
