@@ -23,7 +23,7 @@ impl Resolvers {
     }
 
     /// For whatever belongs to no solver.
-    pub(super) fn common(&self) -> &Resolver {
+    pub(super) fn common(&self) -> &Arc<Resolver> {
         &self.common
     }
 
