@@ -79,6 +79,16 @@ impl Bed {
         certwright_e2e::wait::until("the records to go", PATIENCE, look).await.unwrap();
     }
 
+    /// Waits until a challenge says this, and gives the whole of what it says.
+    async fn told(&self, part: &str) -> String {
+        let look = async || {
+            let challenges = self.scene.list::<Challenge>().await?;
+            let mut reasons = challenges.into_iter().filter_map(|challenge| challenge.status?.reason);
+            Ok::<_, anyhow::Error>(reasons.find(|reason| reason.contains(part)))
+        };
+        certwright_e2e::wait::until(&format!("a challenge to tell {part:?}"), PATIENCE, look).await.unwrap()
+    }
+
     /// How many requests moto got that begin like this.
     fn requests(&self, start: &str) -> usize {
         self.moto.log().unwrap().matches(&format!("\"{start}")).count()
@@ -119,12 +129,7 @@ async fn a_wrong_key_is_told_and_its_correction_seen() {
     bed.issuer_with_keys("keys", &wrong, json!({})).await;
     let dns_name = bed.scene.dns_name("www");
     bed.scene.certificate("www", "keys", &[&dns_name]).await.unwrap();
-    let reason = |challenge: &Challenge| challenge.status.clone().unwrap_or_default().reason.unwrap_or_default();
-    let look = async || {
-        let challenges = bed.scene.list::<Challenge>().await?;
-        Ok::<_, anyhow::Error>(challenges.iter().map(reason).find(|reason| reason.contains("Route 53 answered 403")))
-    };
-    let told = certwright_e2e::wait::until("the challenge to tell", PATIENCE, look).await.unwrap();
+    let told = bed.told("Route 53 answered 403").await;
     assert!(
         told.contains("when asked to list the hosted zones: SignatureDoesNotMatch: the secret access key"),
         "{told}"
@@ -150,13 +155,7 @@ async fn a_role_to_take_on() {
     bed.scene.patch::<Issuer>("guarded", annotated("tenant-6")).await.unwrap();
     let dns_name = bed.scene.dns_name("guarded");
     bed.scene.certificate("guarded", "guarded", &[&dns_name]).await.unwrap();
-    let look = async || {
-        let challenges = bed.scene.list::<Challenge>().await?;
-        let reasons = challenges.iter().filter_map(|challenge| challenge.status.as_ref()?.reason.clone());
-        let told = reasons.into_iter().find(|reason| reason.contains("AWS STS does not give the role"));
-        Ok::<_, anyhow::Error>(told)
-    };
-    certwright_e2e::wait::until("the challenge to tell", PATIENCE, look).await.unwrap();
+    bed.told("AWS STS does not give the role").await;
     bed.scene.patch::<Issuer>("guarded", annotated("tenant-7")).await.unwrap();
     bed.scene.wait_ready::<Certificate>("guarded").await.unwrap();
 }
@@ -241,12 +240,5 @@ async fn credentials_of_the_surroundings_are_for_cluster_issuers() {
 
     bed.issuer("own", json!({})).await;
     bed.scene.certificate("own", "own", &[&bed.scene.dns_name("own")]).await.unwrap();
-    let told = |certificate: &Certificate| {
-        let status = certificate.status.clone().unwrap_or_default();
-        status
-            .conditions
-            .iter()
-            .any(|condition| condition.message.as_deref().unwrap_or_default().contains("--issuer-ambient-credentials"))
-    };
-    bed.scene.wait_for("own", "telling that ambient credentials are not for it", PATIENCE, told).await.unwrap();
+    bed.told("--issuer-ambient-credentials").await;
 }

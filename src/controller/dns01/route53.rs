@@ -58,11 +58,11 @@ impl Own {
             return Ok(Self::Account(auth.kubernetes.service_account_ref.clone()));
         }
         let id = match named(settings.access_key_id_secret_ref.as_ref()) {
-            Some(selector) => credentials.text(selector, "the id of the AWS access key").await?.expose().clone(),
+            Some(selector) => text(credentials, selector, "the id of the AWS access key").await?,
             None => settings.access_key_id.as_deref().unwrap_or_default().trim().to_owned(),
         };
         let secret = match named(settings.secret_access_key_secret_ref.as_ref()) {
-            Some(selector) => credentials.text(selector, "the AWS secret access key").await?.expose().clone(),
+            Some(selector) => text(credentials, selector, "the AWS secret access key").await?,
             None => String::new(),
         };
         Self::keys(&id, &secret)
@@ -79,6 +79,16 @@ impl Own {
             }
         }
     }
+}
+
+/// What a Secret holds, which is not nothing.
+async fn text(credentials: &Credentials<'_>, selector: &SecretKeySelector, what: &str) -> Result<String, StepError> {
+    let text = credentials.text(selector, what).await?.expose().clone();
+    if text.is_empty() {
+        let name = ObjectName::new(&credentials.namespace, &selector.name);
+        return Err(StepError::transient(format!("The Secret {name} holds only white space where {what} should be")));
+    }
+    Ok(text)
 }
 
 /// A reference without a name counts as none: cert-manager writes such ones.
@@ -108,9 +118,9 @@ fn held(
             return Ok(Held::new(Box::new(WebIdentity { sts: sts.clone(), role, token })));
         }
         Own::Keys(keys) => Box::new(keys),
-        Own::Nothing if credentials.ambient => environment.source(sts.clone()).map_err(|error| wrong(&error))?,
+        Own::Nothing if credentials.ambient => environment.source(sts.clone()).map_err(|error| unprepared(&error))?,
         Own::Nothing => {
-            return Err(wrong(
+            return Err(unprepared(
                 "there are neither keys nor auth, and Issuers may not use the controller's own AWS credentials \
                  (--issuer-ambient-credentials)",
             ));
@@ -153,6 +163,11 @@ impl IdentityToken for AccountToken {
             _ => CredentialsError::Transient(error.to_string()),
         })
     }
+}
+
+/// The operator can set that right without anybody touching the solver.
+fn unprepared(what: impl std::fmt::Display) -> StepError {
+    StepError::transient(format!("The solver's dns01.route53 cannot be used as the controller is set up: {what}"))
 }
 
 fn wrong(what: impl std::fmt::Display) -> StepError {
