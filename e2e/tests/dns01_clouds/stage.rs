@@ -71,10 +71,8 @@ impl Stage {
             let challenges: Vec<Challenge> = self.scene.list().await?;
             let reasons: Vec<String> =
                 challenges.into_iter().filter_map(|challenge| challenge.status?.reason).collect();
-            match reasons.iter().any(|reason| reason.contains(part)) {
-                true => Ok(Some(())),
-                false => Err(anyhow::anyhow!("they say {reasons:?}")),
-            }
+            let is_said = reasons.iter().any(|reason| reason.contains(part));
+            if is_said { Ok(Some(())) } else { Err(anyhow::anyhow!("they say {reasons:?}")) }
         };
         until(&format!("a Challenge to say {part:?}"), PATIENCE, look).await.unwrap();
     }
