@@ -40,12 +40,6 @@ const PACKAGES_OF_TESTS: &[Package] = &[
     package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
 ];
 
-/// What single tests start besides. A testbed, and so the demo, does without them.
-const PACKAGES_OF_TESTS: &[Package] = &[
-    package("pdns-server", "pdns_server", Tier::Api),
-    package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
-];
-
 /// Names of the packages of `tier` that this machine lacks.
 pub fn missing(tier: Tier) -> Vec<&'static str> {
     lacking(PACKAGES, tier)

@@ -232,9 +232,13 @@ mod tests {
         let (name, kind) = (annotation::HTTP01_PARENT_REF_NAME, annotation::HTTP01_PARENT_REF_KIND);
         let parent = |name: &str, namespace: &str| (name.to_owned(), namespace.to_owned());
         let edge = parent("edge", "shop");
-        assert_eq!(overridden(&[]), [edge.clone()]);
-        assert_eq!(overridden(&[(name, "other")]), [edge.clone()], "name and kind belong together");
-        assert_eq!(overridden(&[(name, "edge"), (kind, "Gateway")]), [edge.clone()], "it is there already");
+        assert_eq!(overridden(&[]), std::slice::from_ref(&edge));
+        assert_eq!(overridden(&[(name, "other")]), std::slice::from_ref(&edge), "name and kind belong together");
+        assert_eq!(
+            overridden(&[(name, "edge"), (kind, "Gateway")]),
+            std::slice::from_ref(&edge),
+            "it is there already"
+        );
         assert_eq!(overridden(&[(name, "other"), (kind, "Gateway")]), [edge.clone(), parent("other", "shop")]);
         let elsewhere = (annotation::HTTP01_PARENT_REF_NAMESPACE, "gateways");
         assert_eq!(overridden(&[(name, "edge"), (kind, "Gateway"), elsewhere]), [edge, parent("edge", "gateways")]);

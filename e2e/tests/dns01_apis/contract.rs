@@ -17,7 +17,7 @@ pub async fn is_kept(provider: &dyn Provider, zone: &Zone) {
     zone.add(&one, FOREIGN, 300).unwrap();
     let change = |action, name: &str, value: &str| {
         let (name, zone) = (format!("{name}."), format!("{}.", zone.apex()));
-        Change { action, record: TxtRecord { zone, name, value: value.to_owned(), ttl: 60 } }
+        Change { action, record: TxtRecord { zone, name, domain: String::new(), value: value.to_owned(), ttl: 60 } }
     };
     let add = |name: &str, value: &str| change(Action::Add, name, value);
     let remove = |name: &str, value: &str| change(Action::Remove, name, value);
