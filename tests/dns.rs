@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use certwright::dns::challenge_name::{aliases_of, zone_of};
 use certwright::dns::cname::follow_cnames;
 use certwright::dns::provider::rfc2136::{Protocol, Rfc2136};
 use certwright::dns::provider::tsig::TsigKey;
@@ -224,6 +225,38 @@ async fn an_alias_is_followed_on_request_and_never_changes_the_zone() {
         let zone = find_zone(&resolver, name).await.unwrap();
         let summary = world.verify(&zone, name, "value").await.missing_summary();
         assert!(summary.contains("has a CNAME record to first.example.test"), "{summary}");
+    })
+    .await;
+}
+
+/// A CA that asks the same resolver would be told what that has learned.
+#[tokio::test]
+async fn no_cache_learns_that_a_challenges_name_is_not_there_yet() {
+    let Some(mut world) = World::start() else { return };
+    world.add_subzone();
+    bounded(async {
+        let (resolver, zones) = (resolver_at(&[world.recursive()]), ZoneCache::new(8));
+        let has_value = async |name: &str| {
+            add(&world.good_provider(), &record(name, "value")).await.unwrap();
+            verify_recursively(&resolver, name, "value").await.missing_summary().is_empty()
+        };
+        let fresh = "_acme-challenge.fresh.example.test.";
+        assert_eq!(zone_of(&zones, &resolver, fresh, world.port).await.unwrap().apex, "example.test.");
+        assert_eq!(aliases_of(&zones, &resolver, fresh, world.port).await.unwrap(), [fresh]);
+        assert!(has_value(fresh).await);
+        // This is how it goes otherwise.
+        let known = "_acme-challenge.known.example.test.";
+        assert_eq!(find_zone(&resolver, known).await.unwrap().apex, "example.test.");
+        assert!(!has_value(known).await);
+
+        let alias = "_acme-challenge.alias.example.test.";
+        let chain = aliases_of(&zones, &resolver, alias, world.port).await.unwrap();
+        assert_eq!(chain, [alias, "first.example.test.", "target.sub.example.test."]);
+        // Where the servers do not tell, the resolver does.
+        let elsewhere = "_acme-challenge.other.example.test.";
+        let mute = ZoneCache::new(8);
+        assert_eq!(zone_of(&mute, &resolver, elsewhere, bind::free_port()).await.unwrap().apex, "example.test.");
+        assert_eq!(aliases_of(&mute, &resolver, elsewhere, bind::free_port()).await.unwrap(), [elsewhere]);
     })
     .await;
 }

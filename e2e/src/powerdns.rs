@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::dns;
-use crate::network::{NODE, run};
+use crate::network::run;
 use crate::packages::require_program;
 use crate::pebble::random;
 use crate::process::Process;
@@ -141,9 +141,6 @@ fn fill(folder: &Path, zone: &str, nameservers: &[Ipv4Addr], tsig: &Tsig) -> Res
         pdnsutil(folder, &["add-record", zone, "@", "NS", "60", &format!("{host}.{zone}")])?;
         pdnsutil(folder, &["add-record", zone, &host, "A", "60", &address.to_string()])?;
     }
-    // As in the testbed's other zones. Without it, a resolver that was asked for anything at a name that has no record yet
-    // remembers for a second that the name does not exist, and the CA asks that same resolver.
-    pdnsutil(folder, &["add-record", zone, "*", "A", "60", &NODE.to_string()])?;
     pdnsutil(folder, &["set-kind", zone, "primary"])?;
     pdnsutil(folder, &["set-meta", zone, "SOA-EDIT-API", "DEFAULT"])?;
     pdnsutil(folder, &["import-tsig-key", &tsig.name, &tsig.algorithm, &tsig.secret])?;

@@ -9,11 +9,13 @@
 //! - [`zone`], [`zone_cache`]: the zone a name lies in, its servers and their addresses
 //! - [`caa`]: which CAs a domain allows
 //! - [`cname`]: the CNAME chain of a name
+//! - [`challenge_name`]: zone and CNAMEs of a challenge's name, without any cache learning that it is not there yet
 //! - [`silence`]: servers that gave no answer lately
 //! - [`verify`]: does every authoritative server have the TXT record yet
 //! - [`provider`]: writing and removing TXT records
 
 pub mod caa;
+pub mod challenge_name;
 pub mod cname;
 mod exchange;
 pub mod name;

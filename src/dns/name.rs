@@ -11,13 +11,16 @@ pub struct NameError {
     source: ProtoError,
 }
 
+/// The label at which challenges are answered (RFC 8555 section 8.4).
+pub const CHALLENGE_LABEL: &str = "_acme-challenge";
+
 /// The name of the TXT record that answers a DNS-01 challenge (RFC 8555 section 8.4).
 ///
 /// A wildcard identifier is validated at the name below which it stands, so `example.com` and `*.example.com` share
 /// `_acme-challenge.example.com.`.
 pub fn challenge_record_name(identifier: &str) -> String {
     let domain = identifier.strip_prefix("*.").unwrap_or(identifier);
-    format!("_acme-challenge.{}.", domain.trim_end_matches('.').to_ascii_lowercase())
+    format!("{CHALLENGE_LABEL}.{}.", domain.trim_end_matches('.').to_ascii_lowercase())
 }
 
 /// Reads a name as absolute, with or without the closing dot.

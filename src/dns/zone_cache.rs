@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,7 +17,12 @@ use super::zone::{self, Zone, ZoneError};
 pub struct ZoneCache {
     capacity: usize,
     entries: Mutex<HashMap<Key, Entry>>,
+    /// Zones whose servers did not answer a question from here, by apex, and until when they are not asked again.
+    mute: Mutex<HashMap<String, Instant>>,
 }
+
+/// Firewalls that keep us from a zone's servers seldom change.
+const MUTE_FOR: Duration = Duration::from_mins(5);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -33,7 +39,7 @@ struct Entry {
 impl ZoneCache {
     /// `capacity` counts names, not zones.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, entries: Mutex::default() }
+        Self { capacity, entries: Mutex::default(), mute: Mutex::default() }
     }
 
     /// The zone of a name, from the cache or from the nameservers.
@@ -58,6 +64,34 @@ impl ZoneCache {
         self.insert(by_apex, &zone, expires);
         self.insert(by_name, &zone, expires);
         Ok(zone)
+    }
+
+    /// The zone of a name, if it is in the cache.
+    pub fn known(&self, resolver: &Resolver, fqdn: &str) -> Option<Arc<Zone>> {
+        let name = name::to_fqdn(&name::parse(fqdn).ok()?);
+        self.get(&Key { resolver: resolver.identity(), name })
+    }
+
+    /// Notes the zone of a name that was found in another way.
+    pub fn note(&self, resolver: &Resolver, fqdn: &str, zone: &Arc<Zone>) {
+        if let Ok(parsed) = name::parse(fqdn) {
+            let key = Key { resolver: resolver.identity(), name: name::to_fqdn(&parsed) };
+            self.insert(key, zone, Instant::now() + zone.ttl);
+        }
+    }
+
+    /// Whether the zone's servers did not answer a moment ago.
+    pub(crate) fn is_mute(&self, apex: &str) -> bool {
+        let mute = self.mute.lock().unwrap_or_else(PoisonError::into_inner);
+        mute.get(apex).is_some_and(|until| *until > Instant::now())
+    }
+
+    pub(crate) fn note_mute(&self, apex: &str) {
+        let mut mute = self.mute.lock().unwrap_or_else(PoisonError::into_inner);
+        if mute.len() >= self.capacity {
+            mute.clear();
+        }
+        mute.insert(apex.to_owned(), Instant::now() + MUTE_FOR);
     }
 
     /// Drops every entry of a zone, for a server that says the zone is not where we thought.
@@ -98,8 +132,6 @@ impl ZoneCache {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn key(resolver: &str, name: &str) -> Key {

@@ -15,6 +15,7 @@ use crate::{
         propagation::{SILENT_WAITED_FOR, Tally, Verification},
     },
     dns::{
+        challenge_name::{aliases_of, zone_of},
         cname::{CnameError, follow_cnames},
         name::{NameError, challenge_record_name, shown},
         resolver::Resolver,
@@ -75,7 +76,7 @@ impl Propagation {
 
 impl Question {
     pub(super) async fn answer(mut self, tools: &Tools) -> Result<Look, StepError> {
-        let name = self.end_of_aliases().await?;
+        let name = self.end_of_aliases(tools).await?;
         let mut missing = None;
         if matches!(self.verification, Verification::Authoritative | Verification::Both) {
             missing = self.ask_authoritative(tools, &name).await?;
@@ -88,7 +89,7 @@ impl Question {
     }
 
     /// The CA follows CNAMEs whoever wrote the record, so this does too.
-    async fn end_of_aliases(&mut self) -> Result<String, StepError> {
+    async fn end_of_aliases(&mut self, tools: &Tools) -> Result<String, StepError> {
         let former = self.known.end.take();
         if let Some((name, at)) = &former
             && at.elapsed() < ALIASES_KEPT
@@ -98,7 +99,12 @@ impl Question {
             return Ok(name);
         }
         let asked = challenge_record_name(&self.dns_name);
-        let chain = follow_cnames(&self.resolver, &asked).await.map_err(|error| of_aliases(&asked, &error))?;
+        let chain = match self.verification {
+            // Where only the resolvers are asked, the authoritative servers may be out of reach.
+            Verification::Recursive => follow_cnames(&self.resolver, &asked).await,
+            _ => aliases_of(&tools.zones, &self.resolver, &asked, tools.config.port).await,
+        };
+        let chain = chain.map_err(|error| of_aliases(&asked, &error))?;
         let name = chain.last().cloned().unwrap_or(asked);
         if former.is_some_and(|(former, _)| former != name) {
             self.known.found_at.clear();
@@ -108,7 +114,7 @@ impl Question {
     }
 
     async fn ask_authoritative(&mut self, tools: &Tools, name: &str) -> Result<Option<String>, StepError> {
-        let found = tools.zones.find_zone(&self.resolver, name).await;
+        let found = zone_of(&tools.zones, &self.resolver, name, tools.config.port).await;
         let zone = found.map_err(|error| of_zone(name, &error))?;
         let all = zone.nameservers.iter().map(|host| host.host.clone()).collect();
         let is_enough = |seen: &verify::Verification| self.is_enough(&all, seen);

@@ -8,7 +8,7 @@ use crate::{
     controller::{Context, step_error::StepError},
     decide::place::Place,
     dns::{
-        cname::follow_cnames,
+        challenge_name::{aliases_of, zone_of},
         name::{self, challenge_record_name},
         provider::{Provider, ProviderError},
         resolver::Resolver,
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Finder {
     resolver: Arc<Resolver>,
     zones: Arc<ZoneCache>,
+    /// Of the authoritative servers.
+    port: u16,
     provider: Arc<dyn Provider>,
     /// `_acme-challenge` at the Challenge's name.
     own: String,
@@ -39,7 +41,8 @@ impl Finder {
         let own = own_name(challenge)?;
         let strategy = challenge.spec.solver.dns01.as_ref().and_then(|solver| solver.cname_strategy.as_deref());
         let (resolver, zones) = (context.resolvers.of(challenge)?, context.zones.clone());
-        Ok(Self { resolver, zones, provider, own, follows: strategy == Some("Follow") })
+        let port = context.options.authoritative_port;
+        Ok(Self { resolver, zones, port, provider, own, follows: strategy == Some("Follow") })
     }
 
     /// The place to write to.
@@ -83,7 +86,7 @@ impl Finder {
             return Ok(self.own.clone());
         }
         let own = name::shown(&self.own);
-        let chain = follow_cnames(&self.resolver, &self.own)
+        let chain = aliases_of(&self.zones, &self.resolver, &self.own, self.port)
             .await
             .map_err(|error| StepError::transient(format!("Failed to follow the CNAMEs of {own}: {error}")))?;
         Ok(chain.last().unwrap_or(&self.own).clone())
@@ -93,7 +96,7 @@ impl Finder {
         if let Some(zone) = self.provider.find_zone(name).await.map_err(Unfound::Provider)? {
             return Ok(zone);
         }
-        match self.zones.find_zone(&self.resolver, name).await {
+        match zone_of(&self.zones, &self.resolver, name, self.port).await {
             Ok(zone) => Ok(zone.apex.clone()),
             Err(error) => Err(Unfound::Resolver(error)),
         }
