@@ -95,7 +95,7 @@ async fn what_fails_is_said_and_overcome() {
     let answered = |status: &str| format!("acme-dns answered {status} when asked to set the value for _acme-");
     let cases = [
         (Failure::Answer(Answer::page(502)), answered("502 Bad Gateway")),
-        (Failure::Answer(Answer::empty(429).with("retry-after", "3")), answered("429 Too Many Requests")),
+        (Failure::Answer(Answer::empty(429).with("retry-after", "8")), answered("429 Too Many Requests")),
         (Failure::Cut, "acme-dns broke off when asked to set the value for _acme-".to_owned()),
     ];
     for (number, (failure, sentence)) in cases.iter().enumerate() {

@@ -89,7 +89,7 @@ async fn what_fails_is_said_and_overcome() {
     let answered = |status: &str| format!("Akamai answered {status} when asked to read the TXT records at _acme-");
     let conflict =
         problem(409, "authoritative-dns/concurrentZoneModification", "Concurrent Zone Modification", "Again");
-    let too_many = problem(429, "rate-limit/exceeded", "Too Many Requests", "Slow down").with("retry-after", "3");
+    let too_many = problem(429, "rate-limit/exceeded", "Too Many Requests", "Slow down").with("retry-after", "8");
     let cases = [
         (Failure::Answer(conflict), "Concurrent Zone Modification: Again".to_owned()),
         (Failure::Answer(too_many), answered("429 Too Many Requests")),

@@ -83,7 +83,7 @@ async fn what_fails_is_said_and_overcome() {
     let doing = "when asked to add a TXT record at _acme-challenge.";
     let answered = |status: &str| format!("Cloudflare answered {status} {doing}");
     let cases = [
-        (Failure::Answer(too_many.with("retry-after", "3")), answered("429 Too Many Requests")),
+        (Failure::Answer(too_many.with("retry-after", "8")), answered("429 Too Many Requests")),
         (Failure::Answer(Answer::page(500)), answered("500 Internal Server Error")),
         (Failure::Answer(Answer::page(403)), answered("403 Forbidden")),
         (Failure::Answer(Answer::page(200)), format!("Cloudflare answered something unreadable {doing}")),

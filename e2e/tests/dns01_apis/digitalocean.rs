@@ -61,7 +61,7 @@ async fn what_fails_is_said_and_overcome() {
 
     let answered =
         |status: &str| format!("DigitalOcean answered {status} when asked to list the TXT records at _acme-");
-    let too_many = failure(429, "too_many_requests", "API Rate limit exceeded.").with("retry-after", "3");
+    let too_many = failure(429, "too_many_requests", "API Rate limit exceeded.").with("retry-after", "8");
     let forbidden = failure(403, "forbidden", "You do not have access for the attempted action.");
     let cases = [
         (Failure::Answer(too_many), answered("429 Too Many Requests")),

@@ -106,7 +106,7 @@ async fn what_fails_is_said_and_overcome() {
     stage.challenge_says(&format!("Azure DNS answered 403 Forbidden {doing}: AuthorizationFailed, The client")).await;
     stage.issued("denied", &[&format!("a.{APEX}")]).await;
 
-    let too_many = failure(429, "TooManyRequests", "throttled").with("retry-after", "2");
+    let too_many = failure(429, "TooManyRequests", "throttled").with("retry-after", "8");
     stage.stand_in.fail_next(1, &Failure::Answer(too_many));
     stage.stand_in.fail_next(1, &Failure::Answer(Answer::page(502)));
     stage.issue("limited", "secret", &[&format!("b.{APEX}")]).await;

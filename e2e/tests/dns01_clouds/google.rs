@@ -74,7 +74,7 @@ async fn what_fails_is_said_and_overcome() {
     stage.challenge_says(&format!("Google Cloud DNS answered 403 Forbidden {doing}: Permission 'dns.")).await;
     stage.issued("denied", &[&format!("a.{APEX}")]).await;
 
-    let too_many = failure(429, "rateLimitExceeded", "Quota exceeded").with("retry-after", "2");
+    let too_many = failure(429, "rateLimitExceeded", "Quota exceeded").with("retry-after", "8");
     stage.stand_in.fail_next(1, &Failure::Answer(too_many));
     stage.stand_in.fail_next(1, &Failure::Answer(Answer::page(502)));
     stage.issue("limited", "key", &[&format!("b.{APEX}")]).await;

@@ -116,11 +116,11 @@ impl Lane {
         let woken = match made {
             Err(ProviderError::Throttled { message, retry_after, .. }) => {
                 self.rest(&mut state, message, retry_after);
-                self.put_back(&mut state, batch, false);
+                self.put_behind(&mut state, batch);
                 Vec::new()
             }
             Err(ProviderError::Refused { .. } | ProviderError::NoZone { .. }) if batch.len() > 1 => {
-                self.put_back(&mut state, batch, true);
+                self.put_before(&mut state, batch);
                 Vec::new()
             }
             Err(error) if error.is_transient() && began.elapsed() >= OUT_OF_ORDER => {
@@ -158,11 +158,19 @@ impl Lane {
         }
     }
 
-    fn put_back(&self, state: &mut State, batch: Vec<Ticket>, alone: bool) {
+    /// Each of them is tried alone now.
+    fn put_before(&self, state: &mut State, batch: Vec<Ticket>) {
         let Some(lane) = state.lanes.get_mut(&self.key) else { return };
         for ticket in batch.into_iter().rev() {
-            lane.waiting.push_front(Ticket { alone: ticket.alone || alone, due: Instant::now(), ..ticket });
+            lane.waiting.push_front(Ticket { alone: true, due: Instant::now(), ..ticket });
         }
+    }
+
+    /// What was too much lets others go first: where room is what is wanting, a removal makes some.
+    fn put_behind(&self, state: &mut State, batch: Vec<Ticket>) {
+        let Some(lane) = state.lanes.get_mut(&self.key) else { return };
+        let now = Instant::now();
+        lane.waiting.extend(batch.into_iter().map(|ticket| Ticket { due: now, ..ticket }));
     }
 
     fn goes_on(&self) -> bool {

@@ -226,6 +226,26 @@ async fn too_much_is_no_failure_and_is_shown() {
     assert!(scene.calls().len() > 2);
 }
 
+/// As with acme-dns, which keeps two values.
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_lets_a_removal_go_first() {
+    let no_room = |values: &[String]| {
+        let answer = if values[0] == "+full" {
+            Err(ProviderError::Throttled { message: "no room".into(), retry_after: None, source: None })
+        } else {
+            Ok(())
+        };
+        (CALL, answer)
+    };
+    let scene = scene(1, no_room);
+    scene.submit("full", Action::Add);
+    tokio::time::sleep(CALL / 2).await;
+    scene.submit("old", Action::Remove);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(scene.calls()[..2], ["+full", "-old"]);
+    assert!(scene.calls()[2..].iter().all(|call| call == "+full") && scene.calls().len() > 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_is_out_of_order_is_not_tried_by_each_that_waits() {
     let scene = scene(1, |_| (Duration::from_mins(5), Ok(())));
