@@ -82,8 +82,15 @@ pub const DNS01_UPDATES: &str = "dns01.updates";
 pub const DNS01_LAGGING: &str = "dns01.lagging-secondary-seconds";
 pub const DNS01_MEANWHILE: &str = "dns01.others-meanwhile-percent";
 
+/// The group of the bars about HTTP-01.
+pub const HTTP01: &str = "http01";
+pub const HTTP01_PODLESS_SECONDS: &str = "http01.podless-seconds";
+pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
+pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
+pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
+
 /// Every bar.
-pub const BARS: [Bar; 23] = [
+pub const BARS: [Bar; 27] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -107,6 +114,10 @@ pub const BARS: [Bar; 23] = [
     bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
     bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),
+    bar(HTTP01_PODLESS_SECONDS, "s", Side::Below, 1.0, Tier::Cluster),
+    bar(HTTP01_FIFTY_NAMES, "s", Side::Below, 6.0, Tier::Cluster),
+    bar(HTTP01_PODLESS_PER_SECOND, "per-second", Side::AtLeast, 10.0, Tier::Cluster),
+    bar(HTTP01_PODS_PER_SECOND, "per-second", Side::AtLeast, 4.0, Tier::Cluster),
 ];
 
 /// The bars of that name or group; all for an empty word.

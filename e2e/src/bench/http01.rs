@@ -22,7 +22,7 @@ use crate::kubectl::Kubectl;
 use crate::scene::Scene;
 use crate::testbed::Testbed;
 
-const USER: &str = "system:serviceaccount:certwright:certwright";
+pub(super) const USER: &str = "system:serviceaccount:certwright:certwright";
 const NAMESPACE: &str = "certwright";
 /// Between two looks at the solver from outside.
 const PROBE_STEP: Duration = Duration::from_millis(10);
@@ -53,7 +53,7 @@ pub async fn measure(testbed: &Testbed) -> Result<Vec<Measured>> {
     ])
 }
 
-fn deploy(testbed: &Testbed) -> Result<()> {
+pub(super) fn deploy(testbed: &Testbed) -> Result<()> {
     let kubeconfig = testbed.state.kubernetes()?.admin_kubeconfig.clone();
     let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
     install::definitions(&kubectl)?;

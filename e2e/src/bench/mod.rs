@@ -10,6 +10,7 @@ mod issuance;
 mod lagging;
 mod outage;
 mod overhead;
+mod podless;
 mod propagation;
 pub mod resources;
 mod single;
@@ -83,7 +84,7 @@ pub async fn inside(only: &str) -> Result<()> {
     let bars = chosen(only)?;
     let measured = match testbed.state.tier {
         Tier::Api => tier_api(&testbed, &bars).await?,
-        Tier::Cluster => http01::measure(&testbed).await?,
+        Tier::Cluster => tier_cluster(&testbed, &bars).await?,
     };
     let measured: Vec<Measured> =
         measured.into_iter().filter(|measured| bars.iter().any(|bar| bar.name == measured.name)).collect();
@@ -112,6 +113,18 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     }
     if acme.iter().any(|bar| bar.name != bar::ACME_OVERHEAD) {
         measured.extend(outage::measure(testbed).await?);
+    }
+    Ok(measured)
+}
+
+async fn tier_cluster(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
+    let is_of = |group: &str| bars.iter().any(|bar| bar.tier == Tier::Cluster && bar.group() == group);
+    let mut measured = Vec::new();
+    if is_of(bar::FIRST_LIGHT) {
+        measured.extend(http01::measure(testbed).await?);
+    }
+    if is_of(bar::HTTP01) {
+        measured.extend(podless::measure(testbed, bars).await?);
     }
     Ok(measured)
 }

@@ -126,7 +126,8 @@ impl Stage {
 
     /// Changes a Secret in something that has no part in it.
     pub async fn touch_secret(&self, name: &str) {
-        let patch = json!({ "metadata": { "labels": { "touched": "yes" } } });
+        let now = jiff::Timestamp::now().as_nanosecond().to_string();
+        let patch = json!({ "metadata": { "labels": { "touched": now } } });
         self.scene.patch::<Secret>(name, patch).await.unwrap();
     }
 

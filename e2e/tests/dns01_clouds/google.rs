@@ -72,6 +72,8 @@ async fn what_fails_is_said_and_overcome() {
     stage.stand_in.fail_next(1, &Failure::Answer(denied));
     stage.scene.certificate("denied", "key", &[&format!("a.{APEX}")]).await.unwrap();
     stage.challenge_says(&format!("Google Cloud DNS answered 403 Forbidden {doing}: Permission 'dns.")).await;
+    // A changed Secret is tried at once; what was put right elsewhere only after ten minutes.
+    stage.scene.put_secret("key", "touched", "yes").await.unwrap();
     stage.issued("denied", &[&format!("a.{APEX}")]).await;
 
     let too_many = failure(429, "rateLimitExceeded", "Quota exceeded").with("retry-after", "8");
