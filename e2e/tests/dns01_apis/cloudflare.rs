@@ -103,6 +103,7 @@ async fn what_fails_is_said_and_overcome() {
     stage.scene.certificate("elsewhere", "token", &["www.other.test"]).await.unwrap();
     stage.challenge_says("no zone for _acme-challenge.www.other.test among the 57 zones that these credentials").await;
     vendor.add_zone(Arc::new(Zone::new(stage.scene.testbed.state.dns().unwrap(), "other.test")));
+    stage.touch_secret(SECRET).await;
     stage.issued("elsewhere", &["www.other.test"]).await;
     stage.is_clean(&[TOKEN]);
 }
