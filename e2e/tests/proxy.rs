@@ -101,7 +101,9 @@ async fn what_needs_no_proxy_goes_past_it() {
     issuer(&scene, "direct", &node.to_string()).await;
     scene.certificate("www", "direct", &[&scene.dns_name("www")]).await.unwrap();
     scene.issued("www").await.unwrap();
-    assert_eq!(proxy.targets(), BTreeSet::new());
+    // Challenges that others have left here may have providers elsewhere.
+    let to_the_ca = || -> Vec<_> { proxy.targets().into_iter().filter(|target| target.ends_with(":14000")).collect() };
+    assert_eq!(to_the_ca(), Vec::<String>::new());
     issuer(&scene, "tunnelled", "pebble.certwright.test").await;
-    assert_eq!(proxy.targets(), ["pebble.certwright.test:14000".to_owned()].into());
+    assert_eq!(to_the_ca(), ["pebble.certwright.test:14000"]);
 }

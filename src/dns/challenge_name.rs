@@ -11,7 +11,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::cname::{CnameError, follow_cnames};
+use super::cname::{CnameError, follow_cnames, follow_on};
 use super::exchange::{self, Endpoint, Question, Route};
 use super::name::{self, CHALLENGE_LABEL};
 use super::resolver::{Resolver, referral};
@@ -58,12 +58,10 @@ pub async fn aliases_of(
     match look(zones, resolver, &asked, port).await {
         Some((_, Leaf::Nothing)) => Ok(vec![asked]),
         Some((_, Leaf::Alias(target))) => {
-            let mut chain = vec![asked.clone()];
-            chain.extend(follow_cnames(resolver, &target).await?);
-            if chain[1..].contains(&asked) {
-                return Err(CnameError::Loop { chain });
+            if target == asked {
+                return Err(CnameError::Loop { chain: vec![asked, target] });
             }
-            Ok(chain)
+            follow_on(resolver, target, vec![asked]).await
         }
         _ => follow_cnames(resolver, &asked).await,
     }

@@ -38,13 +38,22 @@ pub enum CnameError {
 ///
 /// A look-up that no nameserver answers, a loop, or a chain of more than 16 records.
 pub async fn follow_cnames(resolver: &Resolver, fqdn: &str) -> Result<Vec<String>, CnameError> {
-    let start = name::to_fqdn(&name::parse(fqdn)?);
-    let slow = CnameError::TooSlow { name: name::shown(&start).to_owned() };
-    timeout(CHAIN_LIMIT, follow(resolver, start)).await.unwrap_or(Err(slow))
+    follow_on(resolver, name::to_fqdn(&name::parse(fqdn)?), Vec::new()).await
 }
 
-async fn follow(resolver: &Resolver, start: String) -> Result<Vec<String>, CnameError> {
-    let mut chain = vec![start.clone()];
+/// The same where the records that lead to `start` are known already; the chain begins with them.
+pub(crate) async fn follow_on(
+    resolver: &Resolver,
+    start: String,
+    known: Vec<String>,
+) -> Result<Vec<String>, CnameError> {
+    let slow = CnameError::TooSlow { name: name::shown(known.first().unwrap_or(&start)).to_owned() };
+    timeout(CHAIN_LIMIT, follow(resolver, start, known)).await.unwrap_or(Err(slow))
+}
+
+async fn follow(resolver: &Resolver, start: String, known: Vec<String>) -> Result<Vec<String>, CnameError> {
+    let mut chain = known;
+    chain.push(start.clone());
     let mut current = start;
     loop {
         // One record at a time: a resolver that follows the chain itself stops at the first zone it cannot reach.
