@@ -193,11 +193,13 @@ fn configuration(home: &Path, address: Ipv4Addr, role: Role, tsig: &Tsig) -> Str
     let (name, algorithm, secret) = (&tsig.name, &tsig.algorithm, &tsig.secret);
     // The secondary is an authoritative server only, as most in the world are.
     let recursion = if role == Role::Primary { "recursion yes; allow-recursion { any; };" } else { "recursion no;" };
+    // Pebble asks by TCP, three times for each challenge, and gives up after two seconds.
     let mut text = format!(
         "options {{\n  directory \"{home}\";\n  pid-file none;\n  session-keyfile \"{home}/session.key\";\n  \
          listen-on port 53 {{ {address}; }};\n  listen-on-v6 {{ none; }};\n  notify-source {address};\n  \
          transfer-source {address};\n  query-source address {address};\n  {recursion}\n  dnssec-validation no;\n  \
-         empty-zones-enable no;\n  minimal-responses no;\n  notify-delay 0;\n  max-ncache-ttl 1;\n}};\n\
+         empty-zones-enable no;\n  minimal-responses no;\n  notify-delay 0;\n  max-ncache-ttl 1;\n  tcp-clients 4000;\n  \
+         tcp-listen-queue 1000;\n}};\n\
          controls {{ }};\nkey \"{name}\" {{ algorithm {algorithm}; secret \"{secret}\"; }};\n"
     );
     if role == Role::Primary {
