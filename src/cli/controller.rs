@@ -41,10 +41,7 @@ use crate::{
         propagation::Verification,
         template::CopiedAnnotations,
     },
-    dns::{
-        provider::{self, endpoints::Endpoint},
-        resolver::Resolver,
-    },
+    dns::{provider::endpoints::Endpoint, resolver::Resolver},
     http01::{SOLVER_PORT, client, objects::SolverOptions, server},
 };
 
@@ -180,8 +177,6 @@ pub enum ControllerError {
     Challenges(SocketAddr, #[source] std::io::Error),
     #[error("cannot set up the self-check: {0}")]
     SelfCheck(String),
-    #[error("cannot set up the connections to DNS providers: {0}")]
-    Providers(String),
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] std::io::Error),
     #[error("a watch ended by itself, which is a defect of certwright; the process ends so that it is started anew")]
@@ -326,8 +321,7 @@ fn context(
             for_cluster_issuers: args.cluster_issuer_ambient_credentials,
         },
     };
-    let to_providers = provider::http::client().map_err(|error| ControllerError::Providers(error.to_string()))?;
-    let providers = Providers::new(to_providers, args.dns01_provider_endpoints.iter().cloned().collect());
+    let providers = Providers::new(args.dns01_provider_endpoints.iter().cloned().collect());
     let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
     Ok(Context::new(
         Cluster::new(client, hub, recorder),

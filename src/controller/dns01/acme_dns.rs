@@ -15,7 +15,7 @@ pub(super) async fn make(
     settings: &dns01::AcmeDns,
 ) -> Result<Box<dyn Provider>, StepError> {
     let json = credentials.text(&settings.account_secret_ref, "the acme-dns accounts").await?;
-    let (http, resolver) = (credentials.http().clone(), credentials.resolver()?);
+    let (http, resolver) = (credentials.http()?.clone(), credentials.resolver()?);
     let provider = Accounts::parse(json.expose())
         .and_then(|accounts| AcmeDns::new(http, &settings.host, accounts, resolver))
         .map_err(|error| unusable("dns01.acmeDNS", &error))?;

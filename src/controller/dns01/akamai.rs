@@ -16,7 +16,7 @@ pub(super) async fn make(
         client_secret: credentials.text(&settings.client_secret_secret_ref, "the client secret").await?,
         access_token: credentials.text(&settings.access_token_secret_ref, "the access token").await?,
     };
-    let (http, domain) = (credentials.http().clone(), &settings.service_consumer_domain);
+    let (http, domain) = (credentials.http()?.clone(), &settings.service_consumer_domain);
     let provider = Akamai::new(http, credentials.endpoints(), domain, login);
     Ok(Box::new(provider.map_err(|error| unusable("dns01.akamai", &error))?))
 }

@@ -28,8 +28,8 @@ pub(super) async fn make(
     let place = place(settings)?;
     let cloud = cloud(settings)?;
     let source = source(credentials, settings, cloud).await?;
-    let reaches_tokens = if source.is_local() { local_client()? } else { credentials.http().clone() };
-    let api = ApiClient::new(NAME, credentials.http().clone(), pace());
+    let reaches_tokens = if source.is_local() { local_client()? } else { credentials.http()?.clone() };
+    let api = ApiClient::new(NAME, credentials.http()?.clone(), pace());
     let client = BearerClient::new(api, reaches_tokens, source);
     let endpoint = credentials.endpoints().url("azure-resource-manager", cloud.resource_manager);
     let endpoint = endpoint.map_err(|error| unusable("dns01.azureDNS", &error))?;

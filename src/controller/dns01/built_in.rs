@@ -26,7 +26,7 @@ pub(super) async fn make(
         };
         settings.set(name, value);
     }
-    (built_in.make)(&Tools { http: credentials.http() }, &settings).map_err(|error| {
+    (built_in.make)(&Tools { http: credentials.http()? }, &settings).map_err(|error| {
         let is_in_secret =
             |(name, given): &(&str, Given)| error.setting() == Some(*name) && matches!(given, Given::Secret(_));
         // Whoever corrects a Secret need not touch the issuer.

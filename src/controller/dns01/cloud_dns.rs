@@ -29,8 +29,8 @@ pub(super) async fn make(
         return Err(StepError::is_final("The solver's dns01.cloudDNS names no project"));
     }
     let source = source(credentials, settings).await?;
-    let reaches_tokens = if source.is_local() { local_client()? } else { credentials.http().clone() };
-    let api = ApiClient::new(NAME, credentials.http().clone(), pace());
+    let reaches_tokens = if source.is_local() { local_client()? } else { credentials.http()?.clone() };
+    let api = ApiClient::new(NAME, credentials.http()?.clone(), pace());
     let client = BearerClient::new(api, reaches_tokens, source);
     let endpoint = credentials.endpoints().url("google-dns", USUAL_ENDPOINT);
     let endpoint = endpoint.map_err(|error| unusable("dns01.cloudDNS", &error))?;

@@ -15,7 +15,7 @@ pub(super) async fn make(
     settings: &dns01::Cloudflare,
 ) -> Result<Box<dyn Provider>, StepError> {
     let login = login(credentials, settings).await?;
-    let provider = Cloudflare::new(credentials.http().clone(), credentials.endpoints(), &login);
+    let provider = Cloudflare::new(credentials.http()?.clone(), credentials.endpoints(), &login);
     Ok(Box::new(provider.map_err(|error| unusable("dns01.cloudflare", &error))?))
 }
 

@@ -44,8 +44,8 @@ impl<'a> Credentials<'a> {
         Self { context, namespace: secrets_namespace(context, challenge), ambient, issuer, challenge }
     }
 
-    pub(super) fn http(&self) -> &Client {
-        &self.context.providers.http
+    pub(super) fn http(&self) -> Result<&Client, StepError> {
+        self.context.providers.http()
     }
 
     /// For what the provider looks up itself.

@@ -12,6 +12,6 @@ pub(super) async fn make(
     settings: &dns01::DigitalOcean,
 ) -> Result<Box<dyn Provider>, StepError> {
     let token = credentials.text(&settings.token_secret_ref, "the API token").await?;
-    let provider = DigitalOcean::new(credentials.http().clone(), credentials.endpoints(), &token);
+    let provider = DigitalOcean::new(credentials.http()?.clone(), credentials.endpoints(), &token);
     Ok(Box::new(provider.map_err(|error| unusable("dns01.digitalocean", &error))?))
 }

@@ -24,7 +24,7 @@ mod route53;
 mod webhook;
 mod wildcard;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reqwest::Client;
 
@@ -40,7 +40,7 @@ use crate::{
     api::{Challenge, dns01::Dns01Solver, names::annotation},
     cluster::{Hub, Key, Kind, ObjectName},
     decide::{place::Place, propagation::Verification},
-    dns::provider::{Provider, endpoints::Endpoints},
+    dns::provider::{Provider, endpoints::Endpoints, http},
 };
 
 pub(super) use self::record::{clean_up, pending, present};
@@ -48,15 +48,26 @@ pub use self::{check::Propagation, looks::Looks};
 
 /// What all providers share, and those that were made before.
 pub struct Providers {
-    http: Client,
+    /// Made when the first provider needs it: with the roots that the machine trusts it takes memory that many
+    /// controllers can do without.
+    http: OnceLock<Client>,
     endpoints: Endpoints,
     pool: Pool,
 }
 
 impl Providers {
-    /// `http` is [`certwright::dns::provider::http::client`](crate::dns::provider::http::client).
-    pub fn new(http: Client, endpoints: Endpoints) -> Self {
-        Self { http, endpoints, pool: Pool::default() }
+    pub fn new(endpoints: Endpoints) -> Self {
+        Self { http: OnceLock::new(), endpoints, pool: Pool::default() }
+    }
+
+    fn http(&self) -> Result<&Client, StepError> {
+        if let Some(made) = self.http.get() {
+            return Ok(made);
+        }
+        let made = http::client().map_err(|error| {
+            StepError::transient(format!("The connections to DNS providers cannot be set up: {error}"))
+        })?;
+        Ok(self.http.get_or_init(|| made))
     }
 }
 

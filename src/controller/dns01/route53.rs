@@ -37,11 +37,11 @@ pub(super) async fn make(
         let vendors = environment.endpoint(variable).unwrap_or(endpoint.url);
         Endpoint { url: credentials.endpoints().of(service, &vendors), region: endpoint.region }
     };
-    let sts = Sts { http: credentials.http().clone(), endpoint: at("sts", "STS", region.sts()) };
+    let sts = Sts { http: credentials.http()?.clone(), endpoint: at("sts", "STS", region.sts()) };
     let held = held(credentials, settings, &environment, own, &sts)?;
     let endpoint = at("route53", "ROUTE_53", region.route53());
     let zone = settings.hosted_zone_id.as_deref();
-    let provider = Route53::new(credentials.http().clone(), endpoint, held, zone).map_err(|error| wrong(&error))?;
+    let provider = Route53::new(credentials.http()?.clone(), endpoint, held, zone).map_err(|error| wrong(&error))?;
     Ok(Box::new(provider))
 }
 
