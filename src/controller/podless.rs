@@ -69,8 +69,13 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
     created.2
 }
 
-/// Where this process can be asked. A former process had another address, so the endpoints are made anew once.
-pub(super) async fn address(context: &Context, challenge: &Challenge, is_mine: bool) -> Result<SocketAddr, StepError> {
+/// Where this process can be asked, and sees to it that it is. A former process had another address, so the endpoints are made
+/// anew once.
+pub(super) async fn reachable_address(
+    context: &Context,
+    challenge: &Challenge,
+    is_mine: bool,
+) -> Result<SocketAddr, StepError> {
     let own = own_address(context)?;
     if !is_mine {
         context.cluster.delete_unwatched(&slice_name(challenge), &kind()).await?;

@@ -106,7 +106,7 @@ pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option
 
 async fn check_http01(context: &Context, challenge: &Challenge, is_mine: bool) -> Result<Option<String>, StepError> {
     let address = if challenge.is_podless() {
-        podless::address(context, challenge, is_mine).await?
+        podless::reachable_address(context, challenge, is_mine).await?
     } else {
         match solver_address(context, challenge).await? {
             Ok(address) => address,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{Challenge, names::GATEWAY_GROUP},
-    cluster::ObjectName,
+    cluster::{ObjectName, owner_entry},
     decide::fixed_name,
     http01::{in_place, objects, route},
 };
@@ -63,7 +63,15 @@ pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) 
         add_path(context, challenge, ingress).await?;
         return Ok(None);
     }
-    if route::gateway(challenge).is_none() || waited_since_presented(challenge) < ROUTE_WAITED_FOR {
+    if route::gateway(challenge).is_none() {
+        let owner = owner_entry(challenge.metadata.uid.as_deref().unwrap_or_default());
+        if !context.cluster.hub.solver_ingresses.indexed(&owner).is_empty() {
+            return Ok(None);
+        }
+        create(context, challenge).await?;
+        return Ok(Some("the Ingress was gone and is made again".to_owned()));
+    }
+    if waited_since_presented(challenge) < ROUTE_WAITED_FOR {
         return Ok(None);
     }
     let Some((_, kind)) = kind(context).await? else { return Ok(None) };

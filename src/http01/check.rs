@@ -491,7 +491,7 @@ mod tests {
         let target = CheckTarget { pod_address: Some(address), ..target("example.com", port) };
         let expected = format!(
             "http://example.com:{port}/.well-known/acme-challenge/tok-en_1 answered 503 where the key was expected; \
-             the solver pod itself answers with the key"
+             the solver itself answers with the key"
         );
         assert_eq!(check(&test_client(), &target).await.failure(), Some(expected));
     }

@@ -24,7 +24,7 @@ impl CheckReport {
         let LayerResult::Failed(public) = &self.public else { return None };
         Some(match &self.pod {
             LayerResult::NotAsked => public.to_string(),
-            LayerResult::Passed => format!("{public}; the solver pod itself answers with the key"),
+            LayerResult::Passed => format!("{public}; the solver itself answers with the key"),
             LayerResult::Failed(pod) => format!("{public}; {pod}"),
         })
     }

@@ -3,8 +3,6 @@
 //! All values at a name are one record set there, which is read, changed and written back. The API has no way to write only if
 //! nothing changed meanwhile, so whoever else writes to the same name in that moment may lose, or we do.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, Method, StatusCode, Url};
@@ -20,7 +18,7 @@ use super::quoting::{quoted, unquoted};
 use super::refusals::Refusals;
 use super::secret_header::secret_header;
 use super::zone_list::{Listing, ZoneList};
-use super::{Action, Change, Provider, ProviderError};
+use super::{Action, Change, Provider, ProviderError, by_name};
 use crate::dns::name::shown;
 
 /// The vendor publishes no limit.
@@ -215,11 +213,10 @@ impl Provider for Akamai {
 
     async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
         let _writing = self.writing.lock().await;
-        let names: BTreeSet<&str> = changes.iter().map(|change| shown(&change.record.name)).collect();
         let mut refusals = Refusals::default();
-        for name in names {
-            let here: Vec<&Change> = changes.iter().filter(|change| shown(&change.record.name) == name).collect();
-            refusals.note(self.apply_at(name, &here).await)?;
+        for (name, here) in by_name(changes) {
+            let here: Vec<&Change> = here.iter().collect();
+            refusals.note(self.apply_at(shown(&name), &here).await)?;
         }
         refusals.told()
     }

@@ -19,7 +19,7 @@ use super::quoting::unquoted;
 use super::refusals::Refusals;
 use super::secret_header::secret_header;
 use super::zone_list::{Listing, ZoneList};
-use super::{Action, Change, Provider, ProviderError, TxtRecord};
+use super::{Action, Change, Provider, ProviderError, TxtRecord, by_name};
 use crate::api::Sensitive;
 use crate::dns::name::shown;
 
@@ -194,11 +194,10 @@ impl Provider for DigitalOcean {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
-        let names: BTreeSet<&str> = changes.iter().map(|change| shown(&change.record.name)).collect();
         let mut refusals = Refusals::default();
-        for name in names {
-            let here: Vec<&Change> = changes.iter().filter(|change| shown(&change.record.name) == name).collect();
-            refusals.note(self.apply_at(name, &here).await)?;
+        for (name, here) in by_name(changes) {
+            let here: Vec<&Change> = here.iter().collect();
+            refusals.note(self.apply_at(shown(&name), &here).await)?;
         }
         refusals.told()
     }

@@ -19,7 +19,7 @@ use self::record_set::{RecordSet, merged};
 use super::built_in::{BuiltIn, CA_BUNDLE, ConfigError, Field, Kind, Settings, Tools};
 use super::http::{Answer, ApiClient, shortened};
 use super::pace::Pace;
-use super::{Change, Provider, ProviderError};
+use super::{Change, Provider, ProviderError, by_name};
 use crate::api::Sensitive;
 use crate::dns::name::shown;
 
@@ -126,17 +126,11 @@ impl PowerDns {
 
     /// What is to be written, one entry for each name at which something is missing or too much.
     async fn differences(&self, zone: &Zone, changes: &[Change]) -> Result<Vec<Value>, ProviderError> {
-        let mut by_name: Vec<(&str, Vec<&Change>)> = Vec::new();
-        for change in changes {
-            match by_name.iter_mut().find(|(name, _)| *name == change.record.name) {
-                Some((_, of_name)) => of_name.push(change),
-                None => by_name.push((&change.record.name, vec![change])),
-            }
-        }
         let mut differences = Vec::new();
-        for (name, changes) in by_name {
-            let held = self.record_set(zone, name).await?;
-            differences.extend(merged(name, held.as_ref(), &changes, self.ttl));
+        for (name, changes) in by_name(changes) {
+            let changes: Vec<&Change> = changes.iter().collect();
+            let held = self.record_set(zone, &name).await?;
+            differences.extend(merged(&name, held.as_ref(), &changes, self.ttl));
         }
         Ok(differences)
     }
