@@ -22,7 +22,7 @@ use super::zone_list::suffixes;
 use super::{Action, Change, Provider, ProviderError};
 use crate::api::Sensitive;
 use crate::dns::cname::follow_cnames;
-use crate::dns::name::shown;
+use crate::dns::name::{CHALLENGE_LABEL, shown};
 use crate::dns::resolver::Resolver;
 
 /// Mostly a server of one's own.
@@ -37,8 +37,6 @@ const LONGEST_USE: Duration = Duration::from_mins(10);
 
 /// When it is looked again whether an account has room.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
-
-const CHALLENGE_LABEL: &str = "_acme-challenge.";
 
 /// An account as the server gave it out, and as its other clients store it.
 #[derive(Clone, Debug, Deserialize)]
@@ -97,7 +95,7 @@ impl Accounts {
     fn of(&self, name: &str) -> Result<&Account, ProviderError> {
         let name = shown(name);
         let own = self.0.values().find(|account| shown(&account.fulldomain).eq_ignore_ascii_case(name));
-        let domain = name.strip_prefix(CHALLENGE_LABEL).unwrap_or(name);
+        let domain = name.strip_prefix(CHALLENGE_LABEL).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
         own.or_else(|| suffixes(domain).find_map(|suffix| self.0.get(suffix))).ok_or_else(|| {
             let message = format!("there is no acme-dns account for {domain} or a domain above it in the Secret");
             ProviderError::Refused { message, source: None }
