@@ -1,0 +1,23 @@
+//! Times on the command line, spelled as Go spells them: `1h30m`.
+
+use jiff::SignedDuration;
+
+use crate::api::GoDuration;
+
+pub(super) fn window(text: &str) -> Result<SignedDuration, String> {
+    match duration(text)? {
+        window if window > SignedDuration::ZERO => Ok(window),
+        _ => Err("the time must be longer than nothing".to_owned()),
+    }
+}
+
+pub(super) fn retry_period(text: &str) -> Result<SignedDuration, String> {
+    match duration(text)? {
+        period if period >= SignedDuration::from_secs(1) => Ok(period),
+        _ => Err("the time must be a second or longer".to_owned()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
+    GoDuration::from(text).to_duration().map_err(|error| error.to_string())
+}

@@ -1,0 +1,91 @@
+//! The flags that say how HTTP-01 challenges are solved.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use clap::Args;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use tokio::net::TcpListener;
+
+use super::ControllerError;
+use crate::{
+    api::names::http01_solver,
+    cluster::Hub,
+    controller::podless::OpenChallenges,
+    decide::podless::{Answerer, Podless},
+    http01::{SOLVER_PORT, objects::SolverOptions, server},
+};
+
+/// How HTTP-01 challenges are solved.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Http01Args {
+    /// Who answers HTTP-01 challenges: a pod for each, or the controller itself, which needs no pods but its own address in
+    /// --pod-ip. The annotation certwright.dev/http01-solver of an issuer goes before it.
+    #[arg(long, value_name = "WHO", default_value = http01_solver::POD, value_parser = [http01_solver::POD, http01_solver::CONTROLLER])]
+    pub(super) acme_http01_solver: String,
+    /// The address at which others in the cluster reach the controller; without it the controller answers no challenges itself.
+    #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
+    pub(super) pod_ip: Option<IpAddr>,
+    /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
+    #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
+    pub(super) acme_http01_solver_image: String,
+    /// When the kubelet pulls the solver image.
+    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
+    pub(super) acme_http01_solver_image_pull_policy: String,
+    /// CPU that a solver pod requests.
+    #[arg(long, value_name = "QUANTITY", default_value = "10m")]
+    pub(super) acme_http01_solver_resource_request_cpu: String,
+    /// Memory that a solver pod requests.
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
+    pub(super) acme_http01_solver_resource_request_memory: String,
+    /// CPU that a solver pod may use.
+    #[arg(long, value_name = "QUANTITY", default_value = "100m")]
+    pub(super) acme_http01_solver_resource_limits_cpu: String,
+    /// Memory that a solver pod may use.
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
+    pub(super) acme_http01_solver_resource_limits_memory: String,
+    /// Whether solver pods must run as another user than root.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(super) acme_http01_solver_run_as_non_root: bool,
+}
+
+impl Http01Args {
+    pub(super) fn podless(&self) -> Podless {
+        Podless {
+            default: match self.acme_http01_solver.as_str() {
+                http01_solver::CONTROLLER => Answerer::Controller,
+                _ => Answerer::Pod,
+            },
+            is_able: self.pod_ip.is_some(),
+        }
+    }
+
+    pub(super) fn solver_options(&self) -> SolverOptions {
+        SolverOptions {
+            image: self.acme_http01_solver_image.clone(),
+            image_pull_policy: self.acme_http01_solver_image_pull_policy.clone(),
+            request_cpu: Quantity(self.acme_http01_solver_resource_request_cpu.clone()),
+            request_memory: Quantity(self.acme_http01_solver_resource_request_memory.clone()),
+            limit_cpu: Quantity(self.acme_http01_solver_resource_limits_cpu.clone()),
+            limit_memory: Quantity(self.acme_http01_solver_resource_limits_memory.clone()),
+            run_as_non_root: self.acme_http01_solver_run_as_non_root,
+            ..SolverOptions::default()
+        }
+    }
+}
+
+/// Answers HTTP-01 challenges, where others in the cluster can ask.
+pub(super) async fn serve_challenges(args: &Http01Args, hub: &Arc<Hub>) -> Result<(), ControllerError> {
+    let Some(own) = args.pod_ip else {
+        if args.acme_http01_solver == http01_solver::CONTROLLER {
+            tracing::warn!("--acme-http01-solver=controller is without effect: --pod-ip ($POD_IP) is not set");
+        }
+        return Ok(());
+    };
+    let listener = TcpListener::bind((own, SOLVER_PORT)).await;
+    let listener = listener.map_err(|error| ControllerError::Challenges(SocketAddr::new(own, SOLVER_PORT), error))?;
+    tokio::spawn(server::serve(listener, OpenChallenges(hub.clone()), std::future::pending()));
+    Ok(())
+}
