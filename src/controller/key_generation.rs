@@ -4,14 +4,11 @@
 //! for it: it ends, and the object is looked at again once the key is there. Keys are made on threads of the lowest
 //! priority that still makes progress, so that answering the API server always goes first.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use super::step_error::StepError;
+use super::{beside::Beside, step_error::StepError};
 use crate::{
     cluster::{Hub, Key},
     pki::{KeyAlgorithm, PrivateKey},
@@ -20,24 +17,18 @@ use crate::{
 /// How much nicer than the rest of the process (nice(2)) the threads are that make keys.
 const NICENESS: i32 = 10;
 
+/// The longest keys take some seconds, on a machine that has nothing else to do.
+const LONGEST: Duration = Duration::from_mins(5);
+
 /// See the module's description. A key that its object does not want any more is forgotten: it lies here only while the
 /// object waits for it.
-pub struct KeyForge {
-    hub: Arc<Hub>,
-    at_once: Arc<Semaphore>,
-    orders: Arc<Mutex<HashMap<Key, Forging>>>,
-}
-
-enum Forging {
-    UnderWay(KeyAlgorithm),
-    Done(Result<PrivateKey, String>),
-}
+pub struct KeyForge(Beside<KeyAlgorithm, Result<PrivateKey, String>>);
 
 impl KeyForge {
     /// Makes as many keys at once as there are cores.
     pub fn new(hub: Arc<Hub>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { hub, at_once: Arc::new(Semaphore::new(cores)), orders: Arc::default() }
+        Self(Beside::new(hub, cores, LONGEST))
     }
 
     /// A new key for this object. If it takes long to make, the error says that the object is woken when it is there.
@@ -45,35 +36,16 @@ impl KeyForge {
         let KeyAlgorithm::Rsa(_) = algorithm else {
             return PrivateKey::generate(algorithm).map_err(|error| failed(&error));
         };
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        match orders.remove(owner) {
-            Some(Forging::Done(Ok(key))) if key.algorithm() == algorithm => return Ok(key),
-            Some(Forging::Done(Err(error))) => return Err(failed(&error)),
-            Some(Forging::UnderWay(wanted)) if wanted == algorithm => {}
-            // None, or one for a former spec.
-            _ => self.begin(owner.clone(), algorithm),
+        match self.0.outcome(owner, &algorithm)? {
+            Some(Ok(made)) => made.map_err(|error| failed(&error)),
+            Some(Err(unfinished)) => Err(failed(&unfinished)),
+            None => Err(self.0.begin(owner, algorithm, on_a_nice_thread(algorithm))),
         }
-        orders.insert(owner.clone(), Forging::UnderWay(algorithm));
-        Err(StepError::Awaiting)
     }
 
     /// The object is gone, or wants no key any more.
     pub(super) fn forget(&self, owner: &Key) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
-    }
-
-    fn begin(&self, owner: Key, algorithm: KeyAlgorithm) {
-        let (hub, at_once, orders) = (self.hub.clone(), self.at_once.clone(), self.orders.clone());
-        tokio::spawn(async move {
-            let Ok(_permit) = at_once.acquire_owned().await else { return };
-            let made = on_a_nice_thread(algorithm).await;
-            let mut orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_wanted = |held: &Forging| matches!(held, Forging::UnderWay(wanted) if *wanted == algorithm);
-            if orders.get(&owner).is_some_and(is_wanted) {
-                orders.insert(owner.clone(), Forging::Done(made));
-                hub.queue.wake(&owner);
-            }
-        });
+        self.0.forget(owner);
     }
 }
 

@@ -8,6 +8,7 @@ mod account;
 mod account_key;
 mod account_notes;
 mod approvals;
+mod beside;
 mod caa;
 mod certificate;
 mod challenge;

@@ -3,16 +3,14 @@
 //! A CA that is slow to answer must not hold up anything else, so questions are asked beside the passes: a pass that has
 //! one ends, and the Certificate is looked at again once the answer is there.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{sync::Semaphore, time::timeout};
 
-use super::step_error::{StepError, signed};
+use super::{
+    beside::{Beside, Outcome},
+    step_error::{StepError, signed},
+};
 use crate::{
     acme::{self, Client, Error, RenewalInfo},
     cluster::{Hub, Key},
@@ -26,16 +24,11 @@ const MOST_AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// See the module's description. An answer that its Certificate does not want any more is forgotten.
-pub struct Inquiries {
-    hub: Arc<Hub>,
-    at_once: Arc<Semaphore>,
-    /// None while the answer is awaited.
-    held: Arc<Mutex<HashMap<Key, Option<Answer>>>>,
-}
+pub struct Inquiries(Beside<String, Result<Option<acme::Answer<RenewalInfo>>, Error>>);
 
 impl Inquiries {
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, at_once: Arc::new(Semaphore::new(MOST_AT_ONCE)), held: Arc::default() }
+        Self(Beside::new(hub, MOST_AT_ONCE, PATIENCE))
     }
 
     /// What the CA says of the certificate with this identifier. Nothing that goes wrong stands in the way of anything, so
@@ -46,41 +39,25 @@ impl Inquiries {
         client: Result<Client, Error>,
         certificate_id: &str,
     ) -> Result<Answer, StepError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.remove(owner) {
-            Some(Some(answer)) if answer.certificate_id == certificate_id => return Ok(answer),
-            Some(None) => {}
-            // None, or one about a former certificate.
-            _ => self.begin(owner.clone(), client, certificate_id.to_owned()),
+        let certificate_id = certificate_id.to_owned();
+        match self.0.outcome(owner, &certificate_id)? {
+            Some(outcome) => Ok(Answer { certificate_id, at: Timestamp::now(), found: found(outcome) }),
+            None => {
+                let id = certificate_id.clone();
+                Err(self.0.begin(owner, certificate_id, async move { client?.renewal_info(&id).await }))
+            }
         }
-        held.insert(owner.clone(), None);
-        Err(StepError::Awaiting)
     }
 
     /// The Certificate is gone, or has no question any more.
     pub(super) fn forget(&self, owner: &Key) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
-    }
-
-    fn begin(&self, owner: Key, client: Result<Client, Error>, certificate_id: String) {
-        let (hub, at_once, held) = (self.hub.clone(), self.at_once.clone(), self.held.clone());
-        tokio::spawn(async move {
-            let Ok(_permit) = at_once.acquire_owned().await else { return };
-            let found = find(client, &certificate_id).await;
-            let answer = Answer { certificate_id, at: Timestamp::now(), found };
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(place @ None) = held.get_mut(&owner) {
-                *place = Some(answer);
-                hub.queue.wake(&owner);
-            }
-        });
+        self.0.forget(owner);
     }
 }
 
-async fn find(client: Result<Client, Error>, certificate_id: &str) -> Found {
+fn found(outcome: Outcome<Result<Option<acme::Answer<RenewalInfo>>, Error>>) -> Found {
     const DOING: &str = "Failed to ask the CA when to renew";
-    let asked = async { client?.renewal_info(certificate_id).await };
-    match timeout(PATIENCE, asked).await {
+    match outcome {
         Ok(Ok(None)) => Found::Unsupported,
         Ok(Ok(Some(answer))) => suggestion(answer),
         Ok(Err(error)) => Found::Failed {
@@ -88,9 +65,8 @@ async fn find(client: Result<Client, Error>, certificate_id: &str) -> Found {
             is_transient: error.is_transient(),
             retry_after: error.retry_after().map(signed),
         },
-        Err(_) => {
-            let message = format!("{DOING}: no answer within {} s", PATIENCE.as_secs());
-            Found::Failed { message, is_transient: true, retry_after: None }
+        Err(unfinished) => {
+            Found::Failed { message: format!("{DOING}: {unfinished}"), is_transient: true, retry_after: None }
         }
     }
 }
@@ -136,6 +112,6 @@ mod tests {
         assert_eq!(hub.queue.next().await, owner);
         assert!(inquiries.ask(&owner, no_client(), "a.c").is_err());
         inquiries.forget(&owner);
-        assert!(inquiries.held.lock().unwrap().is_empty());
+        assert!(inquiries.0.is_empty());
     }
 }

@@ -14,7 +14,6 @@ mod cloudflare;
 mod credentials;
 mod digitalocean;
 mod environment;
-mod errands;
 mod find;
 mod looks;
 mod pool;
@@ -24,7 +23,10 @@ mod route53;
 mod webhook;
 mod wildcard;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::Client;
 
@@ -32,10 +34,9 @@ use self::{
     changes::Changes,
     check::Question,
     credentials::Credentials,
-    errands::Errands,
     pool::{Made, Pool},
 };
-use super::{Context, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
+use super::{Context, beside::Beside, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
 use crate::{
     api::{Challenge, dns01::Dns01Solver, names::annotation},
     cluster::{Hub, Key, Kind, ObjectName},
@@ -71,10 +72,17 @@ impl Providers {
     }
 }
 
+/// Questions to providers and resolvers that are under way at once.
+const ERRANDS_AT_ONCE: usize = 64;
+
+/// For one of them.
+const LONGEST_ERRAND: Duration = Duration::from_mins(1);
+
 /// What is under way for Challenges beside their passes.
 pub struct Records {
     changes: Changes,
-    errands: Errands<Found>,
+    /// Where records belong.
+    errands: Beside<String, Result<Found, StepError>>,
 }
 
 /// Where a record belongs, and who writes it there.
@@ -85,7 +93,7 @@ struct Found {
 
 impl Records {
     pub(super) fn new(hub: &Arc<Hub>) -> Self {
-        Self { changes: Changes::new(hub.clone()), errands: Errands::new(hub.clone()) }
+        Self { changes: Changes::new(hub.clone()), errands: Beside::new(hub.clone(), ERRANDS_AT_ONCE, LONGEST_ERRAND) }
     }
 
     /// The Challenge is gone.

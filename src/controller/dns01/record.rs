@@ -142,13 +142,13 @@ async fn present_at(context: &Context, challenge: &Challenge, found: Found) -> R
 
 async fn find(context: &Context, challenge: &Challenge) -> Result<Found, StepError> {
     let (owner, _) = identity(challenge);
-    if let Some(answer) = context.records.errands.answer(&owner, PLACE)? {
+    if let Some(answer) = found(context, &owner, PLACE)? {
         return answer;
     }
     let made = provider(context, challenge).await?;
     let finder = Finder::new(context, challenge, made.provider.clone())?;
     let place = async move { finder.place().await.map(|place| Found { place, made }) };
-    Err(context.records.errands.ask(&owner, PLACE, place))
+    Err(context.records.errands.begin(&owner, PLACE.to_owned(), place))
 }
 
 /// Another place than the one that was refused, if there is one.
@@ -165,12 +165,12 @@ fn find_instead(
     }
     let ((owner, _), target) = (identity(challenge), record.name.clone());
     let about = format!("a place instead of {}", name::shown(&target));
-    if let Some(answer) = context.records.errands.answer(&owner, &about)? {
+    if let Some(answer) = found(context, &owner, &about)? {
         return answer;
     }
     let finder = Finder::new(context, challenge, made.provider.clone())?;
     let place = async move { finder.instead_of(&target, refused).await.map(|place| Found { place, made }) };
-    Err(context.records.errands.ask(&owner, &about, place))
+    Err(context.records.errands.begin(&owner, about, place))
 }
 
 /// Everywhere that the record may be.
@@ -186,12 +186,19 @@ fn places(context: &Context, challenge: &Challenge, made: &Made) -> Result<Vec<P
     if !places.is_empty() {
         return Ok(places);
     }
-    if let Some(answer) = context.records.errands.answer(&owner, OWN_PLACE)? {
+    if let Some(answer) = found(context, &owner, OWN_PLACE)? {
         return answer.map(|found| vec![found.place]);
     }
     let (finder, made) = (Finder::new(context, challenge, made.provider.clone())?, made.clone());
     let place = async move { finder.own_place().await.map(|place| Found { place, made }) };
-    Err(context.records.errands.ask(&owner, OWN_PLACE, place))
+    Err(context.records.errands.begin(&owner, OWN_PLACE.to_owned(), place))
+}
+
+/// What came of looking for this, once.
+fn found(context: &Context, owner: &Key, about: &str) -> Result<Option<Result<Found, StepError>>, StepError> {
+    let outcome = context.records.errands.outcome(owner, about)?;
+    let unfinished = |error| Err(StepError::transient(format!("Failed to find {about}: {error}")));
+    Ok(outcome.map(|outcome| outcome.unwrap_or_else(unfinished)))
 }
 
 /// What cannot be found anew has to be known to whoever comes later, before it is written.
