@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use certwright::api::names::annotation;
 use certwright::api::{Certificate, Challenge, Issuer};
 use certwright_e2e::dns::{challenge_records, update};
+use certwright_e2e::scene::is_ready;
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
 use k8s_openapi::api::core::v1::Secret;
@@ -172,25 +175,39 @@ async fn clean_up_outlives_the_issuer_and_its_secret() {
     nothing_is_left(&scene).await;
 }
 
-/// A name server that says yes to everything and does nothing.
-fn start_liar(node: Ipv4Addr) -> SocketAddr {
+/// A name server that says yes to everything and does nothing, until it repents and passes everything on to `honest`.
+fn start_liar(node: Ipv4Addr, honest: SocketAddr, repents: Arc<AtomicBool>) -> SocketAddr {
     let socket = UdpSocket::bind((node, 0)).unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok((length, client)) = socket.recv_from(&mut buffer) {
-            // A response without an error and without any record but the question (RFC 1035 section 4.1.1).
-            let mut answer = buffer[..length].to_vec();
-            answer[2] |= 0x80;
-            answer[6..12].fill(0);
-            let end = 12 + answer[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
-            answer.truncate(end);
+            let request = &buffer[..length];
+            let answer = if repents.load(Ordering::Relaxed) { pass_on(request, honest) } else { lie(request) };
             if socket.send_to(&answer, client).is_err() {
                 return;
             }
         }
     });
     address
+}
+
+/// A response without an error and without any record but the question (RFC 1035 section 4.1.1).
+fn lie(request: &[u8]) -> Vec<u8> {
+    let mut answer = request.to_vec();
+    answer[2] |= 0x80;
+    answer[6..12].fill(0);
+    let end = 12 + answer[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+    answer.truncate(end);
+    answer
+}
+
+fn pass_on(request: &[u8], server: SocketAddr) -> Vec<u8> {
+    let socket = UdpSocket::bind((server.ip(), 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.send_to(request, server).unwrap();
+    let mut buffer = [0; 4096];
+    socket.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,7 +217,8 @@ async fn what_a_provider_does_not_do_is_told_and_others_go_on() {
     let node = scene.testbed.state.node_address;
     // Takes everything and says nothing, as a server behind a firewall does.
     let silent = UdpSocket::bind((node, 0)).unwrap();
-    let (silent_address, liar) = (silent.local_addr().unwrap().to_string(), start_liar(node).to_string());
+    let (silent_address, repents) = (silent.local_addr().unwrap().to_string(), Arc::new(AtomicBool::new(false)));
+    let liar = start_liar(node, SocketAddr::from((node, 53)), repents.clone()).to_string();
     let rfc2136 =
         |field: &'static str, value: Value| move |solver: &mut Value| solver["dns01"]["rfc2136"][field] = value;
     issuer(&scene, "silent", rfc2136("nameserver", json!(silent_address))).await;
@@ -229,4 +247,9 @@ async fn what_a_provider_does_not_do_is_told_and_others_go_on() {
     for name in ["no-entry", "no-secret"] {
         scene.issued(name).await.unwrap();
     }
+
+    // What is missing for long is asked for again.
+    repents.store(true, Ordering::Relaxed);
+    let what = "the record that was lost being written again";
+    scene.wait_for::<Certificate>("liar", what, 4 * PATIENCE, is_ready).await.unwrap();
 }

@@ -137,6 +137,11 @@ async fn act(
             let status = state::PENDING.to_owned();
             memory.challenge.get_or_insert(CaChallenge { status, accepted: false, problem: None, next_look });
         }
+        ChallengeStep::PresentAgain => {
+            dns01::present_again(context, challenge, &mut memory.propagation).await?;
+            memory.trouble = None;
+            memory.check = None;
+        }
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
             let found = presenter::check(context, challenge, issuer, memory).await?;
@@ -146,7 +151,8 @@ async fn act(
             let now = Timestamp::now();
             let longest = context.options.check_retry_period;
             let next = later(now, check_interval(method, now.duration_since(since), longest));
-            memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
+            let is_lost = memory.propagation.is_to_be_presented_again(presenter::waited_since_presented(challenge));
+            memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next, is_lost });
         }
         ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
         ChallengeStep::Read => read(context, challenge, issuer, memory).await?,

@@ -78,6 +78,8 @@ pub struct Check {
     pub summary: String,
     /// When to check again.
     pub next: Timestamp,
+    /// Whether the answer has been missing for so long that it is to be presented again.
+    pub is_lost: bool,
 }
 
 /// The CA's view of a challenge (RFC 8555 section 7.1.6).
@@ -97,6 +99,8 @@ pub struct CaChallenge {
 pub enum ChallengeStep {
     AddFinalizer,
     Present,
+    /// Ends the present self-check when it is done.
+    PresentAgain,
     SelfCheck,
     Accept,
     Read,
@@ -226,6 +230,7 @@ fn prove(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
 fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> Decision<ChallengeStep> {
     match seen.check {
         Some(check) if check.passed => Decision::act(vec![ChallengeStep::Accept]),
+        Some(check) if check.is_lost => Decision::act(vec![ChallengeStep::PresentAgain]),
         Some(check) if now < check.next => {
             let rest = Decision::rest_until(check.next);
             if presented_at(status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {

@@ -81,6 +81,18 @@ impl Tally {
     }
 }
 
+/// A record that somebody else removed after it was presented would be waited for in vain. One that is only slow to come is there
+/// by then as a rule, and writing it again changes nothing.
+const LACKING_WAITED_FOR: SignedDuration = SignedDuration::from_mins(2);
+
+/// From one time of presenting again to the next.
+const PRESENTED_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+/// Whether a record that servers lack is to be presented again; `since_again` is the time since that was done last.
+pub fn is_to_be_presented_again(since_presented: SignedDuration, since_again: Option<SignedDuration>) -> bool {
+    since_presented >= LACKING_WAITED_FOR && since_again.is_none_or(|since| since >= PRESENTED_AGAIN_AFTER)
+}
+
 /// The time from one check to the next. Often at first, when every moment counts; seldom later, when it is somebody's mistake
 /// that is waited for. DNS servers belong to others; what else is asked lies in the cluster.
 ///
@@ -102,6 +114,16 @@ pub fn check_interval(method: Option<Method>, since_first: SignedDuration, longe
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_missing_is_presented_again_now_and_then() {
+        let due = |since_presented, since_again: Option<i64>| {
+            let minutes = SignedDuration::from_mins;
+            is_to_be_presented_again(minutes(since_presented), since_again.map(minutes))
+        };
+        assert!(!due(1, None) && due(2, None));
+        assert!(!due(11, Some(9)) && due(12, Some(10)));
+    }
 
     fn tally(found: usize, lacking: usize, unheard: usize) -> Tally {
         Tally { found, lacking, unheard }

@@ -149,7 +149,12 @@ proptest! {
     fn challenges(seed: u64) {
         let dice = &mut Dice(seed);
         let mut scene = dice.challenge(&Order::default());
-        let check = dice.maybe(|dice| Check { passed: dice.chance(2), summary: dice.text(), next: dice.time() });
+        let check = dice.maybe(|dice| Check {
+            passed: dice.chance(2),
+            summary: dice.text(),
+            next: dice.time(),
+            is_lost: dice.chance(2),
+        });
         let ca = dice.maybe(|dice| CaChallenge {
             status: dice.state(),
             accepted: dice.chance(2),

@@ -9,10 +9,10 @@ use std::{
 use jiff::SignedDuration;
 
 use crate::{
-    controller::step_error::StepError,
+    controller::step_error::{StepError, signed},
     decide::{
         backoff,
-        propagation::{SILENT_WAITED_FOR, Tally, Verification},
+        propagation::{SILENT_WAITED_FOR, Tally, Verification, is_to_be_presented_again},
     },
     dns::{
         challenge_name::{aliases_of, zone_of},
@@ -58,6 +58,11 @@ pub struct Propagation {
     end: Option<(String, Instant)>,
     /// The servers at which it is.
     found_at: BTreeSet<String>,
+    /// Whether a server answered the last look without it.
+    is_lacking: bool,
+    /// When it was presented again, and whether that is under way.
+    presented_again: Option<Instant>,
+    begins_anew: bool,
 }
 
 /// The outcome of one look.
@@ -70,7 +75,23 @@ pub(super) struct Look {
 
 impl Propagation {
     pub fn is_blank(&self) -> bool {
-        self.end.is_none() && self.found_at.is_empty()
+        let Self { end, found_at, is_lacking, presented_again, begins_anew } = self;
+        end.is_none() && found_at.is_empty() && !is_lacking && presented_again.is_none() && !begins_anew
+    }
+
+    /// Nothing is known of a record that was presented just now, once more.
+    pub(super) fn of_presented_again() -> Self {
+        Self { presented_again: Some(Instant::now()), ..Self::default() }
+    }
+
+    pub(in crate::controller) fn is_to_be_presented_again(&self, since_presented: SignedDuration) -> bool {
+        let since_again = self.presented_again.map(|at| signed(at.elapsed()));
+        self.is_lacking && is_to_be_presented_again(since_presented, since_again)
+    }
+
+    /// Whether the record is to be presented again now, which has not been asked for yet.
+    pub(super) fn begins_anew(&mut self) -> bool {
+        !std::mem::replace(&mut self.begins_anew, true)
     }
 }
 
@@ -143,6 +164,7 @@ impl Question {
         let is_enough = self.is_enough(all, seen);
         let may_do_without = self.tally(all, seen).may_do_without();
         self.known.found_at.extend(seen.found());
+        self.known.is_lacking = !seen.lacking().is_empty();
         let missing = seen.missing_summary();
         if is_enough {
             if !missing.is_empty() {

@@ -44,7 +44,7 @@ use crate::{
     dns::provider::{Provider, endpoints::Endpoints, http},
 };
 
-pub(super) use self::record::{clean_up, pending, present};
+pub(super) use self::record::{clean_up, pending, present, present_again};
 pub use self::{check::Propagation, looks::Looks};
 
 /// What all providers share, and those that were made before.

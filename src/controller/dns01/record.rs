@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{
-    Found,
+    Found, Propagation,
     changes::Progress,
     find::{Finder, own_name},
     last_provider,
@@ -72,6 +72,27 @@ pub(in crate::controller) async fn present(context: &Context, challenge: &Challe
             present_at(context, challenge, found?).await
         }
     }
+}
+
+/// The same for a record that was visible, or should have been, and is not.
+///
+/// # Errors
+///
+/// As of [`present`].
+pub(in crate::controller) async fn present_again(
+    context: &Context,
+    challenge: &Challenge,
+    propagation: &mut Propagation,
+) -> Result<(), StepError> {
+    if propagation.begins_anew() {
+        let (owner, _) = identity(challenge);
+        tracing::info!(challenge = %owner, "the TXT record is missing and is written again");
+        // What was made before counts no more.
+        context.records.changes.note_told(&owner);
+    }
+    present(context, challenge).await?;
+    *propagation = Propagation::of_presented_again();
+    Ok(())
 }
 
 /// Takes the record away from wherever it may be. That it is gone already is well.

@@ -110,7 +110,7 @@ impl Scene {
     }
 
     fn checked(&mut self, passed: bool, next: i64) {
-        self.check = Some(Check { passed, summary: "ns1 has nothing".to_owned(), next: at(next) });
+        self.check = Some(Check { passed, summary: "ns1 has nothing".to_owned(), next: at(next), is_lost: false });
     }
 
     fn told(&self) -> (String, String) {

@@ -123,12 +123,21 @@ fn act(
             let (status, next_look) = (state::PENDING.to_owned(), now + CA_LEFT_ALONE);
             memory.challenge.get_or_insert(CaChallenge { status, accepted: false, problem: None, next_look });
         }
+        ChallengeStep::PresentAgain => {
+            present(process, world, challenge)?;
+            (memory.trouble, memory.check) = (None, None);
+        }
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
             let found = check(process, world, challenge)?;
             memory.trouble = None;
             let interval = check_interval(Method::of(challenge), now.duration_since(since), LONGEST_INTERVAL);
-            memory.check = Some(Check { passed: found, summary: "it cannot be seen yet".into(), next: now + interval });
+            memory.check = Some(Check {
+                passed: found,
+                summary: "it cannot be seen yet".into(),
+                next: now + interval,
+                is_lost: false,
+            });
         }
         ChallengeStep::Accept => accept(world, challenge, memory)?,
         ChallengeStep::Read => read(world, challenge, memory)?,
