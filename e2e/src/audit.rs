@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+/// The verbs of requests that change something.
+pub const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+
 /// A place in the audit log; what comes after it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
-/// One write as the API server saw it.
+/// One request as the API server saw it: a write, or, of certwright's user, a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     pub user: String,
-    /// `create`, `update`, `patch`, `delete` or `deletecollection`.
+    /// One of [`WRITES`], or `get`, `list` or `watch`.
     pub verb: String,
     /// API group; empty for the core group.
     pub group: String,
@@ -60,6 +63,17 @@ pub fn writes_since(log: &Path, mut mark: Mark) -> Result<Vec<Write>> {
 
 /// The same, and moves `mark` behind what was read.
 pub fn read_on(log: &Path, mark: &mut Mark) -> Result<Vec<Write>> {
+    let mut requests = requests_on(log, mark)?;
+    requests.retain(|request| WRITES.contains(&request.verb.as_str()));
+    Ok(requests)
+}
+
+/// All requests after `mark` that the log has, reads too.
+pub fn requests_since(log: &Path, mut mark: Mark) -> Result<Vec<Write>> {
+    requests_on(log, &mut mark)
+}
+
+fn requests_on(log: &Path, mark: &mut Mark) -> Result<Vec<Write>> {
     let mut file = File::open(log).with_context(|| format!("reading the audit log {}", log.display()))?;
     file.seek(SeekFrom::Start(mark.0))?;
     let mut reader = BufReader::new(file);

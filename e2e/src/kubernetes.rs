@@ -12,6 +12,7 @@ use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 
+use crate::audit::WRITES;
 use crate::authority::{self, Authority};
 use crate::launcher::Launcher;
 use crate::network::NODE;
@@ -117,11 +118,12 @@ async fn start_etcd(launcher: &mut Launcher) -> Result<()> {
 fn write_files(folder: &Path, authority: &Authority) -> Result<Kubernetes> {
     let audit_log = folder.join("audit.log");
     fs::write(&audit_log, "")?;
-    // Reads are left out: they are many, and nothing is counted by them.
+    // Reads are left out, for they are many, but those of certwright: they tell which rights it uses.
     let policy = json!({
         "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
         "rules": [
-            { "level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"] },
+            { "level": "Metadata", "verbs": WRITES },
+            { "level": "Metadata", "users": [CERTWRIGHT_USER], "verbs": ["get", "list", "watch"] },
             { "level": "None" },
         ],
     });

@@ -6,7 +6,7 @@ use super::{
     link,
     transport::{Request, Response},
 };
-use crate::pki::pem::MAX_CHAIN;
+use crate::pki::pem;
 
 /// More chains than any CA has for one certificate.
 const MAX_ALTERNATES: usize = 10;
@@ -22,8 +22,9 @@ pub struct Chain {
 
 impl Chain {
     pub(super) fn from_response(request: &Request, response: &Response) -> Result<Answer<Self>, Error> {
-        if response.body.len() > MAX_CHAIN {
-            return Err(Error::TooLarge { url: request.shown_url(), limit: MAX_CHAIN });
+        let limit = pem::limits().chain;
+        if response.body.len() > limit {
+            return Err(Error::TooLarge { url: request.shown_url(), limit });
         }
         let pem = String::from_utf8(response.body.clone()).ok();
         let Some(pem) = pem.filter(|pem| pem.contains("-----BEGIN CERTIFICATE-----")) else {

@@ -18,6 +18,7 @@ pub mod crd;
 pub mod dns01;
 pub mod duration;
 pub mod issuer;
+pub mod label;
 mod lenient;
 pub mod names;
 pub mod order;

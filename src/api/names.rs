@@ -158,6 +158,11 @@ pub mod annotation {
     pub const REVOKED: &str = "certwright.dev/revoked";
     /// On an issuer: `off`, `warn` or `refuse`, what is done about CAA records that forbid its CA to issue.
     pub const CAA: &str = "certwright.dev/caa";
+    /// On a ClusterIssuer: the namespaces that it serves, separated by commas; `*` stands for any characters.
+    pub const ALLOWED_NAMESPACES: &str = "certwright.dev/allowed-namespaces";
+    /// On an issuer: the DNS names, IP addresses and networks that it certifies, separated by commas. `*.example.com` are those
+    /// with one label more, `.example.com` all below it.
+    pub const ALLOWED_NAMES: &str = "certwright.dev/allowed-names";
     /// On a CertificateRequest: when the requests before it were made, as far as that is less than a day ago.
     pub const RECENT_ISSUANCES: &str = "certwright.dev/recent-issuances";
     /// On a CertificateRequest and its Order: when the certificate ends that this one replaces (RFC 3339).
@@ -316,6 +321,7 @@ pub mod event {
     pub const CAA: &str = "CAA";
 
     // CertificateRequest, for all issuers.
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     pub const APPROVED: &str = "cert-manager.io";
     pub const WAITING_FOR_APPROVAL: &str = "WaitingForApproval";
     pub const ISSUER_NOT_FOUND: &str = "IssuerNotFound";

@@ -1,12 +1,17 @@
 //! The subcommands of the certwright binary.
 
 mod acmesolver;
+mod command_line;
+mod config_file;
 mod controller;
 mod crds;
 mod feature_gates;
 mod issuer;
 mod log;
+mod pflag;
 mod probe;
+mod suggestion;
+mod without_effect;
 
 use std::{error::Error, process::ExitCode};
 
@@ -34,7 +39,7 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = command_line::parse();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("certwright: error: another TLS provider is installed in this process");
         return ExitCode::FAILURE;

@@ -15,6 +15,7 @@ use crate::api::{
 use super::{
     hub::{Hub, Indexes, Watched},
     key::{Key, Kind, ObjectName},
+    namespaces::Namespaces,
     store::Store,
 };
 
@@ -65,6 +66,11 @@ impl Hub {
             solver_pod: |pod| by_owner(pod.meta()),
             solver_service: |service| by_owner(service.meta()),
         })
+    }
+
+    /// The same for a part of the cluster.
+    pub fn of(namespaces: Namespaces) -> Self {
+        Self { namespaces, ..Self::new() }
     }
 
     /// Wakes who depends on the Secret of this name, whatever it holds.

@@ -1,6 +1,13 @@
 //! One watch and one store per kind, and the queue that every change feeds.
 
-use std::{collections::HashSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use futures::StreamExt;
 use k8s_openapi::{
@@ -24,6 +31,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     event::{Event, Recorder},
     key::{Key, ObjectName},
+    namespaces::Namespaces,
     queue::Queue,
     store::{Put, Store},
 };
@@ -74,6 +82,8 @@ pub struct Hub {
     pub solver_pods: Store<Pod>,
     pub solver_services: Store<Service>,
     pub queue: Queue,
+    /// What is watched.
+    pub namespaces: Namespaces,
 }
 
 impl Hub {
@@ -90,6 +100,7 @@ impl Hub {
             solver_pods: Store::new(indexes.solver_pod),
             solver_services: Store::new(indexes.solver_service),
             queue: Queue::default(),
+            namespaces: Namespaces::All,
         }
     }
 
@@ -128,29 +139,40 @@ impl Hub {
         let ours = all.clone().labels(&format!("{}=true", names::label::FAO));
         let foreign = watcher::Config::default().labels(&format!("{}!=true", names::label::FAO));
         let solver = all.clone().labels(&format!("{}=true", names::label::HTTP01_SOLVER));
+        let optional = true;
         macro_rules! watch {
+            ($kind:ty, $config:expr, $apis:expr, $optional:expr) => {
+                let apis: Vec<(Option<String>, Api<DeserializeGuard<$kind>>)> = $apis;
+                let filling = Filling::new(apis.len(), &filled);
+                for (namespace, api) in apis {
+                    let watch = Watch {
+                        hub: self.clone(),
+                        namespace,
+                        recorder: recorder.clone(),
+                        filling: filling.clone(),
+                        is_optional: $optional,
+                    };
+                    tasks.spawn(watch.run::<$kind>(api, $config.clone()));
+                }
+            };
             ($kind:ty, $config:expr) => {
-                let task = watch_kind::<$kind>(
-                    self.clone(),
-                    Api::all(client.clone()),
-                    $config.clone(),
-                    recorder.clone(),
-                    filled.clone(),
-                );
-                tasks.spawn(task);
+                watch!($kind, $config, self.namespaces.apis(client), false)
             };
         }
         watch!(Issuer, all);
-        watch!(ClusterIssuer, all);
+        let everywhere = if self.namespaces.is_limited() { Vec::new() } else { vec![(None, Api::all(client.clone()))] };
+        watch!(ClusterIssuer, all, everywhere, false);
         watch!(Certificate, all);
         watch!(CertificateRequest, all);
         watch!(Order, all);
         watch!(Challenge, all);
         watch!(Secret, ours);
-        watch!(Pod, solver);
-        watch!(Service, solver);
-        watch!(Ingress, solver);
-        tasks.spawn(watch_foreign_secrets(self.clone(), Api::all(client.clone()), foreign));
+        watch!(Pod, solver, self.namespaces.apis(client), optional);
+        watch!(Service, solver, self.namespaces.apis(client), optional);
+        watch!(Ingress, solver, self.namespaces.apis(client), optional);
+        for (_, api) in self.namespaces.apis(client) {
+            tasks.spawn(watch_foreign_secrets(self.clone(), api, foreign.clone()));
+        }
         (tasks, receiver)
     }
 
@@ -171,8 +193,13 @@ impl Hub {
         }
     }
 
-    fn retain_listed<K: Watched>(&self, before: &HashSet<ObjectName>, listed: &HashSet<ObjectName>) {
-        for gone in K::store(self).retain_listed(before, listed) {
+    fn retain_listed<K: Watched>(
+        &self,
+        namespace: Option<&str>,
+        before: &HashSet<ObjectName>,
+        listed: &HashSet<ObjectName>,
+    ) {
+        for gone in K::store(self).retain_listed(namespace, before, listed) {
             self.wake_dependents(Queue::wake, Some(&*gone), None);
         }
     }
@@ -189,42 +216,95 @@ fn keep_own_note(managed_fields: &mut Vec<ManagedFieldsEntry>) {
     }
 }
 
-async fn watch_kind<K: Watched>(
-    hub: Arc<Hub>,
-    api: Api<DeserializeGuard<K>>,
-    config: watcher::Config,
-    recorder: Recorder,
+/// Counts a store as filled once, when all watches that feed it have had their first list.
+#[derive(Clone)]
+struct Filling {
+    open: Arc<AtomicUsize>,
     filled: watch::Sender<usize>,
-) {
-    let kind = K::kind(&()).into_owned();
-    let mut stream = watcher::watcher(api, config).default_backoff().boxed();
-    let mut listing: Option<(HashSet<ObjectName>, HashSet<ObjectName>)> = None;
-    let mut first = true;
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(WatchEvent::Init) => listing = Some((K::store(&hub).names(), HashSet::new())),
-            Ok(WatchEvent::InitApply(object)) => {
-                if let Some((_, listed)) = &mut listing {
-                    listed.insert(ObjectName::of(&object));
-                }
-                take_in(&hub, object, &recorder, first);
-            }
-            Ok(WatchEvent::InitDone) => {
-                if let Some((before, listed)) = listing.take() {
-                    hub.retain_listed::<K>(&before, &listed);
-                }
-                if std::mem::take(&mut first) {
-                    filled.send_modify(|count| *count += 1);
-                }
-            }
-            Ok(WatchEvent::Apply(object)) => take_in(&hub, object, &recorder, false),
-            Ok(WatchEvent::Delete(object)) => {
-                if let Ok(object) = object.0 {
-                    hub.remove(&object);
-                }
-            }
-            Err(error) => tracing::warn!(kind, %error, "watch interrupted; it is taken up again"),
+}
+
+impl Filling {
+    fn new(watches: usize, filled: &watch::Sender<usize>) -> Self {
+        if watches == 0 {
+            filled.send_modify(|count| *count += 1);
         }
+        Self { open: Arc::new(AtomicUsize::new(watches)), filled: filled.clone() }
+    }
+
+    fn one_is_done(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.filled.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// The watch of one kind, in one namespace or in all.
+struct Watch {
+    hub: Arc<Hub>,
+    namespace: Option<String>,
+    recorder: Recorder,
+    filling: Filling,
+    /// Whether much can be done without: the start does not wait for the right to it.
+    is_optional: bool,
+}
+
+impl Watch {
+    async fn run<K: Watched>(self, api: Api<DeserializeGuard<K>>, config: watcher::Config) {
+        let kind = K::kind(&()).into_owned();
+        let hub = &self.hub;
+        let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+        let mut listing: Option<(HashSet<ObjectName>, HashSet<ObjectName>)> = None;
+        let mut first = true;
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(WatchEvent::Init) => listing = Some((self.names::<K>(), HashSet::new())),
+                Ok(WatchEvent::InitApply(object)) => {
+                    if let Some((_, listed)) = &mut listing {
+                        listed.insert(ObjectName::of(&object));
+                    }
+                    take_in(hub, object, &self.recorder, first);
+                }
+                Ok(WatchEvent::InitDone) => {
+                    if let Some((before, listed)) = listing.take() {
+                        hub.retain_listed::<K>(self.namespace.as_deref(), &before, &listed);
+                    }
+                    if std::mem::take(&mut first) {
+                        self.filling.one_is_done();
+                    }
+                }
+                Ok(WatchEvent::Apply(object)) => take_in(hub, object, &self.recorder, false),
+                Ok(WatchEvent::Delete(object)) => {
+                    if let Ok(object) = object.0 {
+                        hub.remove(&object);
+                    }
+                }
+                Err(error) if is_forbidden(&error) => {
+                    tracing::warn!(kind, %error, "the right to list and watch is missing; everything else goes on");
+                    if self.is_optional && std::mem::take(&mut first) {
+                        self.filling.one_is_done();
+                    }
+                }
+                Err(error) => tracing::warn!(kind, %error, "watch interrupted; it is taken up again"),
+            }
+        }
+    }
+
+    /// The objects that this watch has told of.
+    fn names<K: Watched>(&self) -> HashSet<ObjectName> {
+        let mut names = K::store(&self.hub).names();
+        if let Some(namespace) = &self.namespace {
+            names.retain(|name| name.namespace == *namespace);
+        }
+        names
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Store<K> {
 struct Contents<K> {
     objects: HashMap<ObjectName, Arc<K>>,
     index: HashMap<String, HashSet<ObjectName>>,
-    /// Identities of objects that we know to be gone although the watch may still tell of them.
-    tombstones: HashSet<String>,
+    /// Identities of objects that we know to be gone although the watch may still tell of them, with their namespaces.
+    tombstones: HashMap<String, String>,
 }
 
 /// What became of an object offered to the store.
@@ -37,7 +37,7 @@ pub enum Put<K> {
 impl<K: Resource<DynamicType = ()>> Store<K> {
     /// `index_of` names the entries under which an object is found by [`Store::indexed`].
     pub fn new(index_of: IndexFunction<K>) -> Self {
-        let contents = Contents { objects: HashMap::new(), index: HashMap::new(), tombstones: HashSet::new() };
+        let contents = Contents { objects: HashMap::new(), index: HashMap::new(), tombstones: HashMap::new() };
         Self { index_of, contents: RwLock::new(contents) }
     }
 
@@ -66,7 +66,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
     pub fn put(&self, object: K) -> Put<K> {
         let name = ObjectName::of(&object);
         let mut contents = self.write();
-        if object.meta().uid.as_ref().is_some_and(|uid| contents.tombstones.contains(uid)) {
+        if object.meta().uid.as_ref().is_some_and(|uid| contents.tombstones.contains_key(uid)) {
             return Put::Stale;
         }
         if contents.objects.get(&name).is_some_and(|held| !is_newer(&object, held.as_ref())) {
@@ -82,7 +82,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         let mut contents = self.write();
         let gone = contents.remove_incarnation(name, uid, self.index_of)?;
         // What is not held any more was already taken out by the watch, which will not speak of it again.
-        contents.tombstones.insert(uid.to_owned());
+        contents.tombstones.insert(uid.to_owned(), name.namespace.clone());
         Some(gone)
     }
 
@@ -93,10 +93,16 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         contents.remove_incarnation(name, uid, self.index_of)
     }
 
-    /// Takes out everything in `before` that is not in `listed`: it vanished while the watch was away.
-    pub fn retain_listed(&self, before: &HashSet<ObjectName>, listed: &HashSet<ObjectName>) -> Vec<Arc<K>> {
+    /// Takes out everything in `before` that is not in `listed`: it vanished while the watch was away. The list is that of one
+    /// namespace, or of all.
+    pub fn retain_listed(
+        &self,
+        namespace: Option<&str>,
+        before: &HashSet<ObjectName>,
+        listed: &HashSet<ObjectName>,
+    ) -> Vec<Arc<K>> {
         let mut contents = self.write();
-        contents.tombstones.clear();
+        contents.tombstones.retain(|_, place| namespace.is_some_and(|namespace| place != namespace));
         before.difference(listed).filter_map(|name| contents.remove(name, self.index_of)).collect()
     }
 
@@ -210,7 +216,7 @@ mod tests {
         store.put(object("kept", "2", 2, "x"));
         let before = store.names();
         store.put(object("ours", "3", 9, "x"));
-        let gone = store.retain_listed(&before, &[name("kept")].into());
+        let gone = store.retain_listed(None, &before, &[name("kept")].into());
         assert_eq!(gone.len(), 1);
         assert_eq!(store.indexed("x").len(), 2);
     }

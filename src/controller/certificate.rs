@@ -292,7 +292,8 @@ async fn create_request(
         return Err(StepError::transient(format!("The Secret {key_secret:?} with the next private key is gone")));
     };
     let copied = &context.options.copied_annotations;
-    let mut request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, copied)
+    let manner = (copied, context.options.certificate.features);
+    let mut request = children::certificate_request(certificate, name, revision, (key_secret, &key), recent, manner)
         .map_err(StepError::is_final)?;
     request.spec.issuer_ref = issuer;
     marks.put_on(&mut request);

@@ -9,6 +9,7 @@ use super::{
     dns01,
     held_issuer::HeldIssuer,
     memory::Memory,
+    origin,
     pace::next_look,
     presenter,
     round::{Round, event, step_name},
@@ -53,11 +54,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
+    let refusal = origin::refusal_of_challenge(context, &challenge, &issuer);
     let taken = tls_alpn01::taken(context, &challenge);
     let pending = dns01::pending(context, &challenge).await;
     let seen = SeenChallenge {
         challenge: &challenge,
-        issuer: issuer.seen(),
+        issuer: issuer.seen().unless(refusal.as_deref()),
         has_open_siblings: has_open_siblings(context, &challenge),
         taken: taken.as_ref(),
         check: memory.check.as_ref(),

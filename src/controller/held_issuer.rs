@@ -11,6 +11,7 @@ use crate::{
     },
     cluster::{Hub, Key, Kind, ObjectName},
     decide::{
+        admittance::Terms,
         authority::{SeenAuthority, SeenKey},
         issuer_of::SeenIssuerOf,
     },
@@ -22,6 +23,8 @@ pub(super) enum HeldIssuer {
     Foreign,
     Issuer(Arc<Issuer>),
     Missing,
+    /// No ClusterIssuer is looked at.
+    OutOfReach,
     UnknownKind,
 }
 
@@ -38,6 +41,7 @@ impl HeldIssuer {
             return Self::Foreign;
         }
         match reference.kind_or_default() {
+            KIND_CLUSTER_ISSUER if hub.namespaces.is_limited() => Self::OutOfReach,
             KIND_CLUSTER_ISSUER => hub
                 .cluster_issuers
                 .get(&ObjectName::new("", &reference.name))
@@ -59,6 +63,10 @@ impl HeldIssuer {
         let Some((spec, status)) = self.parts() else {
             return match self {
                 Self::Foreign => SeenIssuerOf::Foreign,
+                Self::OutOfReach => SeenIssuerOf::Unserved(
+                    "ClusterIssuers are not served here, because the controller is limited to namespaces by --namespace; use an \
+                     Issuer",
+                ),
                 Self::UnknownKind => {
                     SeenIssuerOf::Unserved("spec.issuerRef.kind is neither Issuer nor ClusterIssuer; correct it")
                 }
@@ -112,6 +120,11 @@ impl HeldIssuer {
             _ => return None,
         };
         annotations.get(name).map(String::as_str)
+    }
+
+    /// Whom it serves.
+    pub(super) fn terms<'a>(&'a self, reference: &'a IssuerReference) -> Terms<'a> {
+        Terms::of(reference, |name| self.annotation(name))
     }
 
     /// Changes whenever the issuer does.

@@ -20,6 +20,7 @@ mod key_generation;
 mod limits;
 mod memory;
 mod order;
+mod origin;
 mod pace;
 pub mod podless;
 mod presenter;

@@ -11,6 +11,7 @@ use super::{
     held_issuer::HeldIssuer,
     limits,
     memory::Memory,
+    origin,
     pace::next_look,
     replacement,
     round::{Round, event, step_name},
@@ -54,11 +55,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     forget_outdated_trouble(&issuer, memory);
     let now = Timestamp::now();
     let caa = before_order(issuer.annotation(annotation::CAA), memory.caa.as_ref(), now);
-    let turn = turn(context, &order, &issuer, (memory, &caa), now);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
+    let refusal = origin::refusal_of_order(context, &order, &issuer);
+    let turn = turn(context, &order, &issuer, (memory, &caa, refusal.is_some()), now);
     let seen = SeenOrder {
         order: &order,
-        issuer: issuer.seen(),
+        issuer: issuer.seen().unless(refusal.as_deref()),
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         answerer: context.options.podless.answerer(issuer.annotation(annotation::HTTP01_SOLVER)),
         challenges: &challenges,
@@ -97,7 +99,7 @@ fn turn(
     context: &Context,
     order: &Order,
     issuer: &HeldIssuer,
-    (memory, caa): (&Memory, &BeforeOrder),
+    (memory, caa, is_refused): (&Memory, &BeforeOrder, bool),
     now: Timestamp,
 ) -> Turn {
     let has_order = !order_url(order).is_empty() || Progress::of(order) != Progress::Open;
@@ -105,7 +107,13 @@ fn turn(
     let is_troubled =
         memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final || now < trouble.next_try());
     let is_forbidden = !matches!(caa, BeforeOrder::Order(_));
-    if has_order || is_gone || is_troubled || is_forbidden || issuer.seen().usable(&order.spec.issuer_ref).is_err() {
+    if has_order
+        || is_gone
+        || is_refused
+        || is_troubled
+        || is_forbidden
+        || issuer.seen().usable(&order.spec.issuer_ref).is_err()
+    {
         limits::leave(context, &ObjectName::of(order));
         return Turn::Go;
     }

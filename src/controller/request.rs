@@ -16,7 +16,7 @@ use crate::{
     api::{CertificateRequest, CertificateRequestStatus, names},
     cluster::{ApiError, Key, ObjectName},
     decide::{
-        Note, Wake, fixed_name,
+        Note, Wake, admittance, fixed_name,
         issuer_of::SeenIssuerOf,
         request::{RequestStep, SeenRequest, decide},
     },
@@ -36,9 +36,10 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let now = Timestamp::now();
     let pause = context.approvals.pause(&request.spec.issuer_ref, &key.object.namespace, now);
     let signer = signer_of(context, &issuer, &request).await?;
+    let refusal = admittance::of_request(&issuer.terms(&request.spec.issuer_ref), &request);
     let seen = SeenRequest {
         request: &request,
-        issuer: issuer.seen_with(&signer),
+        issuer: issuer.seen_with(&signer).unless(refusal.as_deref()),
         order: order.as_deref(),
         copied_annotations: &context.options.copied_annotations,
         approves: context.options.approves && pause.is_none(),

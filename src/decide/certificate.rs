@@ -79,6 +79,23 @@ pub struct Settings {
     pub most_wait: SignedDuration,
     /// Whether renewals are spread: each a little before the time that its spec names.
     pub renewal_jitter: bool,
+    pub features: Features,
+}
+
+/// What may be asked for in a spec, and what goes into requests besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Whether requests say by an extension whether they are for a CA.
+    pub basic_constraints: bool,
+    pub literal_subject: bool,
+    pub name_constraints: bool,
+    pub other_names: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { basic_constraints: false, literal_subject: true, name_constraints: true, other_names: true }
+    }
 }
 
 impl Default for Settings {
@@ -88,6 +105,7 @@ impl Default for Settings {
             least_wait: SignedDuration::from_hours(1),
             most_wait: SignedDuration::from_hours(32),
             renewal_jitter: true,
+            features: Features::default(),
         }
     }
 }
@@ -181,7 +199,7 @@ pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Certificat
         return Decision::act(vec![step]);
     }
     let plan = Plan::new(seen, now);
-    if let Err(error) = validation::problem(&certificate.spec) {
+    if let Err(error) = validation::problem(&certificate.spec, seen.settings.features) {
         return plan.refuse(&error.to_string());
     }
     if let Err(problem) = profile::problem(certificate.annotations()) {

@@ -284,6 +284,10 @@ fn wind_up(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -
         return Decision::rest_until(later(now, PENDING_LOOK));
     }
     let trouble = match (seen.clean_up, seen.trouble) {
+        // Nothing was presented with the credentials of an issuer that does not serve it.
+        _ if !status.presented && matches!(seen.issuer, SeenIssuerOf::Refused(_)) => {
+            return Decision::act(leave(seen, status));
+        }
         (CleanUp::Done, _) => return Decision::act(leave(seen, status)),
         (CleanUp::Tried, Some(trouble)) => trouble,
         _ => return Decision::act(vec![ChallengeStep::CleanUp]),

@@ -5,6 +5,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
+    certificate::Features,
     secret::TLS_KEY,
     template::{self, CopiedAnnotations},
 };
@@ -13,7 +14,7 @@ use crate::{
         Certificate, CertificateRequest, CertificateRequestSpec,
         names::{annotation, label},
     },
-    pki::PrivateKey,
+    pki::{CertificateRequestTemplate, PrivateKey},
 };
 
 /// The Secret that holds the private key, as PEM, while a certificate for it is being issued.
@@ -59,11 +60,12 @@ pub fn certificate_request(
     revision: i64,
     (key_secret, key): (String, &PrivateKey),
     recent: &[Timestamp],
-    copied: &CopiedAnnotations,
+    (copied, features): (&CopiedAnnotations, Features),
 ) -> Result<CertificateRequest, String> {
     let spec = &certificate.spec;
     let csr = template::request_template(spec)
         .map_err(|error| error.to_string())
+        .map(|template| CertificateRequestTemplate { encode_basic_constraints: features.basic_constraints, ..template })
         .and_then(|template| template.build_pem(key).map_err(|error| error.to_string()))
         .map_err(|error| format!("Failed to generate CSR: {error}"))?;
     let mut annotations = copied.filter(certificate.annotations());

@@ -29,11 +29,22 @@ pub enum SeenIssuerOf<'a> {
     Missing,
     /// Of our group, but of a kind or type that this version does not serve.
     Unserved(&'a str),
+    /// It does not serve who asks, for this reason.
+    Refused(&'a str),
     /// Of another group: an external issuer answers.
     Foreign,
 }
 
 impl<'a> SeenIssuerOf<'a> {
+    /// The same for somebody whom it does not serve for this reason, if there is one.
+    #[must_use]
+    pub fn unless(self, refusal: Option<&'a str>) -> Self {
+        match (self, refusal) {
+            (Self::Foreign | Self::Missing | Self::Unserved(_), _) | (_, None) => self,
+            (_, Some(why)) => Self::Refused(why),
+        }
+    }
+
     /// What the issuer is set to, if it can be worked with now; else why not, in one sentence.
     pub fn usable(self, reference: &IssuerReference) -> Result<&'a AcmeIssuer, String> {
         let (kind, name) = (reference.kind_or_default(), &reference.name);
@@ -42,7 +53,7 @@ impl<'a> SeenIssuerOf<'a> {
             Self::Acme { ready, .. } => Err(waiting(reference, ready)),
             Self::Ca { .. } | Self::SelfSigned { .. } => Err(format!("{kind} {name:?} is no ACME issuer")),
             Self::Missing => Err(format!("Waiting for {kind} {name:?}, which does not exist")),
-            Self::Unserved(why) => Err(why.to_owned()),
+            Self::Unserved(why) | Self::Refused(why) => Err(why.to_owned()),
             Self::Foreign => Err(format!("{kind} {name:?} is no ACME issuer of the group cert-manager.io")),
         }
     }

@@ -4,6 +4,7 @@
 //! follow, and one function from the first to a [`Decision`] over the second. Nothing here reads a clock, rolls dice or
 //! talks to anybody, so a test states what is seen and compares what is decided.
 
+pub mod admittance;
 pub mod authority;
 pub mod backoff;
 pub mod budget;

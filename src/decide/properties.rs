@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Decision, Trouble, Wake,
     caa::BeforeOrder,
-    certificate::{self, CertificateStep, HeldKey, SeenCertificate, Settings},
+    certificate::{self, CertificateStep, Features, HeldKey, SeenCertificate, Settings},
     chain::ChosenChain,
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge},
     fallback::{Fallback, SeenSpare},
@@ -335,6 +335,7 @@ impl CertificateScene {
                 least_wait: wait(dice),
                 most_wait: wait(dice),
                 renewal_jitter: dice.chance(2),
+                features: Features::default(),
             },
             trouble: dice.trouble(),
             now: dice.soon(),

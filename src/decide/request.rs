@@ -72,6 +72,12 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
     if status.is_final() || is_true(&status, condition::INVALID_REQUEST) {
         return Decision::rest();
     }
+    let ended =
+        seen.order.filter(|order| is_owned_by(order.meta(), seen.request) && Progress::of(order) != Progress::Open);
+    if let (SeenIssuerOf::Refused(why), None) = (seen.issuer, ended) {
+        writer.fail(event::NOT_ALLOWED, why);
+        return writer.finish(Vec::new());
+    }
     if !is_true(&status, condition::APPROVED) {
         if !seen.approves {
             return writer.wait_for_approval(seen.issuer);
@@ -79,13 +85,11 @@ pub fn decide(seen: &SeenRequest<'_>, now: Timestamp) -> Decision<RequestStep> {
         writer.approve();
     }
     // An Order that has come to its end needs no issuer any more.
-    let ended =
-        seen.order.filter(|order| is_owned_by(order.meta(), seen.request) && Progress::of(order) != Progress::Open);
     if let Some(order) = ended {
         return follow_order(seen, order, writer);
     }
     match seen.issuer {
-        SeenIssuerOf::Foreign => writer.finish(Vec::new()),
+        SeenIssuerOf::Foreign | SeenIssuerOf::Refused(_) => writer.finish(Vec::new()),
         SeenIssuerOf::Missing => {
             writer.pending(event::ISSUER_NOT_FOUND, &missing_issuer(&seen.request.spec.issuer_ref, seen.request));
             writer.finish(Vec::new())

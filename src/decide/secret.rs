@@ -169,7 +169,7 @@ fn data(certificate: &Certificate, content: &Content) -> BTreeMap<String, ByteSt
     for format in &certificate.spec.additional_output_formats {
         match format.type_.as_str() {
             "DER" => {
-                let blocks = pem::decode("private key", &content.key, pem::MAX_PRIVATE_KEY).unwrap_or_default();
+                let blocks = pem::decode("private key", &content.key, pem::limits().private_key).unwrap_or_default();
                 let key = blocks.into_iter().next().map(|block| (KEY_DER.to_owned(), ByteString(block.der)));
                 data.extend(key);
             }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 
 use reqwest::{Client, ClientBuilder, Url, redirect};
 use thiserror::Error;
@@ -23,9 +24,22 @@ pub fn client() -> Result<Client, ClientError> {
     builder().map_err(ClientError::Lookup)?.build().map_err(ClientError::Client)
 }
 
+/// The same, which asks these name servers in place of the machine's, if there are any.
+pub fn client_asking(nameservers: &[SocketAddr]) -> Result<Client, ClientError> {
+    if nameservers.is_empty() {
+        return client();
+    }
+    let lookup = Lookup::from_nameservers(nameservers).map_err(ClientError::Lookup)?;
+    builder_with(lookup).build().map_err(ClientError::Client)
+}
+
 pub(super) fn builder() -> Result<ClientBuilder, hickory_net::NetError> {
-    Ok(Client::builder()
-        .dns_resolver(Lookup::from_system()?)
+    Lookup::from_system().map(builder_with)
+}
+
+fn builder_with(lookup: Lookup) -> ClientBuilder {
+    Client::builder()
+        .dns_resolver(lookup)
         .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .http1_only()
@@ -34,7 +48,7 @@ pub(super) fn builder() -> Result<ClientBuilder, hickory_net::NetError> {
         .redirect(redirect::Policy::none())
         .referer(false)
         // CAs do not verify either: the redirect may lead to the very certificate that is to be replaced.
-        .tls_danger_accept_invalid_certs(true))
+        .tls_danger_accept_invalid_certs(true)
 }
 
 /// Finds the cause in the client's error.

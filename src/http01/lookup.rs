@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hickory_net::NetError;
 use hickory_net::runtime::TokioRuntimeProvider;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
@@ -30,6 +30,21 @@ impl Lookup {
     /// As `/etc/hosts` and `/etc/resolv.conf` are now.
     pub fn from_system() -> Result<Self, NetError> {
         Self::from_builder(TokioResolver::builder_tokio()?)
+    }
+
+    /// Asks these name servers alone.
+    pub fn from_nameservers(servers: &[SocketAddr]) -> Result<Self, NetError> {
+        let at = |server: &SocketAddr, mut connection: ConnectionConfig| {
+            connection.port = server.port();
+            connection
+        };
+        let config = |server: &SocketAddr| {
+            let connections =
+                [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|connection| at(server, connection));
+            NameServerConfig::new(server.ip(), true, connections.into())
+        };
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(config).collect());
+        Self::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
     }
 
     /// The addresses of a name, at least one.
@@ -75,7 +90,6 @@ mod tests {
     use hickory_proto::op::{Message, ResponseCode};
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{RData, Record, RecordType};
-    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
     use tokio::net::UdpSocket;
 
     use super::*;
@@ -113,12 +127,7 @@ mod tests {
 
     async fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
         let server = name_server().await;
-        let mut connection = ConnectionConfig::udp();
-        connection.port = server.port();
-        let servers = vec![NameServerConfig::new(server.ip(), true, vec![connection])];
-        let config = ResolverConfig::from_parts(None, vec![], servers);
-        let lookup =
-            Lookup::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())).unwrap();
+        let lookup = Lookup::from_nameservers(&[server]).unwrap();
         match lookup.resolve(Name::from_str(name).unwrap()).await {
             Ok(found) => Ok(found.map(|address| address.ip()).collect()),
             Err(error) => Err(error.downcast::<LookupError>().unwrap().to_string()),

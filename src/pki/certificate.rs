@@ -13,11 +13,7 @@ use x509_cert::{
 };
 
 use super::{
-    Error, KeyAlgorithm, PrivateKey, Subject, SubjectAltNames, csr,
-    pem::{self, MAX_CERTIFICATE, MAX_CHAIN},
-    signed::Signed,
-    subject,
-    usage::Usages,
+    Error, KeyAlgorithm, PrivateKey, Subject, SubjectAltNames, csr, pem, signed::Signed, subject, usage::Usages,
 };
 
 const WHAT: &str = "certificate";
@@ -62,7 +58,10 @@ impl ParsedCertificate {
     /// # Errors
     /// When the text is too long, is no PEM, or holds anything that is not a certificate.
     pub fn from_pem_chain(input: &[u8]) -> Result<Vec<Self>, Error> {
-        pem::certificates("certificate chain", input, MAX_CHAIN)?.iter().map(|der| Self::from_der(der)).collect()
+        pem::certificates("certificate chain", input, pem::limits().chain)?
+            .iter()
+            .map(|der| Self::from_der(der))
+            .collect()
     }
 
     /// Reads one certificate from DER.
@@ -71,7 +70,7 @@ impl ParsedCertificate {
     /// When the bytes are too many or no certificate.
     pub fn from_der(input: &[u8]) -> Result<Self, Error> {
         let decode = |source| Error::Der { what: WHAT, source };
-        pem::check_size(WHAT, input, MAX_CERTIFICATE)?;
+        pem::check_size(WHAT, input, pem::limits().certificate)?;
         let certificate = Certificate::from_der(input).map_err(decode)?;
         let tbs = certificate.tbs_certificate();
         let extensions = tbs.extensions().map(Vec::as_slice).unwrap_or_default();

@@ -16,8 +16,7 @@ use x509_cert::{
 };
 
 use super::{
-    Error, KeyAlgorithm, NameConstraints, PrivateKey, SignatureAlgorithm, Subject, SubjectAltNames,
-    pem::{self, MAX_CERTIFICATE},
+    Error, KeyAlgorithm, NameConstraints, PrivateKey, SignatureAlgorithm, Subject, SubjectAltNames, pem,
     signed::{self, Signed},
     subject,
     usage::Usages,
@@ -162,7 +161,7 @@ impl ParsedRequest {
     /// # Errors
     /// When the bytes are no request, are too many, or the request's signature does not verify with its own key.
     pub fn from_pem(input: &[u8]) -> Result<Self, Error> {
-        let blocks = pem::decode(WHAT, input, MAX_CERTIFICATE)?;
+        let blocks = pem::decode(WHAT, input, pem::limits().certificate)?;
         let wanted = |label: &str| label == pem::CERTIFICATE_REQUEST || label == pem::NEW_CERTIFICATE_REQUEST;
         if let Some(block) = blocks.iter().find(|block| wanted(&block.label)) {
             return Self::from_der(&block.der);
@@ -180,7 +179,7 @@ impl ParsedRequest {
     /// As [`ParsedRequest::from_pem`].
     pub fn from_der(input: &[u8]) -> Result<Self, Error> {
         let decode = |source| Error::Der { what: WHAT, source };
-        pem::check_size(WHAT, input, MAX_CERTIFICATE)?;
+        pem::check_size(WHAT, input, pem::limits().certificate)?;
         let request = CertReq::from_der(input).map_err(decode)?;
         let info = &request.info;
         let signed = Signed::from_der(WHAT, input)?;
@@ -230,6 +229,21 @@ impl ParsedRequest {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Every common name of the subject.
+    pub fn common_names(&self) -> Vec<String> {
+        Name::from_der(&self.subject_der).map(|name| subject::common_names(&name)).unwrap_or_default()
+    }
+
+    /// Whether it asks for names that `names` does not tell of: of other kinds, or such that cannot be read.
+    pub fn has_unknown_names(&self) -> bool {
+        let subject = Name::from_der(&self.subject_der).map(|name| subject::common_name_count(&name));
+        let all = self
+            .subject_alt_name_extension
+            .as_ref()
+            .map(|extension| SubjectAltName::from_der(extension.extn_value.as_bytes()).map(|names| names.0.len()));
+        subject.ok() != Some(self.common_names().len()) || all.is_some_and(|all| all.ok() != Some(self.names.len()))
     }
 
     /// Whether the request is for `key`.

@@ -24,7 +24,7 @@ use x509_cert::{
 use super::{
     Curve, Error, KeyAlgorithm, SignatureAlgorithm,
     algorithm::{EC_OID, ED25519_OID, RSA_OID, bit_length},
-    pem::{self, MAX_PRIVATE_KEY},
+    pem,
 };
 
 const PKCS8_LABEL: &str = "PRIVATE KEY";
@@ -83,7 +83,7 @@ impl PrivateKey {
     /// Says what is wrong with the text, or which kind of key it holds that is not supported.
     pub fn from_pem(input: &[u8]) -> Result<Self, Error> {
         let what = "private key";
-        let blocks = pem::decode(what, input, MAX_PRIVATE_KEY)?;
+        let blocks = pem::decode(what, input, pem::limits().private_key)?;
         let Some(block) = blocks.iter().find(|block| block.label.ends_with(PKCS8_LABEL)) else {
             let found = blocks.into_iter().map(|block| block.label).collect();
             return Err(Error::NoPemBlock { what, wanted: PKCS8_LABEL, found });

@@ -1,15 +1,38 @@
 //! PEM blocks (RFC 7468) with size limits, so that nobody makes us decode megabytes.
 
+use std::sync::OnceLock;
+
 use super::Error;
 
-/// The longest private key that is read, in bytes of PEM.
-pub const MAX_PRIVATE_KEY: usize = 13_000;
-/// The longest single certificate or certificate request that is read, in bytes of PEM.
-pub const MAX_CERTIFICATE: usize = 36_500;
-/// The longest chain that is read, in bytes of PEM.
-pub const MAX_CHAIN: usize = 95_000;
-/// The longest bundle of trusted certificates that is read, in bytes of PEM.
-pub const MAX_BUNDLE: usize = 330_000;
+/// How much is read, in bytes of PEM. The defaults are cert-manager's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub private_key: usize,
+    /// A single certificate, or a certificate request.
+    pub certificate: usize,
+    pub chain: usize,
+    /// Trusted certificates.
+    pub bundle: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { private_key: 13_000, certificate: 36_500, chain: 95_000, bundle: 330_000 }
+    }
+}
+
+static LIMITS: OnceLock<Limits> = OnceLock::new();
+
+/// The limits of this process.
+pub fn limits() -> Limits {
+    LIMITS.get().copied().unwrap_or_default()
+}
+
+/// Sets the limits of this process, once, before anything is read.
+pub fn set_limits(limits: Limits) {
+    // A second time, as in tests, keeps the first ones.
+    let _ = LIMITS.set(limits);
+}
 
 pub(super) const CERTIFICATE: &str = "CERTIFICATE";
 pub(super) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
@@ -44,7 +67,7 @@ pub fn encode(label: &str, der: &[u8]) -> String {
 /// # Errors
 /// As [`decode`], and [`Error::NoPemBlock`] if there is no certificate among the blocks.
 pub fn decode_bundle(input: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    certificates("CA bundle", input, MAX_BUNDLE)
+    certificates("CA bundle", input, limits().bundle)
 }
 
 /// The DER of every `CERTIFICATE` block, at least one.
@@ -77,16 +100,16 @@ mod tests {
         assert!(text.starts_with("-----BEGIN CERTIFICATE-----\nBwcH"), "{text}");
         assert!(text.ends_with("-----END CERTIFICATE-----\n"), "{text}");
         assert!(!text.contains('\r'));
-        let blocks = decode("chain", format!("# comment\n{text}\n{text}").as_bytes(), MAX_CHAIN).unwrap();
+        let blocks = decode("chain", format!("# comment\n{text}\n{text}").as_bytes(), limits().chain).unwrap();
         assert_eq!(blocks.len(), 2);
         assert_eq!((blocks[1].label.as_str(), blocks[1].der.as_slice()), ("CERTIFICATE", &[7; 100][..]));
     }
 
     #[test]
     fn the_limit_counts_bytes_before_decoding() {
-        let error = decode("chain", &vec![b'x'; 95_001], MAX_CHAIN).err().unwrap();
+        let error = decode("chain", &vec![b'x'; 95_001], limits().chain).err().unwrap();
         assert_eq!(error.to_string(), "the chain is 95001 bytes long; at most 95000 bytes are read");
-        assert!(decode("chain", &vec![b'x'; 95_000], MAX_CHAIN).unwrap().is_empty());
+        assert!(decode("chain", &vec![b'x'; 95_000], limits().chain).unwrap().is_empty());
     }
 
     #[test]

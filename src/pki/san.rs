@@ -33,11 +33,16 @@ pub struct OtherName {
 impl SubjectAltNames {
     /// Whether there is no name at all.
     pub fn is_empty(&self) -> bool {
-        self.dns_names.is_empty()
-            && self.email_addresses.is_empty()
-            && self.ip_addresses.is_empty()
-            && self.other_names.is_empty()
-            && self.uris.is_empty()
+        self.len() == 0
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.dns_names.len()
+            + self.email_addresses.len()
+            + self.ip_addresses.len()
+            + self.other_names.len()
+            + self.uris.len()
     }
 
     /// The same names with every list sorted and without repetitions, for comparing.

@@ -117,7 +117,17 @@ impl Subject {
 
 /// The common name of a distinguished name: the last one, if there are several.
 pub(super) fn common_name(name: &Name) -> Option<String> {
-    values(name, COMMON_NAME).pop()
+    common_names(name).pop()
+}
+
+/// All of them, in their order.
+pub(super) fn common_names(name: &Name) -> Vec<String> {
+    values(name, COMMON_NAME)
+}
+
+/// How many common names there are, also such that cannot be read.
+pub(super) fn common_name_count(name: &Name) -> usize {
+    name.iter().filter(|attribute| attribute.oid == COMMON_NAME).count()
 }
 
 /// Whether a distinguished name in DER is what `spec.literalSubject` says. Values of one RDN may stand in any order.

@@ -5,6 +5,9 @@
 {{- $level := index (list "error" "warn" "info" "info" "debug" "trace" "trace") (int $values.global.logLevel) -}}
 {{- if ne $level "info" }}{{ $_ := set $flags "log-level" $level }}{{ end -}}
 {{- if ne $values.global.logFormat "text" }}{{ $_ := set $flags "logging-format" $values.global.logFormat }}{{ end -}}
+{{- with $values.watchNamespaces }}{{ $_ := set $flags "namespace" (join "," .) }}{{ end -}}
+{{- if $values.config }}{{ $_ := set $flags "config" "/var/cert-manager/config/config.yaml" }}{{ end -}}
+{{- with $values.acmesolver.runtimeClassName }}{{ $_ := set $flags "acme-http01-solver-runtime-class-name" . }}{{ end -}}
 {{- with $values.featureGates }}{{ $_ := set $flags "feature-gates" . }}{{ end -}}
 {{- if $values.enableCertificateOwnerRef }}{{ $_ := set $flags "enable-certificate-owner-ref" "true" }}{{ end -}}
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}

@@ -81,3 +81,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- $image -}}
 {{- end }}
+
+{{/* The file of --config. */}}
+{{- define "certwright.config" -}}
+{{- $head := dict "apiVersion" "controller.config.cert-manager.io/v1alpha1" "kind" "ControllerConfiguration" -}}
+{{- merge (deepCopy .Values.config) $head | toYaml -}}
+{{- end }}

@@ -1,7 +1,7 @@
 {{/* Which of cert-manager's values were given that certwright has no use for (yet), a line each. */}}
 {{- define "certwright.withoutEffect" -}}
 {{- $values := .Values -}}
-{{- range list "cainjector" "config" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "strategy" "webhook" }}
+{{- range list "cainjector" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "strategy" "webhook" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}
@@ -10,9 +10,6 @@
 {{- if index $values.global . }}
   global.{{ . }}
 {{- end }}
-{{- end }}
-{{- if $values.acmesolver.runtimeClassName }}
-  acmesolver.runtimeClassName
 {{- end }}
 {{- if gt (int $values.replicaCount) 1 }}
   replicaCount above 1

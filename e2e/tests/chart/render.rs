@@ -200,3 +200,37 @@ fn the_right_to_approve_follows_the_values() {
     assert_eq!(right("approveSignerNames=null"), Some(Value::Null), "any");
     assert_eq!(right("disableAutoApproval=true"), None);
 }
+
+/// Whoever installs it so needs no rights in the cluster as a whole either.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn limited_to_namespaces_it_has_rights_there_only() {
+    let rendered = |policies: bool| {
+        let policies = format!("--set=admissionPolicies.enabled={policies}");
+        objects(&render("x", &["--set=watchNamespaces={shop,blog}", &policies]))
+    };
+    let is_cluster_wide = |object: &Value| object["metadata"]["namespace"].is_null();
+    assert_eq!(
+        rendered(false).iter().filter(|object| is_cluster_wide(object)).map(name_of).collect::<Vec<_>>(),
+        [""; 0]
+    );
+    let wide: BTreeSet<_> = rendered(true).iter().filter(|object| is_cluster_wide(object)).map(name_of).collect();
+    let wide: Vec<_> = wide.iter().filter(|name| !name.contains("Admission")).collect();
+    let approval = "x-certwright-controller-approve:cert-manager-io";
+    assert_eq!(wide, [&format!("ClusterRole/{approval}"), &format!("ClusterRoleBinding/{approval}")]);
+    let roles: BTreeSet<_> = rendered(false)
+        .iter()
+        .filter(|object| object["kind"] == "Role")
+        .map(|role| format!("{} {}", role["metadata"]["namespace"].as_str().unwrap(), name_of(role)))
+        .collect();
+    let mut expected = BTreeSet::new();
+    for part in ["issuers", "certificates", "orders", "challenges"] {
+        for namespace in ["shop", "blog"] {
+            expected.insert(format!("{namespace} Role/x-certwright-controller-{part}"));
+        }
+    }
+    assert_eq!(roles, expected);
+    let deployment = rendered(false).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+    assert!(flags.contains(&json!("--namespace=shop,blog")), "{flags:?}");
+}

@@ -4,7 +4,13 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::durations::duration;
-use crate::decide::{certificate::Settings, template::CopiedAnnotations};
+use crate::{
+    cli::feature_gates::FeatureGates,
+    decide::{
+        certificate::{Features, Settings},
+        template::CopiedAnnotations,
+    },
+};
 
 /// How certificates are kept.
 #[derive(Args, Clone, Debug)]
@@ -33,12 +39,18 @@ pub(super) struct CertificateArgs {
 }
 
 impl CertificateArgs {
-    pub(super) fn settings(&self) -> Settings {
+    pub(super) fn settings(&self, features: FeatureGates) -> Settings {
         Settings {
             owner_reference: self.enable_certificate_owner_ref,
             least_wait: self.certificate_request_minimum_backoff_duration,
             most_wait: self.certificate_request_maximum_backoff_duration,
             renewal_jitter: self.renewal_jitter,
+            features: Features {
+                basic_constraints: features.basic_constraints,
+                literal_subject: features.literal_subject,
+                name_constraints: features.name_constraints,
+                other_names: features.other_names,
+            },
         }
     }
 

@@ -10,7 +10,10 @@ use kube::{
 };
 
 use super::ControllerError;
-use crate::api::{Certificate, Order};
+use crate::{
+    api::{Certificate, Order},
+    cluster::Namespaces,
+};
 
 /// Which cluster is served.
 #[derive(Args, Clone, Debug)]
@@ -18,21 +21,26 @@ pub(super) struct ClusterArgs {
     /// Kubeconfig file; without it, $KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
+    /// Address of the Kubernetes API server, in place of the one in the kubeconfig.
+    #[arg(long, value_name = "URL")]
+    pub(super) master: Option<String>,
+    /// Serve these namespaces only, separated by commas; the rights of a Role in each of them are enough then. ClusterIssuers
+    /// are not served.
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',')]
+    pub(super) namespace: Vec<String>,
     /// Namespace in which the Secrets that ClusterIssuers refer to lie.
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub(super) cluster_resource_namespace: String,
 }
 
-pub(super) async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, ControllerError> {
-    let unreadable = |error: &dyn std::fmt::Display| ControllerError::Kubeconfig(error.to_string());
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
-            let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unreadable(&error))?
-        }
-        None => Config::infer().await.map_err(|error| unreadable(&error))?,
-    };
+impl ClusterArgs {
+    pub(super) fn namespaces(&self) -> Namespaces {
+        Namespaces::of(self.namespace.iter().map(|name| name.trim().to_owned()))
+    }
+}
+
+pub(super) async fn connect(args: &ClusterArgs) -> Result<Client, ControllerError> {
+    let mut config = configuration(args).await?;
     // kube takes the proxy of the environment for the API server too, and heeds NO_PROXY in that only for the proxy itself.
     let proxies: Vec<_> = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| env::var(name).ok()).collect();
     config.proxy_url.take_if(|proxy| proxies.iter().any(|text| *proxy == **text));
@@ -41,11 +49,36 @@ pub(super) async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, Cont
     Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))
 }
 
+async fn configuration(args: &ClusterArgs) -> Result<Config, ControllerError> {
+    let unreadable = |error: &dyn std::fmt::Display| ControllerError::Kubeconfig(error.to_string());
+    // As in cert-manager, an empty value is none.
+    let master = args.master.as_deref().filter(|url| !url.is_empty());
+    let master = master.map(|url| url.parse().map_err(|_| ControllerError::Master(url.to_owned()))).transpose()?;
+    let found = match args.kubeconfig.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| unreadable(&error))
+        }
+        None => Config::infer().await.map_err(|error| unreadable(&error)),
+    };
+    match (found, master) {
+        (Ok(mut config), Some(master)) => {
+            config.cluster_url = master;
+            Ok(config)
+        }
+        // An API server that asks nobody who he is needs no kubeconfig.
+        (Err(_), Some(master)) if args.kubeconfig.is_none() => Ok(Config::new(master)),
+        (found, _) => found,
+    }
+}
+
 /// One question per group tells whether the kinds are served at all.
-pub(super) async fn check_crds(client: &Client) -> Result<(), ControllerError> {
+pub(super) async fn check_crds(client: &Client, namespaces: &Namespaces) -> Result<(), ControllerError> {
     let params = ListParams::default().limit(1);
-    let certificates: Api<Certificate> = Api::all(client.clone());
-    let orders: Api<Order> = Api::all(client.clone());
+    let certificates: Api<Certificate> = namespaces.any_api(client);
+    let orders: Api<Order> = namespaces.any_api(client);
     let answers = tokio::join!(certificates.list_metadata(&params), orders.list_metadata(&params));
     match answers.0.err().or(answers.1.err()) {
         None => Ok(()),

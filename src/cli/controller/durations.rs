@@ -18,6 +18,6 @@ pub(super) fn retry_period(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
-pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<SignedDuration, String> {
     GoDuration::from(text).to_duration().map_err(|error| error.to_string())
 }

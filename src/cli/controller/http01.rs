@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 
 use super::ControllerError;
 use crate::{
-    api::names::http01_solver,
+    api::{label, names::http01_solver},
+    cli::feature_gates::FeatureGates,
     cluster::Hub,
     controller::podless::OpenChallenges,
     decide::podless::{Answerer, Podless},
@@ -49,6 +50,16 @@ pub(super) struct Http01Args {
     /// Whether solver pods must run as another user than root.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) acme_http01_solver_run_as_non_root: bool,
+    /// DNS servers for the addresses of the names that are checked, as ADDRESS:PORT, separated by commas; without them, those of
+    /// /etc/resolv.conf.
+    #[arg(long, value_name = "SERVERS", value_delimiter = ',')]
+    pub(super) acme_http01_solver_nameservers: Vec<SocketAddr>,
+    /// Labels for solver pods, Services and routes, as KEY=VALUE, separated by commas.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = key_and_value)]
+    pub(super) acme_http01_solver_extra_labels: Vec<(String, String)>,
+    /// RuntimeClass of solver pods.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(super) acme_http01_solver_runtime_class_name: String,
 }
 
 impl Http01Args {
@@ -62,7 +73,7 @@ impl Http01Args {
         }
     }
 
-    pub(super) fn solver_options(&self) -> SolverOptions {
+    pub(super) fn solver_options(&self, features: FeatureGates) -> SolverOptions {
         SolverOptions {
             image: self.acme_http01_solver_image.clone(),
             image_pull_policy: self.acme_http01_solver_image_pull_policy.clone(),
@@ -71,7 +82,10 @@ impl Http01Args {
             limit_cpu: Quantity(self.acme_http01_solver_resource_limits_cpu.clone()),
             limit_memory: Quantity(self.acme_http01_solver_resource_limits_memory.clone()),
             run_as_non_root: self.acme_http01_solver_run_as_non_root,
-            ..SolverOptions::default()
+            extra_labels: self.acme_http01_solver_extra_labels.iter().cloned().collect(),
+            runtime_class_name: Some(self.acme_http01_solver_runtime_class_name.clone())
+                .filter(|name| !name.is_empty()),
+            exact_path: features.exact_path,
         }
     }
 }
@@ -88,4 +102,16 @@ pub(super) async fn serve_challenges(args: &Http01Args, hub: &Arc<Hub>) -> Resul
     let listener = listener.map_err(|error| ControllerError::Challenges(SocketAddr::new(own, SOLVER_PORT), error))?;
     tokio::spawn(server::serve(listener, OpenChallenges(hub.clone()), std::future::pending()));
     Ok(())
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    let (key, value) = (key.trim(), value.trim());
+    if !label::is_qualified_name(key) {
+        return Err(format!("{key:?} is no key for a label"));
+    }
+    if !value.is_empty() && !label::is_name(value) {
+        return Err(format!("{value:?} is no value for a label"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
 }

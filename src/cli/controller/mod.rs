@@ -4,9 +4,10 @@ mod acme;
 mod certificates;
 mod cluster;
 mod dns01;
-mod durations;
+pub(super) mod durations;
 mod http01;
 mod serving;
+mod sizes;
 #[cfg(test)]
 mod testing;
 mod work;
@@ -24,6 +25,7 @@ use crate::{
     cluster::{Cluster, Hub, Recorder},
     controller::{Context, Options},
     http01::client,
+    pki::pem,
 };
 
 /// The flags have cert-manager's names and defaults. One file for each group of them.
@@ -42,7 +44,12 @@ pub struct ControllerArgs {
     #[command(flatten)]
     http01: http01::Http01Args,
     #[command(flatten)]
+    sizes: sizes::SizeArgs,
+    #[command(flatten)]
     serving: serving::ServingArgs,
+    /// What is to be said of the flags once the log has begun.
+    #[arg(skip)]
+    pub(super) notes: Vec<String>,
 }
 
 /// Why the controller did not start, or stopped.
@@ -50,6 +57,10 @@ pub struct ControllerArgs {
 pub enum ControllerError {
     #[error("cannot read the kubeconfig: {0}")]
     Kubeconfig(String),
+    #[error("--max-{0} {1} is more than --max-certificate-bundle-size, which is {2}")]
+    Sizes(&'static str, usize, usize),
+    #[error("--master {0:?} is no URL")]
+    Master(String),
     #[error("cannot reach the Kubernetes API: {0}")]
     Api(String),
     #[error(
@@ -73,10 +84,12 @@ pub enum ControllerError {
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     args.serving.start_log();
-    let client = cluster::connect(args.cluster.kubeconfig.as_ref()).await?;
-    cluster::check_crds(&client).await?;
+    pem::set_limits(args.sizes.limits()?);
+    args.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let client = cluster::connect(&args.cluster).await?;
+    cluster::check_crds(&client, &args.cluster.namespaces()).await?;
     let (recorder, _sender) = Recorder::start(client.clone());
-    let hub = Arc::new(Hub::new());
+    let hub = Arc::new(Hub::of(args.cluster.namespaces()));
     let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
     serving::serve_probes(&args.serving, filled.clone()).await?;
@@ -112,11 +125,12 @@ fn context(
     hub: Arc<Hub>,
     recorder: Recorder,
 ) -> Result<Context, ControllerError> {
+    let features = args.work.features();
     let options = Options {
-        certificate: args.certificates.settings(),
+        certificate: args.certificates.settings(features),
         copied_annotations: args.certificates.copied_annotations(),
         approves: args.work.approves(),
-        renewal_information: args.work.features().renewal_information,
+        renewal_information: features.renewal_information,
         cluster_resource_namespace: args.cluster.cluster_resource_namespace.clone(),
         allowance: args.acme.allowance(),
         workers: args.work.concurrent_workers,
@@ -127,12 +141,13 @@ fn context(
         own_address: args.http01.pod_ip,
         ambient: args.dns01.ambient(),
     };
-    let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
+    let http = client::client_asking(&args.http01.acme_http01_solver_nameservers)
+        .map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
     Ok(Context::new(
         Cluster::new(client, hub, recorder),
         options,
         args.dns01.resolver()?,
-        args.http01.solver_options(),
+        args.http01.solver_options(features),
         http,
         args.dns01.providers(),
     ))

@@ -2,24 +2,63 @@
 
 use clap::Args;
 
-use crate::cli::feature_gates::{FeatureGate, FeatureGates};
+use crate::cli::{
+    feature_gates::{FeatureGate, FeatureGates},
+    suggestion::suggestion,
+};
 
 /// Which work is done.
 #[derive(Args, Clone, Debug)]
 pub(super) struct WorkArgs {
     /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out. Only
-    /// certificaterequests-approver, which approves every CertificateRequest, can be left out here; anything else in the
-    /// list is without effect.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "*", allow_hyphen_values = true)]
+    /// certificaterequests-approver, which approves every CertificateRequest, can be left out here; other names of
+    /// controllers are without effect.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "*",
+        allow_hyphen_values = true,
+        value_parser = controller
+    )]
     pub(super) controllers: Vec<String>,
     /// How many objects are worked on at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     pub(super) concurrent_workers: usize,
-    /// Features by cert-manager's names, such as ACMEUseARI=false, separated by commas. ACMEUseARI, which is on, is the only
-    /// one that has an effect here: CAs are asked when they want certificates renewed (RFC 9773).
+    /// Features by cert-manager's names, such as ACMEUseARI=false, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = FeatureGate::parse)]
     pub(super) feature_gates: Vec<FeatureGate>,
 }
+
+const APPROVER: &str = "certificaterequests-approver";
+
+/// cert-manager's other controllers.
+const OTHERS: [&str; 24] = [
+    "issuers",
+    "clusterissuers",
+    "orders",
+    "challenges",
+    "ingress-shim",
+    "gateway-shim",
+    "listenerset-shim",
+    "certificates-trigger",
+    "certificates-issuing",
+    "certificates-key-manager",
+    "certificates-request-manager",
+    "certificates-readiness",
+    "certificates-revision-manager",
+    "certificates-metrics",
+    "certificaterequests-issuer-acme",
+    "certificaterequests-issuer-ca",
+    "certificaterequests-issuer-selfsigned",
+    "certificaterequests-issuer-vault",
+    "certificaterequests-issuer-venafi",
+    "certificatesigningrequests-issuer-acme",
+    "certificatesigningrequests-issuer-ca",
+    "certificatesigningrequests-issuer-selfsigned",
+    "certificatesigningrequests-issuer-vault",
+    "certificatesigningrequests-issuer-venafi",
+];
 
 impl WorkArgs {
     pub(super) fn features(&self) -> FeatureGates {
@@ -33,12 +72,45 @@ impl WorkArgs {
 
 /// Whether the list of `--controllers` has the built-in approver in it. What is without effect is told of.
 fn approves(controllers: &[String]) -> bool {
-    const APPROVER: &str = "certificaterequests-approver";
-    let named = |name: &str| controllers.iter().any(|controller| controller.trim() == name);
-    for name in controllers.iter().map(|name| name.trim()).filter(|name| *name != "*") {
+    let named = |name: &str| controllers.iter().any(|controller| controller == name);
+    for name in controllers.iter().filter(|name| !name.is_empty() && *name != "*") {
         if name.trim_start_matches('-') != APPROVER {
             tracing::warn!(name, "this name in --controllers is without effect; only {APPROVER} can be left out");
         }
     }
     !named("-certificaterequests-approver") && (named("*") || named(APPROVER))
+}
+
+/// One entry of `--controllers`.
+fn controller(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let name = text.strip_prefix('-').unwrap_or(text);
+    if text.is_empty() || text == "*" || name == APPROVER || OTHERS.contains(&name) {
+        return Ok(text.to_owned());
+    }
+    let known = OTHERS.into_iter().chain([APPROVER]);
+    Err(format!("there is no controller {name:?}{}", suggestion(name, known)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::testing::read;
+
+    #[test]
+    fn the_approver_can_be_left_out() {
+        let approves = |list: &str| read(&["--controllers", list]).unwrap().work.approves();
+        assert!(read(&[]).unwrap().work.approves());
+        assert!(approves("*"));
+        assert!(approves("*, -ingress-shim"));
+        assert!(approves("orders,certificaterequests-approver"));
+        assert!(!approves("*,-certificaterequests-approver"));
+        assert!(!approves("orders"));
+    }
+
+    #[test]
+    fn a_misspelled_controller_is_refused() {
+        let refusal = read(&["--controllers=*,-certificaterequest-approver"]).unwrap_err().to_string();
+        assert!(refusal.contains("did you mean certificaterequests-approver?"), "{refusal}");
+    }
 }

@@ -192,7 +192,14 @@ impl Scene {
                 let key = stored.unwrap_or_else(|| self.held_key.clone().unwrap().key);
                 let copied = CopiedAnnotations::default();
                 let key = (key_secret, &key);
-                let request = children::certificate_request(&self.certificate, name, revision, key, &recent, &copied);
+                let request = children::certificate_request(
+                    &self.certificate,
+                    name,
+                    revision,
+                    key,
+                    &recent,
+                    (&copied, crate::decide::certificate::Features::default()),
+                );
                 let mut request = request.unwrap();
                 marks.put_on(&mut request);
                 request.metadata.creation_timestamp = Some(Time(self.now));

@@ -3,8 +3,13 @@
 
 use jiff::SignedDuration;
 
+use super::Features;
 use crate::{
-    api::{CertificateSpec, GoDuration, certificate::X509Subject},
+    api::{
+        CertificateSpec, GoDuration,
+        certificate::X509Subject,
+        label::{is_name, is_qualified_name, is_subdomain},
+    },
     decide::template::{self, SpecError},
     pki::{Curve, KeyAlgorithm},
 };
@@ -17,7 +22,8 @@ const LEAST_RENEW_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 const DEFAULT_DURATION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The first thing because of which nothing is requested, with its place.
-pub(super) fn problem(spec: &CertificateSpec) -> Result<(), SpecError> {
+pub(super) fn problem(spec: &CertificateSpec, features: Features) -> Result<(), SpecError> {
+    turned_off(spec, features)?;
     if spec.secret_name.is_empty() {
         return Err(SpecError::new("spec.secretName", "is empty; name the Secret that shall hold the certificate"));
     }
@@ -38,6 +44,21 @@ pub(super) fn problem(spec: &CertificateSpec) -> Result<(), SpecError> {
     keystores(spec)?;
     let template = template::request_template(spec)?;
     template.check().map_err(|error| SpecError::new("spec", error))
+}
+
+/// What a feature gate forbids.
+fn turned_off(spec: &CertificateSpec, features: Features) -> Result<(), SpecError> {
+    let has_literal_subject = spec.literal_subject.as_deref().is_some_and(|subject| !subject.is_empty());
+    for (is_on, is_asked_for, path, gate) in [
+        (features.literal_subject, has_literal_subject, "spec.literalSubject", "LiteralCertificateSubject"),
+        (features.name_constraints, spec.name_constraints.is_some(), "spec.nameConstraints", "NameConstraints"),
+        (features.other_names, !spec.other_names.is_empty(), "spec.otherNames", "OtherNames"),
+    ] {
+        if is_asked_for && !is_on {
+            return Err(SpecError::new(path, format!("is turned off here by the feature gate {gate}; leave it out")));
+        }
+    }
+    Ok(())
 }
 
 fn subject(spec: &CertificateSpec) -> Result<(), SpecError> {
@@ -154,33 +175,6 @@ fn keystores(spec: &CertificateSpec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// RFC 1123, as Kubernetes checks it.
-fn is_subdomain(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let inner = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
-/// `prefix/name` or `name`, as keys of labels are.
-fn is_qualified_name(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
-        None => is_name(key),
-    }
-}
-
-/// The name part of a label's key, or a label's value.
-fn is_name(name: &str) -> bool {
-    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = name.as_bytes();
-    name.len() <= 63
-        && is_edge(bytes.first())
-        && is_edge(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -192,7 +186,7 @@ mod tests {
     fn checked(more: &serde_json::Value) -> Result<(), String> {
         let mut spec = json!({"secretName": "web-tls", "dnsNames": ["www.example.com"], "issuerRef": {"name": "le"}});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        problem(&object(spec)).map_err(|error| error.to_string())
+        problem(&object(spec), Features::default()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -253,5 +247,29 @@ mod tests {
         ] {
             assert_eq!(checked(&more), Ok(()), "{more}");
         }
+    }
+
+    #[test]
+    fn what_a_feature_gate_turns_off_is_refused() {
+        let off =
+            Features { literal_subject: false, name_constraints: false, other_names: false, ..Features::default() };
+        let spec = |more: serde_json::Value| {
+            let mut spec = json!({"secretName": "a", "dnsNames": ["a.example.com"], "issuerRef": {"name": "le"}});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            object(spec)
+        };
+        for (more, text) in [
+            (json!({"literalSubject": "CN=a"}), "spec.literalSubject: is turned off here by the feature gate Literal"),
+            (
+                json!({"nameConstraints": {"permitted": {"dnsDomains": ["a"]}}, "isCA": true}),
+                "spec.nameConstraints: is turned off",
+            ),
+            (json!({"otherNames": [{"oid": "1.2.3", "utf8Value": "a"}]}), "spec.otherNames: is turned off"),
+        ] {
+            let refusal = problem(&spec(more.clone()), off).unwrap_err().to_string();
+            assert!(refusal.starts_with(text), "{refusal}");
+            assert!(problem(&spec(more), Features::default()).is_ok());
+        }
+        assert!(problem(&spec(json!({"literalSubject": ""})), off).is_ok());
     }
 }

@@ -301,7 +301,14 @@ impl Dice {
         let revision = if self.chance(2) { current.saturating_add(1) } else { revision };
         let key = key(usize::from(self.chance(4)));
         let (copied, name) = (CopiedAnnotations::default(), format!("web-{revision}"));
-        let made = children::certificate_request(certificate, name, revision, (String::new(), key), &[], &copied);
+        let made = children::certificate_request(
+            certificate,
+            name,
+            revision,
+            (String::new(), key),
+            &[],
+            (&copied, crate::decide::certificate::Features::default()),
+        );
         let mut request = made.unwrap_or_default();
         if self.chance(6) {
             request.spec.request = ByteString(self.text().into_bytes());

@@ -56,7 +56,15 @@ impl Scene {
         }));
         let copied = CopiedAnnotations::default();
         let key = ("web-key".to_owned(), key(0));
-        let mut request = children::certificate_request(&certificate, "web-1".into(), 1, key, &[], &copied).unwrap();
+        let mut request = children::certificate_request(
+            &certificate,
+            "web-1".into(),
+            1,
+            key,
+            &[],
+            (&copied, crate::decide::certificate::Features::default()),
+        )
+        .unwrap();
         request.metadata.uid = Some("request-uid".into());
         Self {
             request,
@@ -219,6 +227,24 @@ fn issuers_that_cannot_sign() {
         assert!(scene.ready().starts_with(&format!("Ready=False Pending: {text}")), "{}", scene.ready());
         assert_eq!(scene.step(), ["CreateOrder", "WriteStatus"], "it goes on by itself");
     }
+}
+
+#[test]
+fn an_issuer_that_does_not_serve_the_request() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.step_with(SeenIssuerOf::Refused("Not you.")), ["WriteStatus", "Publish"]);
+    assert_eq!(scene.conditions(), ["Ready=False Failed: Not you."], "it is not approved either");
+    assert_eq!(scene.step(), [""; 0], "it is over");
+}
+
+#[test]
+fn what_was_ordered_already_is_not_refused_any_more() {
+    let mut scene = Scene::new();
+    scene.step();
+    let chain = answer(&scene.request, -HOUR, DAY);
+    scene.order("valid", None).certificate = Some(chain);
+    scene.step_with(SeenIssuerOf::Refused("Not you."));
+    assert!(scene.ready().starts_with("Ready=True Issued"), "{}", scene.ready());
 }
 
 #[test]

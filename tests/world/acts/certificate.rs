@@ -10,7 +10,7 @@ use certwright::{
     controller::secret,
     decide::{
         TroubleClass, Wake,
-        certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
+        certificate::{CertificateStep, Features, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
@@ -189,7 +189,14 @@ fn act(
             };
             let copied = CopiedAnnotations::default();
             let key = (key_secret, &key);
-            let request = children::certificate_request(certificate, name, revision, key, &recent, &copied);
+            let request = children::certificate_request(
+                certificate,
+                name,
+                revision,
+                key,
+                &recent,
+                (&copied, Features::default()),
+            );
             let mut request = request.map_err(is_final)?;
             request.spec.issuer_ref = issuer;
             marks.put_on(&mut request);

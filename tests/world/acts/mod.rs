@@ -14,6 +14,7 @@ use certwright::{
     cluster::{Hub, ObjectName},
     decide::{
         Note,
+        admittance::Terms,
         authority::{Authority, SeenAuthority, SeenKey},
         issuer_of::SeenIssuerOf,
     },
@@ -84,6 +85,11 @@ impl HeldIssuer {
             }
             _ => SeenIssuerOf::Unserved("no ACME issuer"),
         }
+    }
+
+    /// Whom it serves.
+    fn terms<'a>(&'a self, reference: &'a IssuerReference) -> Terms<'a> {
+        Terms::of(reference, |name| self.annotation(name))
     }
 
     /// The value of one of its annotations.

@@ -10,7 +10,7 @@ use certwright::{
     },
     cluster::{Key, ObjectName, owner_entry},
     decide::{
-        TroubleClass, Wake,
+        TroubleClass, Wake, admittance,
         caa::BeforeOrder,
         chain::{ChosenChain, OfferedChain, choose, class_of_refusal},
         hold::Reach,
@@ -41,9 +41,11 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     forget_outdated_trouble(&issuer, memory);
     let turn = limits::turn(process, world, &order, &issuer, memory);
     let challenges = hub.challenges.indexed(&owner_entry(&uid));
+    // The model has no ClusterIssuers, for which the Order's origin matters too.
+    let refusal = admittance::of_order(&issuer.terms(&order.spec.issuer_ref), &order, None, true);
     let seen = SeenOrder {
         order: &order,
-        issuer: issuer.seen(),
+        issuer: issuer.seen().unless(refusal.as_deref()),
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         answerer: Answerer::Pod,
         challenges: &challenges,

@@ -5,7 +5,7 @@ use certwright::{
     cluster::{Key, ObjectName},
     controller::signer,
     decide::{
-        Wake,
+        Wake, admittance,
         authority::SeenKey,
         fixed_name,
         request::{RequestStep, SeenRequest, decide},
@@ -34,9 +34,10 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let order = hub.orders.get(&ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid)));
     let copied_annotations = &CopiedAnnotations::default();
     let signer = signer_of(process, world, &issuer, &request);
+    let refusal = admittance::of_request(&issuer.terms(&request.spec.issuer_ref), &request);
     let seen = SeenRequest {
         request: &request,
-        issuer: issuer.seen_with(&signer),
+        issuer: issuer.seen_with(&signer).unless(refusal.as_deref()),
         order: order.as_deref(),
         copied_annotations,
         approves: world.approves,

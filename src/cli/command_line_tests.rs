@@ -1,0 +1,176 @@
+//! Command lines and configuration files together.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+
+const HEAD: &str = "apiVersion: controller.config.cert-manager.io/v1alpha1\nkind: ControllerConfiguration\n";
+
+/// What becomes of a command line, with `FILE` for the name of a file with this text.
+fn arguments_with(file: &str, arguments: &[&str]) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, format!("{HEAD}{file}")).unwrap();
+    let arguments = given(arguments, &path);
+    let command = command();
+    let matches = command.clone().try_get_matches_from(&arguments).map_err(|error| error.to_string())?;
+    let flags = matches.subcommand_matches(CONTROLLER).unwrap();
+    let all = completed(&command, arguments, flags).map_err(|error| error.to_string())?;
+    command.clone().try_get_matches_from(&all).map_err(|error| error.to_string())?;
+    Ok(all
+        .into_iter()
+        .skip(2)
+        .map(|argument| argument.into_string().unwrap())
+        .filter(|a| !a.starts_with("--config"))
+        .collect())
+}
+
+fn given(arguments: &[&str], path: &Path) -> Vec<OsString> {
+    let words = ["certwright", "controller"].iter().chain(arguments);
+    words.map(|word| word.replace("FILE", path.to_str().unwrap()).into()).collect()
+}
+
+fn notes(arguments: &[&str]) -> Vec<String> {
+    let cli = read(given(arguments, Path::new(""))).unwrap();
+    let crate::cli::Command::Controller(controller) = cli.command else { panic!() };
+    controller.notes
+}
+
+#[test]
+fn the_command_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn every_field_of_the_file_stands_for_a_flag() {
+    let command = command();
+    let flags: Vec<_> = subcommand(&command).get_arguments().filter_map(Arg::get_long).collect();
+    for flag in config_file::flags() {
+        assert!(flags.contains(&flag), "{flag}");
+    }
+}
+
+/// Those of cert-manager's controller, as its manual lists them.
+#[test]
+fn every_flag_of_cert_manager_is_taken() {
+    let all = "acme-http01-solver-extra-labels=a=b acme-http01-solver-image=x acme-http01-solver-nameservers=192.0.2.1:53 \
+        acme-http01-solver-resource-limits-cpu=1 acme-http01-solver-resource-limits-memory=1 \
+        acme-http01-solver-resource-request-cpu=1 acme-http01-solver-resource-request-memory=1 \
+        acme-http01-solver-run-as-non-root acme-http01-solver-runtime-class-name=x auto-certificate-annotations=x \
+        certificate-request-maximum-backoff-duration=1h certificate-request-minimum-backoff-duration=1h \
+        cluster-issuer-ambient-credentials cluster-resource-namespace=x concurrent-workers=5 controllers=* \
+        copied-annotation-prefixes=* default-issuer-group=x default-issuer-kind=x default-issuer-name=x \
+        dns01-check-retry-period=10s dns01-recursive-nameservers=192.0.2.1:53 dns01-recursive-nameservers-only \
+        enable-certificate-owner-ref enable-gateway-api enable-gateway-api-listenerset enable-profiling \
+        extra-certificate-annotations=x feature-gates=OtherNames=true gateway-api-extra-protocols=x \
+        internal-healthz-leader-election-timeout=20s internal-healthz-listen-address=0.0.0.0:9403 \
+        issuer-ambient-credentials kube-api-burst=50 kube-api-qps=20 kubeconfig=x leader-elect \
+        leader-election-lease-duration=60s leader-election-namespace=x leader-election-renew-deadline=40s \
+        leader-election-retry-period=15s logging-format=json master=x max-certificate-bundle-size=1 \
+        max-certificate-chain-length=1 max-certificate-size=1 max-concurrent-challenges=60 max-private-key-size=1 \
+        metrics-dynamic-serving-ca-secret-name=x metrics-dynamic-serving-ca-secret-namespace=x \
+        metrics-dynamic-serving-dns-names=x metrics-dynamic-serving-leaf-duration=168h \
+        metrics-listen-address=0.0.0.0:9402 metrics-tls-cert-file=x metrics-tls-cipher-suites=x \
+        metrics-tls-min-version=VersionTLS12 metrics-tls-private-key-file=x namespace=x profiler-address=localhost:6060 \
+        v=2 vmodule=x=2";
+    let words: Vec<_> = all.split_whitespace().map(|flag| format!("--{flag}")).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    command().try_get_matches_from(given(&words, Path::new(""))).unwrap();
+}
+
+#[test]
+fn a_flag_without_effect_is_told_of_once() {
+    assert_eq!(notes(&[]), Vec::<String>::new());
+    let told = notes(&["--kube-api-qps=20", "--kube-api-qps=30", "--enable-gateway-api"]);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("--kube-api-qps is without effect: requests are not held back here"), "{told:?}");
+    assert!(told[1].starts_with("--enable-gateway-api is without effect: "), "{told:?}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_flag_and_value() {
+    for (argument, expected) in [
+        ("--kube-api-qp=3", "unexpected argument '--kube-api-qp' found"),
+        ("--dns01-recursive-nameserver=x", "a similar argument exists: '--dns01-recursive-nameservers'"),
+        ("--kube-api-qps=fast", "invalid value 'fast' for '--kube-api-qps <NUMBER>'"),
+        ("--enable-gateway-api=maybe", "\"maybe\" is neither true nor false"),
+        ("--log-flush-frequency", "a value is required for '--log-flush-frequency <TEXT>'"),
+        ("--feature-gates=OtherName=true", "there is no feature gate \"OtherName\" (did you mean OtherNames?)"),
+        ("--acme-http01-solver-extra-labels=a", "write it as KEY=VALUE"),
+        ("--acme-http01-solver-extra-labels=a b=c", "\"a b\" is no key for a label"),
+        ("--acme-http01-solver-nameservers=192.0.2.1", "invalid value '192.0.2.1'"),
+        ("-v=much", "invalid value 'much' for '--v <NUMBER>'"),
+    ] {
+        let refusal = read(given(&[argument], Path::new(""))).map(|_| argument).unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{argument}: {refusal}");
+    }
+}
+
+#[test]
+fn the_command_line_goes_before_the_file() {
+    let file = "namespace: a\nnumberOfConcurrentWorkers: 3\nacmeDNS01Config: {recursiveNameservers: ['192.0.2.1:53']}";
+    let flags = ["--config=FILE", "--namespace=b", "--dns01-recursive-nameservers", "192.0.2.2:53"];
+    assert_eq!(
+        arguments_with(file, &flags).unwrap(),
+        ["--concurrent-workers=3", "--namespace=b", "--dns01-recursive-nameservers", "192.0.2.2:53"]
+    );
+    assert_eq!(arguments_with(file, &["--namespace=b"]).unwrap(), ["--namespace=b"], "no file was named");
+}
+
+#[test]
+fn a_wrong_value_in_the_file_is_told_with_its_place() {
+    for (file, expected) in [
+        (
+            "acmeDNS01Config: {checkRetryPeriod: soon}",
+            "config.yaml: acmeDNS01Config.checkRetryPeriod: invalid value 'soon' for '--dns01-check-retry-period <DURATION>'",
+        ),
+        ("featureGates: {OtherName: true}", "config.yaml: featureGates: invalid value 'OtherName=true'"),
+        (
+            "leaderElectionConfig: {leaseDuration: '60'}",
+            "config.yaml: leaderElectionConfig.leaseDuration: invalid value",
+        ),
+        ("logging: {format: xml}", "config.yaml: logging.format: invalid value 'xml'"),
+        ("certwright: {renewal-jiter: true}", "config.yaml: certwright.renewal-jiter: unexpected argument"),
+        ("nameSpace: a", "config.yaml: nameSpace: there is no such field (did you mean namespace?)"),
+    ] {
+        let refusal = arguments_with(file, &["--config", "FILE"]).unwrap_err();
+        assert!(refusal.contains(expected), "{file}: {refusal}");
+    }
+}
+
+#[test]
+fn the_level_of_logging_follows_cert_managers() {
+    for (file, arguments, expected) in [
+        ("", &["-v=0"][..], "--log-level=error"),
+        ("", &["--v", "1"], "--log-level=warn"),
+        ("", &["-v2"], "--log-level=info"),
+        ("", &["-v=3"], "--log-level=info"),
+        ("", &["-v=4"], "--log-level=debug"),
+        ("", &["-v=10"], "--log-level=trace"),
+        ("", &["-v=-1"], "--log-level=error"),
+        ("logging: {verbosity: 4}", &["--config=FILE"], "--log-level=debug"),
+        ("logging: {verbosity: 4}", &["--config=FILE", "-v=1"], "--log-level=warn"),
+        ("certwright: {log-level: trace}", &["--config=FILE", "-v=1"], "--log-level=warn"),
+        ("certwright: {log-level: trace}\nlogging: {verbosity: 4}", &["--config=FILE"], "--log-level=trace"),
+        ("logging: {verbosity: 4}", &["--config=FILE", "-v=1", "--log-level=trace"], "--log-level=trace"),
+    ] {
+        let all = arguments_with(file, arguments).unwrap();
+        let levels: Vec<_> = all.iter().filter(|argument| argument.starts_with("--log-level")).collect();
+        assert_eq!(levels.last().unwrap().as_str(), expected, "{file} {arguments:?}: {all:?}");
+    }
+}
+
+/// The arguments of cert-manager's own chart and manifests.
+#[test]
+fn cert_managers_deployment_is_understood() {
+    let arguments = [
+        "--v=2",
+        "--cluster-resource-namespace=cert-manager",
+        "--leader-election-namespace=kube-system",
+        "--acme-http01-solver-image=quay.io/jetstack/cert-manager-acmesolver:v1.20.0",
+        "--max-concurrent-challenges=60",
+    ];
+    let cli = read(given(&arguments, Path::new(""))).unwrap();
+    assert!(matches!(cli.command, crate::cli::Command::Controller(_)));
+}

@@ -1,0 +1,106 @@
+//! cert-manager's flags that mean nothing here: they are taken, so that its arguments and its configuration file can be kept,
+//! and the log says why each of them that is given has no effect.
+
+use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+
+use super::{controller::durations, pflag};
+
+/// One of cert-manager's flags.
+struct Flag {
+    /// Without dashes.
+    name: &'static str,
+    values: Values,
+    why: &'static str,
+}
+
+/// What may follow a flag; wrong values are refused though nothing comes of right ones.
+#[derive(Clone, Copy)]
+enum Values {
+    Boolean,
+    Duration,
+    Number,
+    Text,
+}
+
+use Values::{Boolean, Duration, Number, Text};
+
+const NO_SHIM: &str = "Certificates are not made from Ingresses and Gateways yet";
+const NO_GATEWAY_FLAG: &str =
+    "solvers that go through a Gateway need no flag, and Certificates are not made from Gateways yet";
+const NO_THROTTLE: &str = "requests are not held back here: the API server's priority and fairness does that";
+const NO_LEADER: &str = "there is no leader election yet; run one replica";
+const NO_METRICS: &str = "there are no metrics yet";
+const NO_PROFILER: &str = "there is no profiler";
+const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
+
+/// Whatever the command has by the same name goes before an entry here.
+const FLAGS: &[Flag] = &[
+    Flag { name: "kube-api-qps", values: Number, why: NO_THROTTLE },
+    Flag { name: "kube-api-burst", values: Number, why: NO_THROTTLE },
+    Flag { name: "auto-certificate-annotations", values: Text, why: NO_SHIM },
+    Flag { name: "extra-certificate-annotations", values: Text, why: NO_SHIM },
+    Flag { name: "default-issuer-name", values: Text, why: NO_SHIM },
+    Flag { name: "default-issuer-kind", values: Text, why: NO_SHIM },
+    Flag { name: "default-issuer-group", values: Text, why: NO_SHIM },
+    Flag { name: "enable-gateway-api", values: Boolean, why: NO_GATEWAY_FLAG },
+    Flag { name: "enable-gateway-api-listenerset", values: Boolean, why: NO_GATEWAY_FLAG },
+    Flag { name: "gateway-api-extra-protocols", values: Text, why: NO_GATEWAY_FLAG },
+    Flag { name: "max-concurrent-challenges", values: Number, why: "there is no such limit yet" },
+    Flag { name: "leader-elect", values: Boolean, why: NO_LEADER },
+    Flag { name: "leader-election-namespace", values: Text, why: NO_LEADER },
+    Flag { name: "leader-election-lease-duration", values: Duration, why: NO_LEADER },
+    Flag { name: "leader-election-renew-deadline", values: Duration, why: NO_LEADER },
+    Flag { name: "leader-election-retry-period", values: Duration, why: NO_LEADER },
+    Flag { name: "internal-healthz-leader-election-timeout", values: Duration, why: NO_LEADER },
+    Flag { name: "metrics-listen-address", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-tls-cert-file", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-tls-private-key-file", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-tls-cipher-suites", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-tls-min-version", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-dynamic-serving-ca-secret-namespace", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-dynamic-serving-ca-secret-name", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-dynamic-serving-dns-names", values: Text, why: NO_METRICS },
+    Flag { name: "metrics-dynamic-serving-leaf-duration", values: Duration, why: NO_METRICS },
+    Flag { name: "enable-profiling", values: Boolean, why: NO_PROFILER },
+    Flag { name: "profiler-address", values: Text, why: NO_PROFILER },
+    Flag {
+        name: "vmodule",
+        values: Text,
+        why: "levels go by module: --log-level=info,certwright::acme=debug; the files of programs in Go are not here",
+    },
+    Flag { name: "log-flush-frequency", values: Text, why: LOGS_AT_ONCE },
+    Flag { name: "log-text-split-stream", values: Boolean, why: LOGS_AT_ONCE },
+    Flag { name: "log-text-info-buffer-size", values: Text, why: LOGS_AT_ONCE },
+    Flag { name: "log-json-split-stream", values: Boolean, why: LOGS_AT_ONCE },
+    Flag { name: "log-json-info-buffer-size", values: Text, why: LOGS_AT_ONCE },
+];
+
+/// The command with these flags too, which its help does not name.
+pub fn add(command: Command) -> Command {
+    let missing = FLAGS.iter().filter(|flag| !has(&command, flag.name)).map(Flag::arg).collect::<Vec<_>>();
+    command.args(missing)
+}
+
+/// A sentence for each of these flags that was given.
+pub fn notes(command: &Command, matches: &ArgMatches) -> Vec<String> {
+    let is_ours = |flag: &&Flag| command.get_arguments().any(|arg| arg.get_id() == flag.name && arg.is_hide_set());
+    let is_given = |flag: &&Flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine);
+    let given = FLAGS.iter().filter(is_ours).filter(is_given);
+    given.map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
+}
+
+impl Flag {
+    fn arg(&self) -> Arg {
+        let arg = Arg::new(self.name).long(self.name).hide(true);
+        match self.values {
+            Boolean => pflag::boolean(arg).value_name("BOOL"),
+            Duration => arg.value_name("DURATION").value_parser(durations::duration).allow_hyphen_values(true),
+            Number => arg.value_name("NUMBER").value_parser(clap::value_parser!(f64)).allow_hyphen_values(true),
+            Text => arg.value_name("TEXT").allow_hyphen_values(true),
+        }
+    }
+}
+
+fn has(command: &Command, name: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some(name))
+}
