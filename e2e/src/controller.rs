@@ -138,13 +138,22 @@ fn start_process(testbed: &Testbed, arguments: &[String], environment: &[(String
 }
 
 fn command(testbed: &Testbed, arguments: &[String], environment: &[(String, String)]) -> Result<Command> {
+    let mut command = bare_command(testbed, PROBES)?;
+    // Nobody else is there, and one that is started after a kill need not wait until a Lease runs out.
+    command.arg("--leader-elect=false");
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    Ok(command)
+}
+
+/// `certwright controller` with what it needs in this testbed, and its probes at this address.
+pub(crate) fn bare_command(testbed: &Testbed, probes: &str) -> Result<Command> {
     let mut command = Command::new(require_program("setpriv")?);
     command.args(["--pdeathsig", "KILL"]).arg(binary()?).arg("controller");
     command.arg("--kubeconfig").arg(&testbed.state.kubernetes()?.certwright_kubeconfig);
-    command.args(["--internal-healthz-listen-address", PROBES]);
+    command.args(["--internal-healthz-listen-address", probes]);
     // Where no node is, no image is needed, but its name is.
     command.env("CERTWRIGHT_IMAGE", CERTWRIGHT);
-    command.args(arguments).env_remove("KUBECONFIG").envs(environment.iter().map(|(name, value)| (name, value)));
+    command.env_remove("KUBECONFIG");
     Ok(command)
 }
 
@@ -162,7 +171,7 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 /// Holds off other test programs of the same testbed while this one runs a controller.
-async fn only_one(testbed: &Testbed) -> Result<File> {
+pub(crate) async fn only_one(testbed: &Testbed) -> Result<File> {
     let path = testbed.state.folder.join("controller.lock");
     let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
     let look = async || match file.try_lock() {

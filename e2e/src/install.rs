@@ -1,16 +1,18 @@
 //! What certwright needs in a cluster before it starts: its CustomResourceDefinitions, its rights, and the policies for
 //! admission.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
-use kube::{Client, ResourceExt};
-use serde::Deserialize;
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::image;
@@ -118,22 +120,42 @@ async fn install_rights(client: Client) -> Result<()> {
                     .patch(&binding.name_any(), &params(), &Patch::Apply(&binding))
                     .await?;
             }
+            "Role" => apply_in_namespace::<Role>(&client, serde_json::from_value(value)?).await?,
+            "RoleBinding" => {
+                let mut binding: RoleBinding = serde_json::from_value(value)?;
+                binding.metadata.name = Some(format!("{}-user", binding.name_any()));
+                binding.subjects = Some(vec![user()]);
+                apply_in_namespace(&client, binding).await?;
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
+async fn apply_in_namespace<K>(client: &Client, object: K) -> Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let api = Api::<K>::namespaced(client.clone(), object.meta().namespace.as_deref().unwrap_or_default());
+    api.patch(&object.name_any(), &params(), &Patch::Apply(&object)).await?;
+    Ok(())
+}
+
 /// The same rights for the user of the testbed's kubeconfig, beside the ServiceAccount's.
 fn bound_to_user(mut binding: ClusterRoleBinding) -> ClusterRoleBinding {
     binding.metadata.name = Some(format!("{}-user", binding.name_any()));
-    binding.subjects = Some(vec![Subject {
+    binding.subjects = Some(vec![user()]);
+    binding
+}
+
+fn user() -> Subject {
+    Subject {
         api_group: Some("rbac.authorization.k8s.io".into()),
         kind: "User".into(),
         name: CERTWRIGHT_USER.into(),
         namespace: None,
-    }]);
-    binding
+    }
 }
 
 fn read_one<T: DeserializeOwned>(file: &Path) -> Result<T> {

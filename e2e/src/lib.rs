@@ -14,7 +14,7 @@
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
-//! - [`install`], [`helm`], [`controller`], [`scene`]: the controller under test, and one test's place in the cluster
+//! - [`install`], [`helm`], [`controller`], [`replica`], [`scene`]: the controller under test, or several of them, and one test's place in the cluster
 
 pub mod audit;
 pub mod authority;
@@ -44,6 +44,7 @@ pub mod pebble;
 pub mod powerdns;
 pub mod process;
 pub mod relay;
+pub mod replica;
 pub mod scene;
 pub mod stand_in;
 pub mod state;

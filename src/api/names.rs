@@ -30,6 +30,10 @@ pub const OWN_GROUP: &str = "certwright.dev";
 /// Beginning of the generated names of Pods, Services, Ingresses and HTTPRoutes that solve HTTP-01 challenges.
 pub const HTTP01_SOLVER_NAME_PREFIX: &str = "cm-acme-http-solver-";
 
+/// The Lease whose holder works, in the namespace `kube-system` as a rule. It is cert-manager's, so that the two never work
+/// at the same time.
+pub const LEASE: &str = "cert-manager-controller";
+
 /// Field managers of writes.
 pub mod field_manager {
     /// Writes target Secrets. Ownership of single labels and keys is read back from it.

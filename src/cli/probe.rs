@@ -7,9 +7,23 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::cluster::Hub;
 
-/// Serves until the process ends. `/livez` answers as long as the process runs; `/readyz` and `/healthz` once every
-/// store has been filled.
-pub async fn serve(listener: TcpListener, filled: watch::Receiver<usize>) {
+/// Serves until the process ends. `/livez` answers as long as the process runs and `is_alive` says so; `/readyz` and
+/// `/healthz` once every store has been filled.
+pub async fn serve(
+    listener: TcpListener,
+    filled: watch::Receiver<usize>,
+    is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
+) {
+    let live = move || {
+        let is_alive = is_alive();
+        async move {
+            if is_alive {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the lease ran out long ago, and nobody noticed")
+            }
+        }
+    };
     let ready = move || {
         let filled = *filled.borrow();
         async move {
@@ -20,10 +34,8 @@ pub async fn serve(listener: TcpListener, filled: watch::Receiver<usize>) {
             }
         }
     };
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route("/healthz", get(ready.clone()))
-        .route("/readyz", get(ready));
+    let router =
+        Router::new().route("/livez", get(live)).route("/healthz", get(ready.clone())).route("/readyz", get(ready));
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the probe endpoints ended");
     }

@@ -40,16 +40,25 @@ impl ApiError {
         }
     }
 
-    fn timeout(what: String) -> Self {
-        Self::Unavailable { what, message: format!("no answer from the API server within {} s", TIMEOUT.as_secs()) }
+    fn timeout(what: String, limit: Duration) -> Self {
+        Self::Unavailable { what, message: format!("no answer from the API server within {} s", limit.as_secs_f32()) }
     }
 }
 
 /// Makes a call, for a limited time. `what` says what it does, for messages.
 pub(super) async fn limited<T>(what: String, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    match tokio::time::timeout(TIMEOUT, call).await {
+    limited_to(TIMEOUT, what, call).await
+}
+
+/// [`limited`] to another time.
+pub(super) async fn limited_to<T>(
+    limit: Duration,
+    what: String,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| ApiError::from_kube(what, error)),
-        Err(_) => Err(ApiError::timeout(what)),
+        Err(_) => Err(ApiError::timeout(what, limit)),
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     event::{Event, Recorder},
-    key::{Key, ObjectName},
+    key::{Key, Kind, ObjectName},
     namespaces::Namespaces,
     queue::Queue,
     store::{Put, Store},
@@ -118,6 +118,25 @@ impl Hub {
         keep_own_note(object.managed_fields_mut());
         if let Put::Stored { former, now } = K::store(self).put(object) {
             self.wake_dependents(wake, former.as_deref(), Some(&*now));
+        }
+    }
+
+    /// Asks for a look at every object that is meant, as after a start.
+    pub fn wake_all(&self, is_meant: impl Fn(&Key) -> bool) {
+        self.wake_each(&self.cluster_issuers, Kind::ClusterIssuer, &is_meant);
+        self.wake_each(&self.issuers, Kind::Issuer, &is_meant);
+        self.wake_each(&self.certificates, Kind::Certificate, &is_meant);
+        self.wake_each(&self.certificate_requests, Kind::CertificateRequest, &is_meant);
+        self.wake_each(&self.orders, Kind::Order, &is_meant);
+        self.wake_each(&self.challenges, Kind::Challenge, &is_meant);
+    }
+
+    fn wake_each<K: Watched>(&self, store: &Store<K>, kind: Kind, is_meant: &impl Fn(&Key) -> bool) {
+        for object in store.all() {
+            let key = Key { kind, object: ObjectName::of(&*object) };
+            if is_meant(&key) {
+                if object.is_at_rest() { self.queue.wake_calmly(&key) } else { self.queue.wake(&key) }
+            }
         }
     }
 

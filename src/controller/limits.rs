@@ -100,6 +100,9 @@ impl Limits {
         }
         let hub = &context.cluster.hub;
         for order in hub.orders.all() {
+            if !context.options.share.has(&order.namespace().unwrap_or_default()) {
+                continue;
+            }
             let issuer = HeldIssuer::look_up(hub, &order.spec.issuer_ref, &order.namespace().unwrap_or_default());
             let Some((client, account)) = parties(context, &issuer) else { continue };
             restore_wait(&client, &account, &order, now);
@@ -143,13 +146,15 @@ fn parties(context: &Context, issuer: &HeldIssuer) -> Option<(Client, String)> {
     Some((context.accounts.client(acme).ok()?, account))
 }
 
-/// What the issuer says, or else the operator.
+/// What the issuer says, or else the operator; of that the part of this share of the work.
 fn allowance(context: &Context, issuer: &HeldIssuer) -> Allowance {
-    let Some(text) = issuer.annotation(annotation::NEW_ORDERS) else { return context.options.allowance };
-    Allowance::parse(text).unwrap_or_else(|problem| {
+    let chosen =
+        issuer.annotation(annotation::NEW_ORDERS).map(Allowance::parse).unwrap_or(Ok(context.options.allowance));
+    let whole = chosen.unwrap_or_else(|problem| {
         tracing::warn!(problem, "the annotation {} of an issuer is passed over", annotation::NEW_ORDERS);
         context.options.allowance
-    })
+    });
+    whole.divided(context.options.share.of)
 }
 
 fn gate(standing: Standing) -> Gate {

@@ -17,6 +17,7 @@ mod download;
 mod held_issuer;
 mod issuer;
 mod key_generation;
+mod leadership;
 mod limits;
 mod memory;
 mod order;
@@ -36,6 +37,7 @@ mod run;
 pub mod secret;
 pub mod signer;
 mod step_error;
+mod term;
 mod tls_alpn01;
 
 use std::{
@@ -45,12 +47,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use leadership::{Election, Held, Leadership};
 pub use run::run;
 
 use crate::{
     cluster::Cluster,
     decide::{
-        budget::Allowance, certificate::Settings, podless::Podless, propagation::Verification,
+        budget::Allowance, certificate::Settings, podless::Podless, propagation::Verification, shard::Share,
         template::CopiedAnnotations, turns::Turns,
     },
     dns::{resolver::Resolver, zone_cache::ZoneCache},
@@ -96,8 +99,8 @@ pub struct Options {
     pub cluster_resource_namespace: String,
     /// How many orders an account may have created in which time, unless its issuer says otherwise.
     pub allowance: Allowance,
-    /// How many objects are worked on at once.
-    pub workers: usize,
+    /// The part of the work that this is for.
+    pub share: Share,
     /// The port at which authoritative name servers are asked: 53 but in tests.
     pub authoritative_port: u16,
     /// How TXT records are verified, unless an issuer or a solver's nameservers say otherwise.

@@ -1,16 +1,21 @@
 //! The loop that takes work from the queue.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 use super::{
-    Context, certificate, challenge, issuer, memory::Memory, order, request, round::Round, step_error::StepError,
+    Context, certificate, challenge, issuer, leadership::Held, memory::Memory, order, request, round::Round,
+    step_error::StepError, term::Term,
 };
 use crate::{
-    cluster::{ApiError, Key, Kind},
-    decide::{TroubleClass, Wake, backoff},
+    cluster::{ApiError, Hub, Key, Kind},
+    decide::{TroubleClass, Wake, backoff, shard::Share},
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
@@ -25,56 +30,149 @@ const MOST_ROUNDS: u32 = 20;
 /// How long running passes may take to end after the stop signal.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Works until `stop` resolves; passes that are under way then may end.
-pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()>) {
-    let workers = Arc::new(Semaphore::new(context.options.workers.max(1)));
-    let mut passes = JoinSet::new();
+/// Does what is held of the work until `stop` resolves; passes that are under way then may end. `make` makes what a share is
+/// worked on with. The work is divided into `division` shares.
+pub async fn run(
+    hub: Arc<Hub>,
+    (workers, division): (usize, u32),
+    mut held: watch::Receiver<Held>,
+    make: impl Fn(Share) -> Context,
+    stop: impl Future<Output = ()>,
+) {
+    let workers = Arc::new(Semaphore::new(workers.max(1)));
+    let mut terms = BTreeMap::new();
     tokio::pin!(stop);
     loop {
-        let permit = tokio::select! {
+        follow(&mut terms, &hub, division, &held.borrow_and_update().at(Instant::now()), &make).await;
+        tokio::select! {
             () = &mut stop => break,
-            permit = workers.clone().acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { break };
-        let key = tokio::select! {
-            () = &mut stop => break,
-            key = context.cluster.hub.queue.next() => key,
-        };
-        while passes.try_join_next().is_some() {}
-        let context = context.clone();
-        passes.spawn(async move {
-            work(context, key).await;
-            drop(permit);
-        });
+            Ok(()) = held.changed() => {}
+            () = first_end(&terms) => {}
+            Some((permit, key)) = next(&workers, &hub), if !terms.is_empty() => {
+                match terms.get_mut(&Share::of_namespace(&key.object.namespace, division).number) {
+                    Some(term) => term.begin(key, permit),
+                    // It is woken again when its share is held.
+                    None => hub.queue.done(&key, None, Timestamp::now()),
+                }
+            }
+        }
     }
-    let _ = tokio::time::timeout(GRACE, async { while passes.join_next().await.is_some() {} }).await;
+    finish(&mut terms, &mut held).await;
+    for term in terms.into_values() {
+        term.end().await;
+    }
+}
+
+/// Ends the terms of what is not held any more, and begins those of what is held now.
+async fn follow(
+    terms: &mut BTreeMap<u32, Term>,
+    hub: &Hub,
+    division: u32,
+    held: &BTreeMap<u32, Option<Instant>>,
+    make: &impl Fn(Share) -> Context,
+) {
+    end_lost(terms, held).await;
+    for (number, until) in held {
+        if let Some(term) = terms.get_mut(number) {
+            term.until = *until;
+            continue;
+        }
+        let share = Share { number: *number, of: division };
+        tracing::info!(share = number, of = division, "working");
+        terms.insert(*number, Term::new(make(share), *until));
+        hub.wake_all(|key| share.has(&key.object.namespace));
+    }
+}
+
+async fn end_lost(terms: &mut BTreeMap<u32, Term>, held: &BTreeMap<u32, Option<Instant>>) {
+    let lost: Vec<u32> = terms.keys().filter(|number| !held.contains_key(number)).copied().collect();
+    for number in lost {
+        if let Some(term) = terms.remove(&number) {
+            term.end().await;
+            tracing::warn!(share = number, "the lease is lost: nothing is worked on until it is held again");
+        }
+    }
+}
+
+/// When the first of what is held runs out, unless it is renewed.
+async fn first_end(terms: &BTreeMap<u32, Term>) {
+    match terms.values().filter_map(|term| term.until).min() {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(workers: &Arc<Semaphore>, hub: &Hub) -> Option<(OwnedSemaphorePermit, Key)> {
+    let permit = workers.clone().acquire_owned().await.ok()?;
+    Some((permit, hub.queue.next().await))
+}
+
+/// Lets what is under way end, as long as it is held.
+async fn finish(terms: &mut BTreeMap<u32, Term>, held: &mut watch::Receiver<Held>) {
+    let limit = Instant::now() + GRACE;
+    loop {
+        let now_held = held.borrow_and_update().at(Instant::now());
+        end_lost(terms, &now_held).await;
+        for (number, term) in terms.iter_mut() {
+            term.until = now_held.get(number).copied().flatten();
+        }
+        let end = terms.values().filter_map(|term| term.until).min().map_or(limit, |until| until.min(limit));
+        let rest = async {
+            for term in terms.values_mut() {
+                term.rest().await;
+            }
+        };
+        tokio::select! {
+            () = rest => return,
+            Ok(()) = held.changed() => {}
+            () = sleep_until(end) => {
+                if end == limit {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// One pass, in a task of its own so that a panic ends nothing else.
-async fn work(context: Arc<Context>, key: Key) {
-    let pass = tokio::spawn(pass(context.clone(), key.clone()));
-    let abort = pass.abort_handle();
-    let queue = &context.cluster.hub.queue;
-    let wake = match tokio::time::timeout(LONGEST_PASS, pass).await {
-        Ok(Ok(Outcome::Rest(wake))) => wake,
-        Ok(Ok(Outcome::Restless(wait))) => {
-            let now = Timestamp::now();
-            return queue.hold(&key, now + wait, now);
-        }
-        Ok(Err(error)) => {
+pub(super) async fn work(context: Arc<Context>, key: Key) {
+    let mut turn = Turn { hub: context.cluster.hub.clone(), key: key.clone(), outcome: Outcome::Rest(Wake::OnChange) };
+    // With the set the pass is broken off too.
+    let mut passes = JoinSet::new();
+    passes.spawn(pass(context, key.clone()));
+    turn.outcome = match tokio::time::timeout(LONGEST_PASS, passes.join_next()).await {
+        Ok(Some(Ok(outcome))) => outcome,
+        Ok(None) => Outcome::Rest(Wake::OnChange),
+        Ok(Some(Err(error))) => {
             tracing::error!(%key, %error, "a pass ended by a defect of certwright; the object is looked at again in 5 min");
-            Wake::At(Timestamp::now() + SignedDuration::from_mins(5))
+            Outcome::Rest(Wake::At(Timestamp::now() + SignedDuration::from_mins(5)))
         }
         Err(_) => {
-            abort.abort();
             tracing::warn!(%key, "a pass took too long; the object is looked at again");
-            Wake::At(Timestamp::now() + SignedDuration::from_secs(30))
+            Outcome::Rest(Wake::At(Timestamp::now() + SignedDuration::from_secs(30)))
         }
     };
-    queue.done(&key, wake.time(), Timestamp::now());
+}
+
+/// A key that was taken from the queue. It is given back whatever becomes of the pass.
+struct Turn {
+    hub: Arc<Hub>,
+    key: Key,
+    outcome: Outcome,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (queue, now) = (&self.hub.queue, Timestamp::now());
+        match self.outcome {
+            Outcome::Rest(wake) => queue.done(&self.key, wake.time(), now),
+            Outcome::Restless(wait) => queue.hold(&self.key, now + wait, now),
+        }
+    }
 }
 
 /// How a pass ended.
+#[derive(Clone, Copy)]
 enum Outcome {
     Rest(Wake),
     /// There was something to do again and again. Its own writes would wake it at once, so that only waiting helps.

@@ -1,17 +1,13 @@
 {{/* Which of cert-manager's values were given that certwright has no use for (yet), a line each. */}}
 {{- define "certwright.withoutEffect" -}}
 {{- $values := .Values -}}
-{{- range list "cainjector" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "strategy" "webhook" }}
+{{- range list "cainjector" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "webhook" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}
 {{- end }}
-{{- range list "leaderElection" "podSecurityPolicy" }}
-{{- if index $values.global . }}
-  global.{{ . }}
+{{- if $values.global.podSecurityPolicy }}
+  global.podSecurityPolicy
 {{- end }}
-{{- end }}
-{{- if gt (int $values.replicaCount) 1 }}
-  replicaCount above 1
 {{- end }}
 {{- end }}

@@ -68,6 +68,8 @@ fn a_release_called_cert_manager_has_its_names() {
     let mut expected: BTreeSet<_> = [
         "Deployment/cert-manager",
         "ServiceAccount/cert-manager",
+        "Role/cert-manager:leaderelection",
+        "RoleBinding/cert-manager:leaderelection",
         "ClusterRole/cert-manager-cluster-view",
         "ClusterRole/cert-manager-view",
         "ClusterRole/cert-manager-edit",

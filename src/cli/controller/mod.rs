@@ -6,6 +6,7 @@ mod cluster;
 mod dns01;
 pub(super) mod durations;
 mod http01;
+mod leader_election;
 mod serving;
 mod sizes;
 #[cfg(test)]
@@ -15,15 +16,16 @@ mod work;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
-use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::Instant,
 };
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},
-    controller::{Context, Options},
+    controller::{Context, Leadership, Options},
+    decide::shard::Share,
     http01::client,
     pki::pem,
 };
@@ -43,6 +45,8 @@ pub struct ControllerArgs {
     dns01: dns01::Dns01Args,
     #[command(flatten)]
     http01: http01::Http01Args,
+    #[command(flatten)]
+    leader_election: leader_election::LeaderElectionArgs,
     #[command(flatten)]
     sizes: sizes::SizeArgs,
     #[command(flatten)]
@@ -75,6 +79,8 @@ pub enum ControllerError {
     Challenges(SocketAddr, #[source] std::io::Error),
     #[error("cannot set up the self-check: {0}")]
     SelfCheck(String),
+    #[error("--leader-election-…: {0}")]
+    LeaderElection(String),
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] std::io::Error),
     #[error("a watch ended by itself, which is a defect of certwright; the process ends so that it is started anew")]
@@ -86,24 +92,34 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     args.serving.start_log();
     pem::set_limits(args.sizes.limits()?);
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let mut leadership = Leadership::new(args.leader_election.election()?);
     let client = cluster::connect(&args.cluster).await?;
     cluster::check_crds(&client, &args.cluster.namespaces()).await?;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));
-    let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
+    let (held, patience) = (leadership.held(), args.leader_election.patience());
+    let make = maker(&args, Cluster::new(client.clone(), hub.clone(), recorder.clone()))?;
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
-    serving::serve_probes(&args.serving, filled.clone()).await?;
+    let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
+    serving::serve_probes(&args.serving, filled.clone(), is_alive).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, mut stopped) = watch::channel(false);
     let work = async {
-        wait_until_filled(&mut filled).await;
+        tokio::select! {
+            () = wait_until_filled(&mut filled) => {}
+            _ = stopped.changed() => return,
+        }
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching Certificates");
-        crate::controller::run(context, async move {
+        leadership.contend(&client);
+        let workers = args.work.concurrent_workers;
+        crate::controller::run(hub, (workers, 1), leadership.held(), make, async move {
             let _ = stopped.changed().await;
         })
         .await;
+        // Last of all, so that nobody else begins before.
+        leadership.resign().await;
     };
     tokio::pin!(work);
     tokio::select! {
@@ -115,16 +131,12 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     tracing::info!("stopping; what is under way may end");
     let _ = stop.send(true);
     // Nothing that a stop interrupts is lost, so it is bounded.
-    let _ = tokio::time::timeout(Duration::from_secs(15), work).await;
+    let _ = tokio::time::timeout(Duration::from_secs(20), work).await;
     Ok(())
 }
 
-fn context(
-    args: &ControllerArgs,
-    client: Client,
-    hub: Arc<Hub>,
-    recorder: Recorder,
-) -> Result<Context, ControllerError> {
+/// Makes what a share of the work is done with.
+fn maker(args: &ControllerArgs, cluster: Cluster) -> Result<impl Fn(Share) -> Context + use<>, ControllerError> {
     let features = args.work.features();
     let options = Options {
         certificate: args.certificates.settings(features),
@@ -133,7 +145,7 @@ fn context(
         renewal_information: features.renewal_information,
         cluster_resource_namespace: args.cluster.cluster_resource_namespace.clone(),
         allowance: args.acme.allowance(),
-        workers: args.work.concurrent_workers,
+        share: Share::WHOLE,
         authoritative_port: 53,
         verification: args.dns01.verification(),
         check_retry_period: args.dns01.dns01_check_retry_period,
@@ -143,14 +155,11 @@ fn context(
     };
     let http = client::client_asking(&args.http01.acme_http01_solver_nameservers)
         .map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
-    Ok(Context::new(
-        Cluster::new(client, hub, recorder),
-        options,
-        args.dns01.resolver()?,
-        args.http01.solver_options(features),
-        http,
-        args.dns01.providers(),
-    ))
+    let (resolver, solver, dns01) = (args.dns01.resolver()?, args.http01.solver_options(features), args.dns01.clone());
+    Ok(move |share| {
+        let options = Options { share, ..options.clone() };
+        Context::new(cluster.clone(), options, resolver.clone(), solver.clone(), http.clone(), dns01.providers())
+    })
 }
 
 /// Says every few seconds how far it is, in a cluster so large or slow that somebody may wonder.

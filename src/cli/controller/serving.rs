@@ -28,7 +28,12 @@ impl ServingArgs {
     }
 }
 
-pub(super) async fn serve_probes(args: &ServingArgs, filled: watch::Receiver<usize>) -> Result<(), ControllerError> {
+/// `is_alive` is asked for `/livez`.
+pub(super) async fn serve_probes(
+    args: &ServingArgs,
+    filled: watch::Receiver<usize>,
+    is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
+) -> Result<(), ControllerError> {
     let address = &args.internal_healthz_listen_address;
     if address.is_empty() {
         return Ok(());
@@ -36,6 +41,6 @@ pub(super) async fn serve_probes(args: &ServingArgs, filled: watch::Receiver<usi
     let wrong = |problem: String| ControllerError::Listen { address: address.clone(), problem };
     let parsed: SocketAddr = address.parse().map_err(|_| wrong("is not ADDRESS:PORT".to_owned()))?;
     let listener = probe::listen(parsed).await.map_err(|error| wrong(error.to_string()))?;
-    tokio::spawn(probe::serve(listener, filled));
+    tokio::spawn(probe::serve(listener, filled, is_alive));
     Ok(())
 }

@@ -17,7 +17,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use self::lane::Lane;
 use super::pool::{Identity, Made};
@@ -47,6 +50,8 @@ pub struct Changes(Arc<Shared>);
 struct Shared {
     hub: Arc<Hub>,
     state: Mutex<State>,
+    /// Whether all lanes are to end.
+    is_over: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -121,7 +126,7 @@ pub(super) enum Progress {
 
 impl Changes {
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self(Arc::new(Shared { hub, state: Mutex::default() }))
+        Self(Arc::new(Shared { hub, state: Mutex::default(), is_over: watch::Sender::new(false) }))
     }
 
     /// Submits the changes of a Challenge, which have one action, in place of what it submitted before. With `company`, others
@@ -227,6 +232,11 @@ impl Changes {
     /// Whether the provider is being asked for one of the changes at this moment.
     pub(super) fn is_in_call(&self, owner: &Key) -> bool {
         self.0.lock().submissions.get(owner).is_some_and(|held| held.in_call)
+    }
+
+    /// Breaks off everything.
+    pub(super) fn end(&self) {
+        self.0.is_over.send_replace(true);
     }
 
     /// The Challenge is gone, or does not want its changes any more.

@@ -103,6 +103,13 @@ impl Records {
     }
 }
 
+/// What was not asked of a provider yet is left to whoever works next.
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.changes.end();
+    }
+}
+
 /// Which issuers may use the credentials of the controller's surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambient {

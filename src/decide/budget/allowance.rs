@@ -50,6 +50,12 @@ impl Allowance {
         self.most == 0
     }
 
+    /// What one of so many has of it that know nothing of each other; at least one order.
+    #[must_use]
+    pub fn divided(self, parts: u32) -> Self {
+        if self.is_unlimited() { self } else { Self { most: (self.most / parts.max(1)).max(1), ..self } }
+    }
+
     /// What all may use together.
     pub(super) fn all(&self) -> usize {
         if self.is_unlimited() { usize::MAX } else { usize::try_from(self.most).unwrap_or(MOST).min(MOST) }
@@ -90,6 +96,15 @@ mod tests {
         for wrong in ["", "many", "-1/3h", "300", "300/", "300/0s", "300/-1h", "300/soon", "/3h", "99999999999/3h"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_part_is_never_more_than_the_whole_and_never_nothing() {
+        let part = |text, parts| Allowance::parse(text).unwrap().divided(parts).most;
+        assert_eq!(
+            [part("300/3h", 1), part("300/3h", 4), part("300/3h", 7), part("2/3h", 4), part("0", 4)],
+            [300, 75, 42, 1, 0]
+        );
     }
 
     #[test]

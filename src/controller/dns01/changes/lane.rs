@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use tokio::{
     sync::Notify,
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -38,7 +39,13 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn spawn(self) {
-        tokio::spawn(async move { while self.pass().await {} });
+        let mut is_over = self.shared.is_over.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = is_over.wait_for(|is_over| *is_over) => {}
+                () = async { while self.pass().await {} } => {}
+            }
+        });
     }
 
     /// Waits for company and makes one call; whether anything may be left to do.
@@ -90,15 +97,16 @@ impl Lane {
         batch
     }
 
-    /// In a task of its own, so that a panic ends nothing else.
+    /// In a task of its own, so that a panic ends nothing else. It ends with the lane.
     async fn call(&self, batch: &[Ticket]) -> Result<(), ProviderError> {
         let changes: Vec<Change> = batch.iter().map(|ticket| ticket.change.clone()).collect();
         let provider = self.provider.clone();
-        let call = tokio::spawn(async move { timeout(CALL_LIMIT, provider.apply(&changes)).await });
-        let message = match call.await {
-            Ok(Ok(made)) => return made,
-            Ok(Err(_)) => format!("the DNS provider did not answer within {} s", CALL_LIMIT.as_secs()),
-            Err(error) => {
+        let mut call = JoinSet::new();
+        call.spawn(async move { timeout(CALL_LIMIT, provider.apply(&changes)).await });
+        let message = match call.join_next().await {
+            Some(Ok(Ok(made))) => return made,
+            Some(Ok(Err(_))) | None => format!("the DNS provider did not answer within {} s", CALL_LIMIT.as_secs()),
+            Some(Err(error)) => {
                 tracing::error!(%error, "a call of a DNS provider ended by a defect of certwright");
                 "the call of the DNS provider ended by a defect of certwright; see its log".to_owned()
             }

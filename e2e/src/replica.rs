@@ -1,0 +1,123 @@
+//! Several controllers at the same time, which agree by a Lease on who works.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use certwright::api::names::LEASE;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::api::{Api, DeleteParams};
+
+use crate::controller::{bare_command, only_one};
+use crate::install::install;
+use crate::process::{Identity, Process};
+use crate::testbed::Testbed;
+use crate::wait::{until, until_ready};
+
+const READY: Duration = Duration::from_mins(1);
+
+/// Where the Lease lies: the controller's default.
+pub const LEASE_NAMESPACE: &str = "kube-system";
+
+/// A testbed in which no other test runs a controller meanwhile.
+pub struct Replicas {
+    testbed: Testbed,
+    arguments: Vec<String>,
+    started: u16,
+    _only_one: File,
+}
+
+/// One controller. Dropping it kills it.
+pub struct Replica {
+    process: Process,
+    /// Who it is in the Lease.
+    pub identity: String,
+    probes: String,
+}
+
+impl Replicas {
+    /// Every one is started with these arguments.
+    pub async fn new(testbed: &Testbed, arguments: &[&str]) -> Result<Self> {
+        install(testbed).await?;
+        let lock = only_one(testbed).await?;
+        let leases: Api<Lease> = Api::namespaced(testbed.admin().await?, LEASE_NAMESPACE);
+        // What a former test has left.
+        let _ = leases.delete(LEASE, &DeleteParams::default()).await;
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Ok(Self { testbed: testbed.clone(), arguments, started: 0, _only_one: lock })
+    }
+
+    /// Starts a further one and waits until its watches are filled.
+    pub async fn start(&mut self) -> Result<Replica> {
+        self.start_with(&[]).await
+    }
+
+    /// The same with further arguments.
+    pub async fn start_with(&mut self, arguments: &[&str]) -> Result<Replica> {
+        self.started += 1;
+        let (pod, probes) = (format!("replica-{}", self.started), format!("127.0.0.1:{}", 9500 + self.started));
+        let mut command = bare_command(&self.testbed, &probes)?;
+        command.args(&self.arguments).args(arguments).args(["--pod-name", &pod]);
+        let mut process = self.testbed.start(&pod, command)?;
+        let client = probe_client()?;
+        let url = format!("http://{probes}/readyz");
+        let look = async || client.get(&url).send().await?.error_for_status().map(drop);
+        until_ready(&mut process, "the replica's watches", READY, look).await?;
+        Ok(Replica { process, identity: format!("{pod}-external-cert-manager-controller"), probes })
+    }
+}
+
+impl Replica {
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
+    pub fn read_log(&self) -> Result<String> {
+        self.process.read_log()
+    }
+
+    /// For signals.
+    pub fn process(&mut self) -> Result<Identity> {
+        self.process.identity()
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
+    /// Asks it to end (SIGTERM); whether it did, and called it a success.
+    pub fn stop(&mut self) -> Result<bool> {
+        Ok(self.process.stop(Duration::from_secs(30))?.success())
+    }
+
+    /// The HTTP status of `/livez` or `/readyz`.
+    pub async fn probe(&self, path: &str) -> Result<u16> {
+        Ok(probe_client()?.get(format!("http://{}{path}", self.probes)).send().await?.status().as_u16())
+    }
+
+    /// Waits until it holds the Lease.
+    pub async fn leads(&self, testbed: &Testbed, patience: Duration) -> Result<LeaseSpec> {
+        let look = async || {
+            let lease = lease(testbed, LEASE).await?.filter(|lease| holder(lease) == self.identity);
+            anyhow::Ok(lease)
+        };
+        until(&format!("{} to hold the lease", self.identity), patience, look).await
+    }
+}
+
+/// What the Lease says, if it is there.
+pub async fn lease(testbed: &Testbed, name: &str) -> Result<Option<LeaseSpec>> {
+    let leases: Api<Lease> = Api::namespaced(testbed.admin().await?, LEASE_NAMESPACE);
+    Ok(leases.get_opt(name).await?.and_then(|lease| lease.spec))
+}
+
+/// Who holds it; empty if nobody does.
+pub fn holder(lease: &LeaseSpec) -> &str {
+    lease.holder_identity.as_deref().unwrap_or_default()
+}
+
+fn probe_client() -> Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?)
+}
