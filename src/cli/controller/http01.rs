@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::ControllerError;
 use crate::{
     api::names::http01_solver,
-    cluster::Hub,
+    cluster::{Hub, ObjectName},
     controller::podless::OpenChallenges,
     decide::podless::{Answerer, Podless},
     http01::{SOLVER_PORT, objects::SolverOptions, server},
@@ -28,6 +28,10 @@ pub(super) struct Http01Args {
     /// The address at which others in the cluster reach the controller; without it the controller answers no challenges itself.
     #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
     pub(super) pod_ip: Option<IpAddr>,
+    /// The Service of the controller's replicas, as NAMESPACE/NAME: all that are ready answer HTTP-01 challenges then, not only the one
+    /// that leads.
+    #[arg(long, value_name = "SERVICE", env = "CERTWRIGHT_SERVICE", value_parser = service)]
+    pub(super) acme_http01_solver_service: Option<ObjectName>,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
     #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
     pub(super) acme_http01_solver_image: String,
@@ -62,6 +66,10 @@ impl Http01Args {
         }
     }
 
+    pub(super) fn own_service(&self) -> Option<ObjectName> {
+        self.acme_http01_solver_service.clone()
+    }
+
     pub(super) fn solver_options(&self) -> SolverOptions {
         SolverOptions {
             image: self.acme_http01_solver_image.clone(),
@@ -73,6 +81,15 @@ impl Http01Args {
             run_as_non_root: self.acme_http01_solver_run_as_non_root,
             ..SolverOptions::default()
         }
+    }
+}
+
+fn service(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err("write NAMESPACE/NAME".to_owned()),
     }
 }
 

@@ -125,6 +125,7 @@ fn context(
         check_retry_period: args.dns01.dns01_check_retry_period,
         podless: args.http01.podless(),
         own_address: args.http01.pod_ip,
+        own_service: args.http01.own_service(),
         ambient: args.dns01.ambient(),
     };
     let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
