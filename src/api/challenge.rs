@@ -1,6 +1,6 @@
 //! The Challenge kind: the proof of control over one name (RFC 8555 section 8).
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,15 @@ impl Challenge {
         self.spec.type_ == challenge_type::HTTP01
             && !self.is_tls_alpn01()
             && mark.is_some_and(|mark| mark == http01_solver::CONTROLLER)
+    }
+
+    /// The Order and its route that leads the CA's question to the controller, for this Challenge and others; none if the Challenge
+    /// has a route of its own.
+    pub fn shared_route(&self) -> Option<(&OwnerReference, &str)> {
+        let route = self.metadata.annotations.as_ref()?.get(annotation::HTTP01_ROUTE)?;
+        let mut owners = self.metadata.owner_references.iter().flatten();
+        let order = owners.find(|owner| owner.controller == Some(true) && owner.kind == "Order")?;
+        self.is_podless().then_some((order, route.as_str()))
     }
 }
 

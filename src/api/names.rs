@@ -195,6 +195,11 @@ pub mod annotation {
     /// On an Issuer or ClusterIssuer: who answers HTTP-01 challenges, `pod` or `controller`. On a Challenge: the same, as it was
     /// when the Challenge was created.
     pub const HTTP01_SOLVER: &str = "certwright.dev/http01-solver";
+    /// On a Challenge that the controller answers: which route of its Order leads the CA's question there. Those with the same value
+    /// share an Ingress or HTTPRoute, a Service and an EndpointSlice.
+    pub const HTTP01_ROUTE: &str = "certwright.dev/http01-route";
+    /// In the `ingressTemplate` of a solver: the type of its paths, one of [`path_type`](super::path_type).
+    pub const HTTP01_PATH_TYPE: &str = "certwright.dev/http01-path-type";
     /// On a Challenge: its type at the CA, if that is none of those that `spec.type` can say.
     pub const CHALLENGE_TYPE: &str = "certwright.dev/challenge-type";
     /// On a Challenge whose TXT record is not, or not only, at the challenge's own name: where it is or may be, as
@@ -412,6 +417,13 @@ pub mod state {
 pub mod http01_solver {
     pub const POD: &str = "pod";
     pub const CONTROLLER: &str = "controller";
+}
+
+/// How an Ingress compares a path (networking.k8s.io/v1).
+pub mod path_type {
+    pub const EXACT: &str = "Exact";
+    pub const PREFIX: &str = "Prefix";
+    pub const IMPLEMENTATION_SPECIFIC: &str = "ImplementationSpecific";
 }
 
 /// Types of Challenges as Kubernetes objects spell them, and as ACME servers do.

@@ -2,15 +2,18 @@
 
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     error::{ApiError, limited},
     key::ObjectName,
-    write::{Cluster, patch_params, post_params},
+    write::{Cluster, of_version, patch_params, post_params},
 };
+
+/// More objects are not asked for at once.
+const MOST_LISTED: u32 = 100;
 
 impl Cluster {
     /// The first of these versions in which the API server has the kind; `None` if it has it in none.
@@ -58,32 +61,26 @@ impl Cluster {
         }
     }
 
-    /// Replaces one field of exactly the object that was seen; [`ApiError::Conflict`] if somebody has written since. `pointer` is
-    /// a JSON pointer (RFC 6901); without a value the field goes.
-    pub async fn patch_unwatched(
+    /// The objects of a namespace with this label.
+    pub async fn list_unwatched(
         &self,
-        seen: &DynamicObject,
+        namespace: &str,
+        label: &str,
         kind: &ApiResource,
-        pointer: &str,
-        value: Option<Value>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Vec<DynamicObject>, ApiError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let params = ListParams::default().labels(label).limit(MOST_LISTED);
+        let what = format!("list {} of {namespace}", kind.plural);
+        Ok(limited(what, api.list(&params)).await?.items)
+    }
+
+    /// Changes what `part` names, a merge patch (RFC 7396), of exactly the version that was seen; [`ApiError::Conflict`] if somebody
+    /// has written since.
+    pub async fn patch_unwatched(&self, seen: &DynamicObject, kind: &ApiResource, part: Value) -> Result<(), ApiError> {
         let name = ObjectName::new(seen.namespace().unwrap_or_default(), seen.name_any());
-        let mut operations =
-            vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version()})];
-        operations.push(match value {
-            Some(value) => json!({"op": "add", "path": pointer, "value": value}),
-            None => json!({"op": "remove", "path": pointer}),
-        });
-        let what = format!("change {pointer} of {} {name}", kind.kind);
-        let malformed =
-            |error: serde_json::Error| ApiError::Unavailable { what: what.clone(), message: error.to_string() };
-        let patch: json_patch::Patch = serde_json::from_value(Value::from(operations)).map_err(malformed)?;
-        let api = self.unwatched(&name, kind);
-        match limited(what, api.patch(&name.name, &patch_params(), &Patch::Json::<()>(patch))).await {
-            // That a test of the patch fails is told as an invalid object.
-            Err(ApiError::Refused { what, code: 422, .. }) => Err(ApiError::Conflict { what }),
-            other => other.map(drop),
-        }
+        let patch = Patch::Merge(of_version(part, seen.resource_version()));
+        let what = format!("change {} {name}", kind.kind);
+        limited(what, self.unwatched(&name, kind).patch(&name.name, &patch_params(), &patch)).await.map(drop)
     }
 
     fn unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Api<DynamicObject> {

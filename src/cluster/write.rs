@@ -134,6 +134,16 @@ impl Cluster {
         Ok(self.take_in(written))
     }
 
+    /// Changes what `part` names, a merge patch (RFC 7396), of exactly the version that was seen.
+    pub async fn write_part<K: Scoped>(&self, seen: &K, part: Value) -> Result<(), ApiError> {
+        let name = ObjectName::of(seen);
+        let api = K::api(self.client.clone(), &name.namespace);
+        let what = format!("change {} {name}", K::kind(&()));
+        let patch = Patch::Merge(of_version(part, seen.resource_version()));
+        let written = limited(what, api.patch(&name.name, &patch_params(), &patch)).await;
+        self.settle::<K>(&api, &name, seen, written).await
+    }
+
     /// Server-side apply with the given field manager, taking over fields of others.
     pub async fn apply<K: Scoped + Serialize>(&self, object: &K, manager: &str) -> Result<Arc<K>, ApiError> {
         let name = ObjectName::of(object);
@@ -226,6 +236,12 @@ fn operation<V: Serialize + ?Sized>(name: &str, path: &str, value: &V) -> json_p
         "replace" => json_patch::PatchOperation::Replace(json_patch::ReplaceOperation { path, value }),
         _ => json_patch::PatchOperation::Add(json_patch::AddOperation { path, value }),
     }
+}
+
+/// The merge patch, for exactly this version of the object: otherwise the API server answers with a conflict.
+pub(super) fn of_version(mut part: Value, version: Option<String>) -> Value {
+    part["metadata"]["resourceVersion"] = version.into();
+    part
 }
 
 /// An object with finalizers or a grace period is still there after its deletion was accepted.

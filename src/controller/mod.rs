@@ -28,6 +28,7 @@ mod presenter;
 mod registration;
 mod renewal_information;
 mod replacement;
+mod replicas;
 mod request;
 mod resolvers;
 mod revocation;
@@ -35,6 +36,8 @@ mod round;
 mod route;
 mod run;
 pub mod secret;
+mod service;
+mod shared_route;
 pub mod signer;
 mod step_error;
 mod term;
@@ -51,7 +54,7 @@ pub use leadership::{Election, Held, Leadership};
 pub use run::run;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, ObjectName},
     decide::{
         budget::Allowance, certificate::Settings, podless::Podless, propagation::Verification, shard::Share,
         template::CopiedAnnotations, turns::Turns,
@@ -83,6 +86,9 @@ pub struct Context {
     turns: Mutex<Turns>,
     memories: memory::Memories,
     limits: limits::Limits,
+    shared_routes: shared_route::SharedRoutes,
+    path_types: route::PathTypes,
+    replicas: replicas::Replicas,
     keys: key_generation::KeyForge,
 }
 
@@ -111,6 +117,8 @@ pub struct Options {
     pub podless: Podless,
     /// Where this process can be asked by others in the cluster, if that is known.
     pub own_address: Option<IpAddr>,
+    /// The Service of the controller's replicas that answer HTTP-01 challenges, if there is one.
+    pub own_service: Option<ObjectName>,
     /// Which issuers may use the credentials of the controller's surroundings.
     pub ambient: dns01::Ambient,
 }
@@ -144,6 +152,9 @@ impl Context {
             turns: Mutex::default(),
             memories: memory::Memories::default(),
             limits: limits::Limits::default(),
+            shared_routes: shared_route::SharedRoutes::default(),
+            path_types: route::PathTypes::default(),
+            replicas: replicas::Replicas::default(),
         }
     }
 }

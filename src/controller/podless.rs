@@ -7,29 +7,37 @@ use std::{
     sync::Arc,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Resource, ResourceExt,
     api::{ApiResource, DynamicObject},
 };
+use serde_json::json;
 
 use super::{
     Context,
-    presenter::{existing, remove_solver},
-    route,
+    presenter::existing,
+    replicas,
+    route::{self, Told},
+    service::{self, owned_alike},
+    shared_route::{self, Known, name_of},
     step_error::StepError,
 };
 use crate::{
     api::Challenge,
-    cluster::{Hub, ObjectName, token_entry},
-    decide::{fixed_name, progress::Progress},
+    cluster::{ApiError, Hub, ObjectName, token_entry},
+    decide::progress::Progress,
     http01::{
         SOLVER_PORT,
-        endpoints::endpoints,
+        endpoints::{addresses, endpoints},
         objects,
         server::{Answer, Answers},
     },
 };
+
+/// How often it is looked whether the objects are still there, as long as the self-check fails.
+const LOOKED_AFTER_EVERY: SignedDuration = SignedDuration::from_secs(3);
 
 /// The open Challenges of the cluster, for the server.
 pub struct OpenChallenges(pub Arc<Hub>);
@@ -50,45 +58,119 @@ fn answer(challenge: &Challenge) -> Answer {
     Answer { domain: spec.dns_name.clone(), token: spec.token.clone(), key: spec.key.clone() }
 }
 
+/// For all Challenges that share the route: whoever comes first makes the objects for all.
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     if let Some(why) = objects::unsupported(challenge) {
         return Err(StepError::is_final(why));
     }
-    let own = own_address(context)?;
-    let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
-    let service = objects::service(challenge, &name, &context.solver);
-    let slice = dynamic(&endpoints(challenge, &name, &context.solver, own))?;
-    let (cluster, kind) = (&context.cluster, kind());
-    let created = tokio::join!(
-        cluster.create(&service),
-        cluster.create_unwatched(&slice, &kind),
-        route::create(context, challenge)
+    let name = name_of(challenge);
+    let known = context.shared_routes.of(&name);
+    let known = &mut *known.lock().await;
+    known.is_gone = false;
+    let is_led = route::is_led(context, challenge, &known.led);
+    if is_led && known.has_endpoints && context.cluster.hub.solver_services.get(&name).is_some() {
+        return Ok(());
+    }
+    let slice = wanted_slice(context, challenge).await?;
+    let lead = route::lead(context, challenge, &name.name);
+    let made = tokio::join!(
+        service::ensure(context, challenge),
+        make_endpoints(context, &slice, known.has_endpoints),
+        async { if is_led { Ok(()) } else { route::put(context, &lead, &mut known.led).await } }
     );
-    existing(created.0)?;
-    existing(created.1)?;
-    created.2
+    made.0?;
+    made.1?;
+    known.has_endpoints = true;
+    made.2
 }
 
-/// Where this process can be asked, and sees to it that it is. A former process had another address, so the endpoints are made
-/// anew once.
+/// Where this process can be asked, and sees to it that it is. A former process had another address.
 pub(super) async fn reachable_address(
     context: &Context,
     challenge: &Challenge,
     is_mine: bool,
 ) -> Result<SocketAddr, StepError> {
-    let own = own_address(context)?;
     if !is_mine {
-        context.cluster.delete_unwatched(&slice_name(challenge), &kind()).await?;
         Box::pin(present(context, challenge)).await?;
     }
-    Ok(SocketAddr::new(own, SOLVER_PORT))
+    Ok(SocketAddr::new(own_address(context)?, SOLVER_PORT))
 }
 
-/// The route goes first, so that nobody is sent into the void.
+/// Makes again what somebody has deleted, and says why no Gateway takes the route.
+pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+    let name = name_of(challenge);
+    let known = context.shared_routes.of(&name);
+    let known = &mut *known.lock().await;
+    let now = Timestamp::now();
+    // Another Challenge may just have done it for all.
+    if known.looked.is_some_and(|looked| now.duration_since(looked) < LOOKED_AFTER_EVERY) {
+        return Ok(known.rejection.clone());
+    }
+    service::ensure(context, challenge).await?;
+    known.has_endpoints = false;
+    correct_endpoints(context, &wanted_slice(context, challenge).await?).await?;
+    known.has_endpoints = true;
+    let lead = route::lead(context, challenge, &name.name);
+    let told = route::look_after(context, &lead, &mut known.led).await?;
+    known.looked = Some(now);
+    known.rejection = match &told {
+        Some(Told::Rejected(why)) => Some(why.clone()),
+        _ => None,
+    };
+    Ok(told.map(Told::into_text))
+}
+
+/// The last one whose question is led takes all away. The route goes first, so that nobody is sent into the void.
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
-    route::delete(context, challenge).await?;
-    remove_solver(context, challenge).await?;
-    Ok(context.cluster.delete_unwatched(&slice_name(challenge), &kind()).await?)
+    let name = name_of(challenge);
+    let known = context.shared_routes.of(&name);
+    let known = &mut *known.lock().await;
+    if known.is_gone || shared_route::is_needed(context, challenge) {
+        return Ok(());
+    }
+    *known = Known::default();
+    route::remove(context, challenge).await?;
+    service::remove(context, challenge).await?;
+    context.cluster.delete_unwatched(&name, &kind()).await?;
+    known.is_gone = true;
+    Ok(())
+}
+
+async fn wanted_slice(context: &Context, challenge: &Challenge) -> Result<EndpointSlice, StepError> {
+    let addresses = replicas::addresses(context, own_address(context)?).await;
+    Ok(endpoints(challenge, &name_of(challenge).name, &context.solver, &addresses))
+}
+
+async fn make_endpoints(context: &Context, wanted: &EndpointSlice, are_there: bool) -> Result<(), StepError> {
+    if are_there {
+        return Ok(());
+    }
+    match context.cluster.create_unwatched(&dynamic(wanted)?, &kind()).await {
+        // A former process made them.
+        Err(ApiError::Conflict { .. }) => correct_endpoints(context, wanted).await,
+        created => existing(created),
+    }
+}
+
+/// Makes the endpoints if they are not there, and puts the addresses right.
+async fn correct_endpoints(context: &Context, wanted: &EndpointSlice) -> Result<(), StepError> {
+    let cluster = &context.cluster;
+    let name = ObjectName::of(wanted);
+    let Some(found) = cluster.read_unwatched(&name, &kind()).await? else {
+        return existing(cluster.create_unwatched(&dynamic(wanted)?, &kind()).await);
+    };
+    owned_alike("EndpointSlice", &found.metadata, wanted.meta())?;
+    let held: Option<EndpointSlice> = found.clone().try_parse().ok();
+    let held = held.map(|held| (addresses(&held), held.address_type));
+    if held == Some((addresses(wanted), wanted.address_type.clone())) {
+        return Ok(());
+    }
+    if held.is_some_and(|(_, family)| family == wanted.address_type) {
+        let part = json!({"endpoints": wanted.endpoints});
+        return Ok(cluster.patch_unwatched(&found, &kind(), part).await?);
+    }
+    cluster.delete_unwatched(&name, &kind()).await?;
+    existing(cluster.create_unwatched(&dynamic(wanted)?, &kind()).await)
 }
 
 fn own_address(context: &Context) -> Result<IpAddr, StepError> {
@@ -99,11 +181,6 @@ fn own_address(context: &Context) -> Result<IpAddr, StepError> {
              $POD_IP",
         )
     })
-}
-
-fn slice_name(challenge: &Challenge) -> ObjectName {
-    let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
-    ObjectName::new(challenge.namespace().unwrap_or_default(), name)
 }
 
 fn kind() -> ApiResource {
@@ -126,8 +203,6 @@ fn dynamic(slice: &EndpointSlice) -> Result<DynamicObject, StepError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn challenge(uid: &str, token: &str, name: &str, mark: &str, state: &str) -> Challenge {
@@ -173,7 +248,8 @@ mod tests {
     #[test]
     fn a_slice_stays_the_same_as_a_dynamic_object() {
         let challenge = challenge("one", "token", "a.example.com", "controller", "pending");
-        let slice = endpoints(&challenge, "n", &objects::SolverOptions::default(), "10.0.0.7".parse().unwrap());
+        let slice =
+            endpoints(&challenge, "n", &objects::SolverOptions::default(), &["10.0.0.7".parse().unwrap()].into());
         assert_eq!(json!(dynamic(&slice).unwrap()), json!(slice));
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
         Some(Method::Dns01) => dns01::clean_up(context, challenge).await,
         Some(Method::Http01) if challenge.is_podless() => podless::clean_up(context, challenge).await,
         Some(Method::Http01) => {
-            route::delete(context, challenge).await?;
+            route::remove(context, challenge).await?;
             remove_solver(context, challenge).await
         }
         Some(Method::TlsAlpn01) => tls_alpn01::clean_up(context, challenge).await,
@@ -122,7 +122,11 @@ async fn check_http01(context: &Context, challenge: &Challenge, is_mine: bool) -
     // What no Gateway takes the CA cannot find either, however long it is waited.
     match route::what_became_of_it(context, challenge).await? {
         Some(why) => Ok(Some(format!("{failure}; {why}"))),
-        None => Ok((!public_way_was_waited_for(challenge)).then_some(failure)),
+        None if public_way_was_waited_for(challenge) => Ok(None),
+        None => Ok(Some(match route::hint(context, challenge) {
+            Some(hint) => format!("{failure}; {hint}"),
+            None => failure,
+        })),
     }
 }
 

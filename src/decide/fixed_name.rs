@@ -3,7 +3,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::api::names::HTTP01_SOLVER_NAME_PREFIX;
+use kube::ResourceExt;
+
+use crate::api::{Challenge, names::HTTP01_SOLVER_NAME_PREFIX};
 
 /// The longest name of most Kubernetes objects (RFC 1123 subdomain).
 const LONGEST_NAME: usize = 253;
@@ -42,6 +44,20 @@ pub fn challenge(order: &str, order_uid: &str, authorization_url: &str) -> Strin
 /// after the prefix; here it follows from the Challenge.
 pub fn http01_solver(challenge_uid: &str) -> String {
     format!("{HTTP01_SOLVER_NAME_PREFIX}{}", &sha256_hex(challenge_uid)[..10])
+}
+
+/// Name of the objects that lead the CA's question to whoever answers this Challenge. Those that share a route have the same. What
+/// the Challenge says is only an ingredient, so that it cannot name somebody else's object.
+pub fn http01_solver_of(challenge: &Challenge) -> String {
+    match challenge.shared_route() {
+        Some((order, route)) => http01_solver(&format!("{}/{route}", order.uid)),
+        None => http01_solver(&challenge.uid().unwrap_or_default()),
+    }
+}
+
+/// What tells the routes of an Order apart: how they lead to the controller, and a number, as no object takes any number of names.
+pub fn http01_route(settings: &str, part: usize) -> String {
+    format!("{}-{part}", &sha256_hex(settings)[..10])
 }
 
 fn sha256_hex(text: &str) -> String {

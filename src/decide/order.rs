@@ -2,32 +2,24 @@
 
 #[cfg(test)]
 mod tests;
+pub mod wanted_child;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use kube::Resource;
+use wanted_child::Wishes;
 
 use super::{
-    Decision, Note, Trouble, TroubleClass,
-    budget::turn::Turn,
-    caa::BeforeOrder,
-    chain::ChosenChain,
-    challenge::is_usual,
-    children::is_owned_by,
-    fixed_name,
-    issuer_of::SeenIssuerOf,
-    podless::{self, Answerer},
-    progress::Progress,
-    solver::{self, Choice, Method, NoSolver},
-    template,
-    tls_alpn01::{self, TlsAlpn, type_told},
+    Decision, Note, Trouble, TroubleClass, budget::turn::Turn, caa::BeforeOrder, chain::ChosenChain,
+    challenge::is_usual, children::is_owned_by, issuer_of::SeenIssuerOf, podless::Answerer, progress::Progress,
+    solver::NoSolver, tls_alpn01::type_told,
 };
 use crate::api::{
-    Challenge, ChallengeSpec, Order, OrderStatus,
+    Challenge, Order, OrderStatus,
     issuer::AcmeIssuer,
-    names::{event, finalizer, state},
+    names::{event, state},
     order::OrderAuthorization,
 };
 
@@ -147,8 +139,7 @@ fn place(seen: &SeenOrder<'_>, status: &OrderStatus) -> Decision<OrderStep> {
 
 /// Challenges first, then the order itself.
 fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: Timestamp) -> Decision<OrderStep> {
-    let is_open = |known: &&OrderAuthorization| known.initial_state.as_deref() != Some(state::VALID);
-    let open: Vec<_> = status.authorizations.iter().filter(is_open).collect();
+    let open: Vec<_> = wanted_child::open_authorizations(status).collect();
     let is_for = |held: &Challenge, known: &OrderAuthorization| held.spec.authorization_url == known.url;
     let mut steps = delete_where(seen, |held| !open.iter().any(|known| is_for(held, known)));
     for authorization in &open {
@@ -225,43 +216,8 @@ fn wanted_challenge(
     acme: &AcmeIssuer,
     authorization: &OrderAuthorization,
 ) -> Result<Challenge, NoSolver> {
-    let order = seen.order;
-    let tls_alpn = TlsAlpn::read(seen.tls_alpn_01, &acme.solvers);
-    let Choice { solver, challenge_url, token, method } =
-        solver::choose(&acme.solvers, &tls_alpn, authorization, order.labels())?;
-    let mut solver = solver.clone();
-    if method == Method::Http01 {
-        template::override_http01(&mut solver, order.annotations(), order.namespace().as_deref());
-    }
-    let annotations = match method {
-        Method::TlsAlpn01 => Some(tls_alpn01::mark()),
-        Method::Http01 => podless::mark(seen.answerer),
-        Method::Dns01 => None,
-    };
-    let name = fixed_name::challenge(&order.name_any(), &order.uid().unwrap_or_default(), &authorization.url);
-    Ok(Challenge {
-        metadata: ObjectMeta {
-            namespace: order.namespace(),
-            name: Some(name),
-            annotations,
-            // Set from the start, so that nothing is presented which would not be cleaned up.
-            finalizers: Some(vec![finalizer::CHALLENGE.to_owned()]),
-            owner_references: order.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec: ChallengeSpec {
-            url: challenge_url.to_owned(),
-            authorization_url: authorization.url.clone(),
-            dns_name: authorization.identifier.clone().unwrap_or_default(),
-            wildcard: authorization.wildcard == Some(true),
-            type_: method.as_spec().to_owned(),
-            token: token.to_owned(),
-            key: String::new().into(),
-            solver,
-            issuer_ref: order.spec.issuer_ref.clone(),
-        },
-        status: None,
-    })
+    let SeenOrder { order, tls_alpn_01, answerer, .. } = *seen;
+    wanted_child::challenge(&Wishes { order, acme, tls_alpn_01, answerer }, authorization)
 }
 
 fn follow_failure(status: &OrderStatus, failed: &Challenge, now: Timestamp) -> Decision<OrderStep> {

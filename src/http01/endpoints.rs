@@ -1,6 +1,6 @@
 //! The endpoints of a Service that leads to the controller itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
@@ -13,21 +13,30 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label by which other controllers know that a slice is not theirs.
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 
-/// The EndpointSlice of the Service of the same name, with the controller's own address.
-pub fn endpoints(challenge: &Challenge, name: &str, options: &SolverOptions, own: IpAddr) -> EndpointSlice {
+/// Replicas beyond so many are not needed to answer.
+const MOST_ADDRESSES: usize = 100;
+
+/// The EndpointSlice of the Service of the same name, with the addresses at which the controller's replicas answer. They are of one
+/// family.
+pub fn endpoints(
+    challenge: &Challenge,
+    name: &str,
+    options: &SolverOptions,
+    addresses: &BTreeSet<IpAddr>,
+) -> EndpointSlice {
     let mut metadata = metadata(challenge, name, options);
     let ties = [(SERVICE_NAME, name), (MANAGED_BY, "certwright.dev")];
     let ties = ties.map(|(key, value)| (key.to_owned(), value.to_owned()));
     metadata.labels.get_or_insert_default().extend(BTreeMap::from(ties));
-    let conditions = EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) };
+    let endpoint = |address: &IpAddr| Endpoint {
+        addresses: vec![address.to_string()],
+        conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
+        ..Endpoint::default()
+    };
     EndpointSlice {
         metadata,
-        address_type: if own.is_ipv4() { "IPv4" } else { "IPv6" }.into(),
-        endpoints: vec![Endpoint {
-            addresses: vec![own.to_string()],
-            conditions: Some(conditions),
-            ..Endpoint::default()
-        }],
+        address_type: family(addresses.iter().all(IpAddr::is_ipv4)).into(),
+        endpoints: addresses.iter().map(endpoint).collect(),
         ports: Some(vec![EndpointPort {
             name: Some("http".into()),
             port: Some(PORT),
@@ -35,6 +44,31 @@ pub fn endpoints(challenge: &Challenge, name: &str, options: &SolverOptions, own
             app_protocol: None,
         }]),
     }
+}
+
+/// The label by which the EndpointSlices of a Service are found.
+pub fn of_service(service: &str) -> String {
+    format!("{SERVICE_NAME}={service}")
+}
+
+/// The own address and those of other replicas of its family that are ready, as the slices of the controller's Service tell them.
+pub fn with_replicas(own: IpAddr, slices: &[EndpointSlice]) -> BTreeSet<IpAddr> {
+    let same_family = slices.iter().filter(|slice| slice.address_type == family(own.is_ipv4()));
+    let is_ready = |endpoint: &&Endpoint| endpoint.conditions.as_ref().is_none_or(|told| told.ready != Some(false));
+    let addresses = same_family.flat_map(|slice| &slice.endpoints).filter(is_ready).flat_map(|ready| &ready.addresses);
+    let mut found: BTreeSet<_> = addresses.filter_map(|address| address.parse().ok()).take(MOST_ADDRESSES).collect();
+    found.insert(own);
+    found
+}
+
+/// The addresses in a slice.
+pub fn addresses(slice: &EndpointSlice) -> BTreeSet<IpAddr> {
+    let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    all.filter_map(|address| address.parse().ok()).collect()
+}
+
+fn family(is_ipv4: bool) -> &'static str {
+    if is_ipv4 { "IPv4" } else { "IPv6" }
 }
 
 #[cfg(test)]
@@ -47,6 +81,37 @@ mod tests {
     use super::*;
     use crate::api::names::{annotation, http01_solver};
 
+    fn one(address: &str) -> BTreeSet<IpAddr> {
+        BTreeSet::from([address.parse().unwrap()])
+    }
+
+    #[test]
+    fn ready_replicas_answer_too() {
+        let slice = |family: &str, endpoints: serde_json::Value| {
+            let value = json!({"addressType": family, "endpoints": endpoints, "metadata": {}});
+            serde_json::from_value::<EndpointSlice>(value).unwrap()
+        };
+        let slices = [
+            slice(
+                "IPv4",
+                json!([
+                    {"addresses": ["10.0.0.7"], "conditions": {"ready": false}},
+                    {"addresses": ["10.0.0.8"], "conditions": {"ready": true}},
+                    {"addresses": ["10.0.0.9"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+                    {"addresses": ["10.0.0.10"]},
+                ]),
+            ),
+            slice("IPv6", json!([{"addresses": ["2001:db8::8"]}])),
+            slice("FQDN", json!([{"addresses": ["www.example.com"]}])),
+        ];
+        let found = with_replicas("10.0.0.7".parse().unwrap(), &slices);
+        let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["10.0.0.7", "10.0.0.8", "10.0.0.10"]);
+        assert_eq!(with_replicas("10.0.0.7".parse().unwrap(), &[]), one("10.0.0.7"));
+        let challenge = challenge("example.com", json!({"ingress": {}}));
+        assert_eq!(addresses(&endpoints(&challenge, "n", &SolverOptions::default(), &found)), found);
+    }
+
     #[test]
     fn they_belong_to_the_service_and_hold_the_own_address() {
         let mut challenge = challenge("example.com", json!({"ingress": {}}));
@@ -55,13 +120,13 @@ mod tests {
         let options = SolverOptions::default();
         let service = json!(service(&challenge, "cm-acme-http-solver-1", &options));
         assert_eq!(service["spec"].get("selector"), None);
-        let slice = json!(endpoints(&challenge, "cm-acme-http-solver-1", &options, "10.0.0.7".parse().unwrap()));
+        let slice = json!(endpoints(&challenge, "cm-acme-http-solver-1", &options, &one("10.0.0.7")));
         assert_eq!(slice["metadata"]["labels"]["kubernetes.io/service-name"], service["metadata"]["name"]);
         assert_eq!(slice["metadata"]["ownerReferences"], service["metadata"]["ownerReferences"]);
         assert_eq!(slice["addressType"], "IPv4");
         assert_eq!(slice["endpoints"][0]["addresses"], json!(["10.0.0.7"]));
         assert_eq!(slice["ports"], json!([{"name": "http", "port": 8089, "protocol": "TCP"}]));
-        let slice = json!(endpoints(&challenge, "n", &options, "2001:db8::7".parse().unwrap()));
+        let slice = json!(endpoints(&challenge, "n", &options, &one("2001:db8::7")));
         assert_eq!(slice["addressType"], "IPv6");
     }
 }

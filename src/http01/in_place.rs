@@ -1,8 +1,10 @@
-//! An existing Ingress that gets one path more while a challenge is answered, and is as before afterwards.
+//! An existing Ingress that gets a path more while a challenge is answered, and is as before afterwards.
 
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, HTTPIngressRuleValue, IngressRule};
 
-use super::objects::{SolverOptions, ingress_path, ingress_solver, rule_host, set};
+use super::ingress::{ingress_path, is_to, leads, paths};
+use super::objects::{ingress_solver, set};
+use super::question::Lead;
 use crate::api::Challenge;
 
 /// The name of the Ingress to edit, in the Challenge's namespace; `None` if the solver makes one of its own.
@@ -10,34 +12,18 @@ pub fn ingress_name(challenge: &Challenge) -> Option<&str> {
     ingress_solver(challenge).and_then(|ingress| set(ingress.name.as_ref())).map(String::as_str)
 }
 
-/// The rules with the challenge's path in front of others of its host; `None` if it is there already.
-pub fn with_path(
-    rules: &[IngressRule],
-    challenge: &Challenge,
-    service: &str,
-    options: &SolverOptions,
-) -> Option<Vec<IngressRule>> {
-    let (path, host) = (ingress_path(challenge, service, options), rule_host(challenge));
-    let mut rules = rules.to_vec();
-    let is_ours = |rule: &IngressRule| rule.host == host && paths(rule).contains(&path);
-    if rules.iter().any(is_ours) {
-        return None;
+/// The rules with the paths of the questions in front of others of their hosts; `None` if all are there already.
+pub fn with_paths(rules: &[IngressRule], lead: &Lead<'_>) -> Option<Vec<IngressRule>> {
+    let mut after = rules.to_vec();
+    for question in lead.questions.iter().filter(|question| !leads(rules, lead.name, question)) {
+        add(&mut after, question.host(), ingress_path(lead, question));
     }
-    // A rule without paths means something else than one with a path, so it is left alone.
-    match rules.iter_mut().find(|rule| rule.host == host && !paths(rule).is_empty()) {
-        Some(rule) => rule.http.get_or_insert_default().paths.insert(0, path),
-        None => rules.push(IngressRule { host, http: Some(HTTPIngressRuleValue { paths: vec![path] }) }),
-    }
-    Some(rules)
+    (after != rules).then_some(after)
 }
 
-/// The rules without the challenge's path; `None` if it is not there.
-pub fn without_path(rules: &[IngressRule], challenge: &Challenge, service: &str) -> Option<Vec<IngressRule>> {
-    let own = super::path(&challenge.spec.token);
-    let is_own = |path: &HTTPIngressPath| {
-        let backend = path.backend.service.as_ref();
-        path.path.as_ref() == Some(&own) && backend.is_some_and(|backend| backend.name == service)
-    };
+/// The rules without the paths that lead to the Service; `None` if there are none.
+pub fn without_paths(rules: &[IngressRule], service: &str) -> Option<Vec<IngressRule>> {
+    let is_own = |path: &HTTPIngressPath| is_to(path, service);
     let has_own = |rule: &IngressRule| paths(rule).iter().any(is_own);
     if !rules.iter().any(has_own) {
         return None;
@@ -57,8 +43,15 @@ pub fn without_path(rules: &[IngressRule], challenge: &Challenge, service: &str)
     Some(left)
 }
 
-fn paths(rule: &IngressRule) -> &[HTTPIngressPath] {
-    rule.http.as_ref().map(|http| http.paths.as_slice()).unwrap_or_default()
+fn add(rules: &mut Vec<IngressRule>, host: Option<&str>, path: HTTPIngressPath) {
+    // A rule without paths means something else than one with a path, so it is left alone.
+    match rules.iter_mut().find(|rule| rule.host.as_deref() == host && !paths(rule).is_empty()) {
+        Some(rule) => rule.http.get_or_insert_default().paths.insert(0, path),
+        None => {
+            let http = Some(HTTPIngressRuleValue { paths: vec![path] });
+            rules.push(IngressRule { host: host.map(str::to_owned), http });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -67,8 +60,11 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::objects::SolverOptions;
     use super::super::objects::tests::challenge;
+    use super::super::question::Question;
     use super::*;
+    use crate::api::Challenge;
 
     const SERVICE: &str = "cm-acme-http-solver-1";
 
@@ -80,8 +76,12 @@ mod tests {
         json!({"path": path, "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}})
     }
 
+    fn added_for(name: &str, before: &[IngressRule]) -> Option<Vec<IngressRule>> {
+        with_paths(before, &Lead::alone(&asked(name), SERVICE, &SolverOptions::default()))
+    }
+
     fn added(before: &[IngressRule]) -> Option<Vec<IngressRule>> {
-        with_path(before, &asked("example.com"), SERVICE, &SolverOptions::default())
+        added_for("example.com", before)
     }
 
     fn asked(name: &str) -> Challenge {
@@ -109,7 +109,7 @@ mod tests {
             assert_eq!(after[..before.len()], before);
             assert_eq!(after.last().unwrap().host.as_deref(), Some("example.com"));
         }
-        let address = with_path(&[], &asked("192.0.2.7"), SERVICE, &SolverOptions::default()).unwrap();
+        let address = added_for("192.0.2.7", &[]).unwrap();
         assert_eq!(address[0].host, None);
     }
 
@@ -120,7 +120,7 @@ mod tests {
             "backend": {"service": {"name": "somebody", "port": {"number": 80}}},
         });
         let before = rules(json!([{"host": "example.com", "http": {"paths": [own]}}]));
-        assert_eq!(without_path(&before, &asked("example.com"), SERVICE), None);
+        assert_eq!(without_paths(&before, SERVICE), None);
     }
 
     proptest! {
@@ -132,9 +132,13 @@ mod tests {
                 json!({"host": names[*host], "http": paths.map(|paths| json!({"paths": paths}))})
             });
             let before = rules(made.collect());
-            let after = added(&before).unwrap();
-            prop_assert_ne!(&after, &before);
-            prop_assert_eq!(without_path(&after, &asked("example.com"), SERVICE), Some(before));
+            let asked = asked("example.com");
+            let questions = ["example.com", "www.example.com", "192.0.2.7"].map(|name| Question { name: name.into(), token: "t".into() });
+            let lead = Lead { questions: questions.into(), ..Lead::alone(&asked, SERVICE, &SolverOptions::default()) };
+            let after = with_paths(&before, &lead).unwrap();
+            prop_assert!(lead.questions.iter().all(|question| leads(&after, SERVICE, question)));
+            prop_assert_eq!(with_paths(&after, &lead), None);
+            prop_assert_eq!(without_paths(&after, SERVICE), Some(before));
         }
     }
 }

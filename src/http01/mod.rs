@@ -2,15 +2,19 @@
 //!
 //! The CA asks `http://<name>/.well-known/acme-challenge/<token>` and expects the key authorization (RFC 8555 section
 //! 8.3). For each Challenge a Pod that runs [`server`] is created, with a Service and an Ingress that lead to it
-//! ([`objects`]), or the Service leads to the controller, which runs the same server ([`endpoints`]); [`check`] asks what the CA will ask, before the CA does.
+//! ([`objects`]), or the Service leads to the controller, which runs the same server ([`endpoints`]) and answers for all names of
+//! an Order; [`check`] asks what the CA will ask, before the CA does.
 
 pub mod check;
 pub mod client;
 pub mod endpoints;
 pub mod in_place;
+pub mod ingress;
 pub mod lookup;
 pub mod objects;
+pub mod path_type;
 mod pod;
+pub mod question;
 mod report;
 pub mod route;
 pub mod server;

@@ -1,21 +1,17 @@
-//! The Pod, Service and Ingress that answer one Challenge, as they are wanted.
+//! The Pod and Service that answer a Challenge, as they are wanted, and what all solver objects have in common.
 //!
 //! They are made from the Challenge alone, so they can be compared with what is there and made again at any time.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
-    ServiceBackendPort,
-};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 
 use super::SOLVER_PORT;
+pub use super::ingress::ingress;
 pub use super::pod::{pod, pod_address, pod_is_spent};
 use super::route::gateway;
 pub use super::template::TemplateError;
@@ -86,13 +82,18 @@ pub fn unsupported(challenge: &Challenge) -> Option<String> {
     (chosen > 1).then(|| "The solver has more than one of name, class and ingressClassName; leave only one.".into())
 }
 
-/// The labels by which a Challenge's solver objects are found, in the order of their keys.
+/// The labels by which a Challenge's solver objects are found, in the order of their keys. Those that several share are about none of
+/// them alone.
 pub fn labels(challenge: &Challenge) -> BTreeMap<String, String> {
+    let solver = (label::HTTP01_SOLVER.to_owned(), label::TRUE.to_owned());
+    if challenge.shared_route().is_some() {
+        return BTreeMap::from([solver]);
+    }
     let hashed = |text: &str| adler32(text.as_bytes()).to_string();
     BTreeMap::from([
         (label::HTTP_DOMAIN.to_owned(), hashed(&challenge.spec.dns_name)),
         (label::HTTP_TOKEN.to_owned(), hashed(&challenge.spec.token)),
-        (label::HTTP01_SOLVER.to_owned(), label::TRUE.to_owned()),
+        solver,
     ])
 }
 
@@ -118,39 +119,22 @@ pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Se
     Service { metadata, spec: Some(spec), status: None }
 }
 
-/// The Ingress that leads the challenge's path to the Service of the same name.
-pub fn ingress(challenge: &Challenge, name: &str, options: &SolverOptions) -> Ingress {
-    let solver = ingress_solver(challenge);
-    let mut metadata = metadata(challenge, name, options);
-    metadata.annotations = Some(ingress_annotations(solver));
-    let template = solver.and_then(|solver| solver.ingress_template.as_ref());
-    merge_metadata(&mut metadata, template.and_then(|template| template.metadata.as_ref()), challenge);
-    let rule = IngressRule {
-        host: rule_host(challenge),
-        http: Some(HTTPIngressRuleValue { paths: vec![ingress_path(challenge, name, options)] }),
-    };
-    let spec = IngressSpec {
-        ingress_class_name: solver.and_then(|solver| set(solver.ingress_class_name.as_ref())).cloned(),
-        rules: Some(vec![rule]),
-        ..IngressSpec::default()
-    };
-    Ingress { metadata, spec: Some(spec), status: None }
-}
-
-/// What the three objects have in common: name, labels and the owner.
+/// What the three objects have in common: name, labels and the owner. What Challenges share belongs to their Order.
 pub fn metadata(challenge: &Challenge, name: &str, options: &SolverOptions) -> ObjectMeta {
     let mut all = options.extra_labels.clone();
     all.extend(labels(challenge));
+    let order = challenge.shared_route().map(|(order, _)| order.clone());
+    let owner = order.or_else(|| challenge.controller_owner_ref(&()));
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: challenge.metadata.namespace.clone(),
         labels: Some(all),
-        owner_references: challenge.controller_owner_ref(&()).map(|owner| vec![blocking(owner)]),
+        owner_references: owner.map(|owner| vec![blocking(owner)]),
         ..ObjectMeta::default()
     }
 }
 
-/// With foreground deletion the Challenge stays until its solver is gone.
+/// With foreground deletion the owner stays until its solver is gone.
 fn blocking(owner: OwnerReference) -> OwnerReference {
     OwnerReference { block_owner_deletion: Some(true), ..owner }
 }
@@ -162,45 +146,6 @@ pub(super) fn merge_metadata(metadata: &mut ObjectMeta, template: Option<&Templa
     let all = metadata.labels.get_or_insert_default();
     all.extend(template.labels.clone());
     all.extend(labels(challenge));
-}
-
-fn ingress_annotations(solver: Option<&Http01Ingress>) -> BTreeMap<String, String> {
-    let template = solver.and_then(|solver| solver.ingress_template.as_ref()?.metadata.as_ref());
-    let has_own_range = template.is_some_and(|template| {
-        template
-            .annotations
-            .keys()
-            .any(|key| key.rsplit_once('/').is_some_and(|(_, end)| end == "whitelist-source-range"))
-    });
-    let mut annotations = BTreeMap::new();
-    if !has_own_range {
-        // CAs ask from anywhere, whatever the ingress controller's own default is.
-        annotations.insert(annotation::NGINX_WHITELIST_SOURCE_RANGE.into(), "0.0.0.0/0,::/0".into());
-    }
-    if let Some(class) = solver.and_then(|solver| set(solver.class.as_ref())) {
-        annotations.insert(annotation::INGRESS_CLASS.into(), class.clone());
-    }
-    annotations
-}
-
-/// A host must be a name; without one the rule is for all hosts, and the server looks at the address itself.
-pub(super) fn rule_host(challenge: &Challenge) -> Option<String> {
-    let is_address = challenge.spec.dns_name.parse::<IpAddr>().is_ok();
-    (!is_address).then(|| challenge.spec.dns_name.clone())
-}
-
-pub(super) fn ingress_path(challenge: &Challenge, service: &str, options: &SolverOptions) -> HTTPIngressPath {
-    HTTPIngressPath {
-        path: Some(super::path(&challenge.spec.token)),
-        path_type: if options.exact_path { "Exact" } else { "ImplementationSpecific" }.into(),
-        backend: IngressBackend {
-            service: Some(IngressServiceBackend {
-                name: service.to_owned(),
-                port: Some(ServiceBackendPort { number: Some(PORT), name: None }),
-            }),
-            resource: None,
-        },
-    }
 }
 
 /// The solver's podTemplate, whichever way leads to the Pod.

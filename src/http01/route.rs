@@ -1,12 +1,13 @@
-//! The HTTPRoute that leads one challenge's path to its Service, through a Gateway (Gateway API).
+//! The HTTPRoute that leads the CA's questions to a Service, through a Gateway (Gateway API).
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::SOLVER_PORT;
 use super::objects::{SolverOptions, labels, metadata};
+use super::question::{Lead, Question};
 use crate::api::Challenge;
 use crate::api::names::{GATEWAY_GROUP, KIND_HTTP_ROUTE};
 use crate::api::solver::Http01GatewayHttpRoute;
@@ -24,29 +25,48 @@ pub fn gateway(challenge: &Challenge) -> Option<&Http01GatewayHttpRoute> {
     challenge.spec.solver.http01.as_ref()?.gateway_http_route.as_ref()
 }
 
-/// The HTTPRoute that leads the challenge's path to the Service of the same name.
-pub fn route(challenge: &Challenge, name: &str, options: &SolverOptions, version: &str) -> DynamicObject {
-    let mut metadata = metadata(challenge, name, options);
-    let gateway = gateway(challenge).cloned().unwrap_or_default();
+/// So many paths fit into one rule of an HTTPRoute in every version of the Gateway API.
+const MOST_MATCHES: usize = 8;
+
+/// The HTTPRoute that leads the questions to the Service of the same name. Its hostnames hold for all paths, which leads no name
+/// astray: every token is another, and whoever answers looks at the name too.
+pub fn route(lead: &Lead<'_>, options: &SolverOptions, version: &str) -> DynamicObject {
+    let mut metadata = metadata(lead.challenge, lead.name, options);
+    let gateway = gateway(lead.challenge).cloned().unwrap_or_default();
     let all = metadata.labels.get_or_insert_default();
     all.extend(gateway.labels);
-    all.extend(labels(challenge));
-    let path = json!({"type": "Exact", "value": super::path(&challenge.spec.token)});
-    let backend = json!({"name": name, "port": SOLVER_PORT, "weight": 1});
-    let mut spec = json!({
-        "parentRefs": gateway.parent_refs,
-        "rules": [{"matches": [{"path": path}], "backendRefs": [backend]}],
-    });
+    all.extend(labels(lead.challenge));
+    let backend = json!({"name": lead.name, "port": SOLVER_PORT, "weight": 1});
+    let matching = |question: &Question| json!({"path": {"type": "Exact", "value": question.path()}});
+    let rule = |questions: &[Question]| {
+        let matches: Vec<_> = questions.iter().map(matching).collect();
+        json!({"matches": matches, "backendRefs": [backend]})
+    };
+    let rules: Vec<_> = lead.questions.chunks(MOST_MATCHES).map(rule).collect();
+    let mut spec = json!({"parentRefs": gateway.parent_refs, "rules": rules});
     // A hostname must be a name; without one the route is for all that the listener takes.
-    if challenge.spec.dns_name.parse::<IpAddr>().is_err() {
-        spec["hostnames"] = Value::from(vec![challenge.spec.dns_name.clone()]);
+    let hosts: BTreeSet<_> = lead.questions.iter().filter_map(Question::host).collect();
+    if !hosts.is_empty() {
+        spec["hostnames"] = Value::from_iter(hosts);
     }
-    let mut route = DynamicObject::new(name, &resource(version)).data(json!({"spec": spec}));
+    let mut route = DynamicObject::new(lead.name, &resource(version)).data(json!({"spec": spec}));
     route.metadata = metadata;
     route
 }
 
-/// Why no Gateway takes the route, in words of its controller; `None` if one does, or if none has said anything.
+/// Whether the route, as it was read, leads exactly these questions.
+pub fn leads_exactly(route: &DynamicObject, lead: &Lead<'_>) -> bool {
+    let texts = |list: &Value| -> BTreeSet<String> {
+        list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    let rules = route.data["spec"]["rules"].as_array().into_iter().flatten();
+    let matches = rules.flat_map(|rule| rule["matches"].as_array().into_iter().flatten());
+    let paths: BTreeSet<_> = matches.filter_map(|one| one["path"]["value"].as_str().map(str::to_owned)).collect();
+    let hosts: BTreeSet<_> = lead.questions.iter().filter_map(|question| question.host().map(str::to_owned)).collect();
+    paths == lead.questions.iter().map(Question::path).collect() && texts(&route.data["spec"]["hostnames"]) == hosts
+}
+
+/// Why no Gateway or ListenerSet takes the route, in words of its controller; `None` if one does, or if none has said anything.
 pub fn rejection(route: &DynamicObject) -> Option<String> {
     let parents = route.data["status"]["parents"].as_array()?;
     let mut rejected = None;
@@ -59,9 +79,10 @@ pub fn rejection(route: &DynamicObject) -> Option<String> {
             None if !conditions.is_empty() => return None,
             None => {}
             Some(condition) => {
-                let gateway = parent["parentRef"]["name"].as_str().unwrap_or_default();
+                let kind = parent["parentRef"]["kind"].as_str().unwrap_or("Gateway");
+                let name = parent["parentRef"]["name"].as_str().unwrap_or_default();
                 let reason = condition["reason"].as_str().unwrap_or("without a reason");
-                rejected = rejected.or_else(|| Some(format!("the Gateway {gateway:?} does not take it ({reason})")));
+                rejected = rejected.or_else(|| Some(format!("the {kind} {name:?} does not take it ({reason})")));
             }
         }
     }
@@ -74,10 +95,43 @@ mod tests {
     use super::super::objects::tests::challenge;
     use super::*;
 
+    fn asked(name: &str, parents: &Value) -> Challenge {
+        challenge(name, json!({"gatewayHTTPRoute": {"labels": {"team": "web"}, "parentRefs": parents}}))
+    }
+
     fn made(name: &str) -> DynamicObject {
-        let parents = json!([{"name": "edge", "namespace": "gateways"}]);
-        let solver = json!({"gatewayHTTPRoute": {"labels": {"team": "web"}, "parentRefs": parents}});
-        route(&challenge(name, solver), "cm-acme-http-solver-1", &SolverOptions::default(), "v1")
+        let challenge = asked(name, &json!([{"name": "edge", "namespace": "gateways"}]));
+        let options = SolverOptions::default();
+        route(&Lead::alone(&challenge, "cm-acme-http-solver-1", &options), &options, "v1")
+    }
+
+    #[test]
+    fn many_names_share_a_route() {
+        let challenge = asked("n00.example.com", &json!([{"name": "edge"}]));
+        let options = SolverOptions::default();
+        let question = |number| Question { name: format!("n{number:02}.example.com"), token: format!("t{number}") };
+        let of =
+            |count| Lead { questions: (0..count).map(question).collect(), ..Lead::alone(&challenge, "n", &options) };
+        let made = route(&of(16), &options, "v1");
+        let rules = made.data["spec"]["rules"].as_array().unwrap();
+        let matches: Vec<_> = rules.iter().map(|rule| rule["matches"].as_array().unwrap().len()).collect();
+        assert_eq!((matches, made.data["spec"]["hostnames"].as_array().unwrap().len()), (vec![8, 8], 16));
+        assert!(leads_exactly(&made, &of(16)));
+        assert!(!leads_exactly(&made, &of(15)) && !leads_exactly(&route(&of(15), &options, "v1"), &of(16)));
+    }
+
+    #[test]
+    fn a_listener_set_is_a_parent_like_any_other() {
+        let parent = json!({
+            "group": "gateway.networking.x-k8s.io", "kind": "XListenerSet", "name": "shop", "namespace": "web", "sectionName": "http",
+        });
+        let challenge = asked("example.com", &json!([parent]));
+        let options = SolverOptions::default();
+        let mut route = route(&Lead::alone(&challenge, "n", &options), &options, "v1");
+        assert_eq!(route.data["spec"]["parentRefs"], json!([parent]));
+        let condition = json!({"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners"});
+        route.data["status"] = json!({"parents": [{"parentRef": parent, "conditions": [condition]}]});
+        assert_eq!(rejection(&route).unwrap(), "the XListenerSet \"shop\" does not take it (NotAllowedByListeners)");
     }
 
     #[test]

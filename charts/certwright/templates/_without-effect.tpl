@@ -10,4 +10,3 @@
   global.podSecurityPolicy
 {{- end }}
 {{- end }}
-{{- end }}

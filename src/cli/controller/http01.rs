@@ -13,7 +13,7 @@ use super::ControllerError;
 use crate::{
     api::{label, names::http01_solver},
     cli::feature_gates::FeatureGates,
-    cluster::Hub,
+    cluster::{Hub, ObjectName},
     controller::podless::OpenChallenges,
     decide::podless::{Answerer, Podless},
     http01::{SOLVER_PORT, objects::SolverOptions, server},
@@ -29,6 +29,10 @@ pub(super) struct Http01Args {
     /// The address at which others in the cluster reach the controller; without it the controller answers no challenges itself.
     #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
     pub(super) pod_ip: Option<IpAddr>,
+    /// The Service of the controller's replicas, as NAMESPACE/NAME: all that are ready answer HTTP-01 challenges then, not only the one
+    /// that leads.
+    #[arg(long, value_name = "SERVICE", env = "CERTWRIGHT_SERVICE", value_parser = service)]
+    pub(super) acme_http01_solver_service: Option<ObjectName>,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
     #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
     pub(super) acme_http01_solver_image: String,
@@ -73,6 +77,10 @@ impl Http01Args {
         }
     }
 
+    pub(super) fn own_service(&self) -> Option<ObjectName> {
+        self.acme_http01_solver_service.clone()
+    }
+
     pub(super) fn solver_options(&self, features: FeatureGates) -> SolverOptions {
         SolverOptions {
             image: self.acme_http01_solver_image.clone(),
@@ -87,6 +95,15 @@ impl Http01Args {
                 .filter(|name| !name.is_empty()),
             exact_path: features.exact_path,
         }
+    }
+}
+
+fn service(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err("write NAMESPACE/NAME".to_owned()),
     }
 }
 

@@ -151,6 +151,7 @@ fn maker(args: &ControllerArgs, cluster: Cluster) -> Result<impl Fn(Share) -> Co
         check_retry_period: args.dns01.dns01_check_retry_period,
         podless: args.http01.podless(),
         own_address: args.http01.pod_ip,
+        own_service: args.http01.own_service(),
         ambient: args.dns01.ambient(),
     };
     let http = client::client_asking(&args.http01.acme_http01_solver_nameservers)

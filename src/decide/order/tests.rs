@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::api::Condition;
+use crate::decide::solver::Method;
 use crate::decide::{
     Wake,
     hold::{Hold, Reach},
@@ -521,4 +523,33 @@ fn a_challenge_over_tls_is_marked_as_such() {
     plain.step();
     assert_eq!(plain.challenges[0].metadata.annotations, None);
     assert_eq!(Method::of(&plain.challenges[0]), Some(Method::Http01));
+}
+
+#[test]
+fn names_of_an_order_share_the_way_to_the_controller() {
+    let names = ["a.example.com", "b.example.com"];
+    let mut scene = Scene::placed(&names.map(|name| authorization(name, false, "pending")));
+    scene.acme.solvers = object(json!([{"http01": {"ingress": {}}}]));
+    scene.answerer = Answerer::Controller;
+    let wishes = Wishes {
+        order: &scene.order.clone(),
+        acme: &scene.acme.clone(),
+        tls_alpn_01: None,
+        answerer: Answerer::Controller,
+    };
+    scene.step();
+    // What is to come is known before it is there.
+    let told = wanted_child::challenges(&wishes);
+    let held: Vec<_> = scene.challenges.iter().map(|challenge| challenge.name_any()).collect();
+    assert_eq!(told.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), held);
+    let route = |challenge: &Challenge| {
+        let (order, route) = challenge.shared_route().unwrap();
+        (order.uid.clone(), route.to_owned(), crate::decide::fixed_name::http01_solver_of(challenge))
+    };
+    assert_eq!(route(&scene.challenges[0]), route(&scene.challenges[1]));
+    assert_eq!(route(&told[0]), route(&scene.challenges[0]));
+    // Another's Order has other objects, whatever the annotation says.
+    let mut other = (*scene.challenges[0]).clone();
+    other.metadata.owner_references.as_mut().unwrap()[0].uid = "other".to_owned();
+    assert_ne!(route(&other).2, route(&scene.challenges[0]).2);
 }

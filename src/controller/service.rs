@@ -1,0 +1,49 @@
+//! The Service in front of whoever answers HTTP-01 challenges.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{Context, presenter::existing, shared_route::name_of, step_error::StepError};
+use crate::{api::Challenge, http01::objects};
+
+/// Creates the Service, unless it is there.
+pub(super) async fn ensure(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
+    let name = name_of(challenge);
+    let wanted = objects::service(challenge, &name.name, &context.solver);
+    let services = &context.cluster.hub.solver_services;
+    if services.get(&name).is_none() {
+        existing(context.cluster.create(&wanted).await)?;
+    }
+    match services.get(&name) {
+        Some(found) => owned_alike("Service", &found.metadata, &wanted.metadata),
+        None => Ok(()),
+    }
+}
+
+/// Deletes the Service, if it is there.
+pub(super) async fn remove(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
+    let name = name_of(challenge);
+    let wanted = objects::metadata(challenge, &name.name, &context.solver);
+    match context.cluster.hub.solver_services.get(&name) {
+        Some(found) if is_owned_alike(&found.metadata, &wanted) => Ok(context.cluster.delete(&*found).await?),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing is taken for ours because of its name.
+pub(super) fn owned_alike(kind: &str, found: &ObjectMeta, wanted: &ObjectMeta) -> Result<(), StepError> {
+    if is_owned_alike(found, wanted) {
+        return Ok(());
+    }
+    let name = wanted.name.as_deref().unwrap_or_default();
+    Err(StepError::transient(format!(
+        "Error presenting challenge: the {kind} {name} is there already and belongs to somebody else; delete it"
+    )))
+}
+
+pub(super) fn is_owned_alike(found: &ObjectMeta, wanted: &ObjectMeta) -> bool {
+    let owner = |metadata: &ObjectMeta| {
+        let mut owners = metadata.owner_references.iter().flatten();
+        owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
+    };
+    owner(found) == owner(wanted)
+}
