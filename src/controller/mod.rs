@@ -31,6 +31,7 @@ mod revocation;
 mod round;
 mod route;
 mod run;
+mod schedule;
 pub mod secret;
 pub mod signer;
 mod step_error;
@@ -76,6 +77,7 @@ pub struct Context {
     started: Timestamp,
     inquiries: renewal_information::Inquiries,
     turns: Mutex<Turns>,
+    places: schedule::Places,
     memories: memory::Memories,
     limits: limits::Limits,
     keys: key_generation::KeyForge,
@@ -102,6 +104,8 @@ pub struct Options {
     pub verification: Verification,
     /// The longest time from one self-check to the next.
     pub check_retry_period: SignedDuration,
+    /// How many challenges are presented at once.
+    pub most_challenges: usize,
     /// Who answers HTTP-01 challenges.
     pub podless: Podless,
     /// Where this process can be asked by others in the cluster, if that is known.
@@ -125,6 +129,7 @@ impl Context {
             inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             records: dns01::Records::new(&cluster.hub),
+            places: schedule::Places::new(options.most_challenges),
             cluster,
             options,
             resolvers: resolvers::Resolvers::new(resolver),

@@ -35,6 +35,7 @@ pub mod renewal;
 pub mod renewal_information;
 pub mod request;
 pub mod revocation;
+pub mod schedule;
 pub mod secret;
 pub mod signing;
 pub mod solver;
