@@ -13,6 +13,7 @@ use super::{
     pace::next_look,
     presenter,
     round::{Round, event, step_name},
+    schedule,
     step_error::StepError,
     tls_alpn01,
 };
@@ -25,7 +26,7 @@ use crate::{
     cluster::{Key, owner_entry},
     decide::{
         Wake,
-        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours},
+        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours, may_go},
         later,
         progress::Progress,
         propagation::check_interval,
@@ -44,6 +45,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
         context.records.forget(key);
+        schedule::gone(context, key, Timestamp::now());
         return Ok(Round::Rest(Wake::OnChange));
     };
     memory.keep_for(&challenge.uid().unwrap_or_default());
@@ -55,12 +57,17 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
     let refusal = origin::refusal_of_challenge(context, &challenge, &issuer);
-    let taken = tls_alpn01::taken(context, &challenge);
+    let now = Timestamp::now();
+    let may_go = may_go(&challenge, issuer.seen().unless(refusal.as_deref()), memory.trouble.as_ref(), now);
+    let queued = schedule::queued(context, &challenge, may_go, now);
+    // A name is taken only by who can use it now.
+    let taken = if queued.is_none() { tls_alpn01::taken(context, &challenge) } else { None };
     let pending = dns01::pending(context, &challenge).await;
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen().unless(refusal.as_deref()),
         has_open_siblings: has_open_siblings(context, &challenge),
+        queued: queued.as_ref(),
         taken: taken.as_ref(),
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
@@ -68,7 +75,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         pending: pending.as_ref(),
         trouble: memory.trouble.as_ref(),
     };
-    let decision = decide(&seen, Timestamp::now());
+    let decision = decide(&seen, now);
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
         tracing::debug!(%key, step = step_name(&step), "step");

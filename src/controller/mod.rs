@@ -35,6 +35,7 @@ mod revocation;
 mod round;
 mod route;
 mod run;
+mod schedule;
 pub mod secret;
 mod service;
 mod shared_route;
@@ -84,6 +85,7 @@ pub struct Context {
     started: Timestamp,
     inquiries: renewal_information::Inquiries,
     turns: Mutex<Turns>,
+    places: schedule::Places,
     memories: memory::Memories,
     limits: limits::Limits,
     shared_routes: shared_route::SharedRoutes,
@@ -113,6 +115,8 @@ pub struct Options {
     pub verification: Verification,
     /// The longest time from one self-check to the next.
     pub check_retry_period: SignedDuration,
+    /// How many challenges are presented at once.
+    pub most_challenges: usize,
     /// Who answers HTTP-01 challenges.
     pub podless: Podless,
     /// Where this process can be asked by others in the cluster, if that is known.
@@ -138,6 +142,7 @@ impl Context {
             inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             records: dns01::Records::new(&cluster.hub),
+            places: schedule::Places::new(options.most_challenges),
             cluster,
             options,
             resolvers: resolvers::Resolvers::new(resolver),

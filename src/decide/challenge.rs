@@ -8,8 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    Decision, Note, Trouble, TroubleClass, backoff, issuer_of::SeenIssuerOf, later, progress::Progress,
-    tls_alpn01::type_told, turns::Taken,
+    Decision, Note, Trouble, TroubleClass, backoff,
+    issuer_of::SeenIssuerOf,
+    later,
+    progress::Progress,
+    schedule::{Queued, is_wait},
+    tls_alpn01::type_told,
+    turns::Taken,
 };
 use crate::api::{
     Challenge, ChallengeStatus,
@@ -37,6 +42,8 @@ pub struct SeenChallenge<'a> {
     pub issuer: SeenIssuerOf<'a>,
     /// Whether the Order has other Challenges that are still under way.
     pub has_open_siblings: bool,
+    /// What it waits for if too many others are presented.
+    pub queued: Option<&'a Queued>,
     /// Who else answers for the name at present, where only one can.
     pub taken: Option<&'a Taken>,
     /// The last self-check of this process.
@@ -132,6 +139,9 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return Decision::act(vec![ChallengeStep::AddFinalizer]);
     }
     if !status.presented {
+        if let Some(queued) = seen.queued {
+            return wait_for_place(seen, &status, queued, now);
+        }
         if let Some(pending) = seen.pending.filter(|pending| !pending.removes) {
             return wait_for_provider(&status, pending, now);
         }
@@ -142,6 +152,12 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return present(seen, now);
     }
     prove(seen, &status, now)
+}
+
+/// Whether nothing but the [schedule](super::schedule) would keep a Challenge from being presented.
+pub fn may_go(challenge: &Challenge, issuer: SeenIssuerOf<'_>, trouble: Option<&Trouble>, now: Timestamp) -> bool {
+    let is_held_up = |trouble: &Trouble| trouble.class == TroubleClass::Final || now < trouble.next_try();
+    issuer.usable(&challenge.spec.issuer_ref).is_ok() && !trouble.is_some_and(is_held_up)
 }
 
 /// Whether either spelling of the finalizer is set.
@@ -168,7 +184,8 @@ fn usual_reason(type_: &str) -> String {
 /// Whether a Challenge says nothing that its owner should hear of.
 pub(super) fn is_usual(challenge: &Challenge) -> bool {
     let reason = challenge.status.as_ref().and_then(|status| status.reason.as_deref()).unwrap_or_default();
-    reason.is_empty() || reason == usual_reason(type_told(challenge)) || reason.ends_with(AS_ASKED)
+    let usual = usual_reason(type_told(challenge));
+    reason.is_empty() || reason == usual || reason.ends_with(AS_ASKED) || is_wait(reason)
 }
 
 fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
@@ -188,6 +205,20 @@ fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> 
             format!("Presented challenge using {type_} challenge mechanism"),
         )),
     ])
+}
+
+/// Who has failed before goes on telling why.
+fn wait_for_place(
+    seen: &SeenChallenge<'_>,
+    status: &ChallengeStatus,
+    queued: &Queued,
+    now: Timestamp,
+) -> Decision<ChallengeStep> {
+    if now < queued.quiet_until() {
+        return Decision::rest_until(queued.quiet_until());
+    }
+    let rest = Decision::rest_until(Queued::look_again(now));
+    if seen.trouble.is_some() { rest } else { with_reason(status, &queued.sentence(), rest) }
 }
 
 /// Nothing is written in the usual case, in which it takes less time.

@@ -37,6 +37,7 @@ pub mod renewal;
 pub mod renewal_information;
 pub mod request;
 pub mod revocation;
+pub mod schedule;
 pub mod secret;
 pub mod shard;
 pub mod signing;

@@ -20,6 +20,7 @@ mod over_tls;
 mod pace;
 mod process;
 mod revocation;
+mod schedule;
 mod server;
 mod spares;
 mod suggestions;

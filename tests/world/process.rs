@@ -18,6 +18,7 @@ use certwright::{
         order::CaOrder,
         renewal_information::Answer,
         revocation::Revoked,
+        schedule::Schedule,
         turns::Turns,
     },
 };
@@ -44,6 +45,8 @@ pub struct Process {
     pub ledger: Option<Ledger>,
     pub since: Timestamp,
     pub turns: Turns,
+    /// Of the Challenges, once it was looked at what the former process presented.
+    pub schedule: Option<Schedule>,
     pub changes: HashMap<Key, DnsChange>,
 }
 
@@ -134,6 +137,7 @@ impl Process {
             ledger: None,
             since: world.now(),
             turns: Turns::default(),
+            schedule: None,
             changes: HashMap::new(),
         };
         for (kind, object) in world.server.everything() {

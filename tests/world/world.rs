@@ -6,7 +6,7 @@ use certwright::{
     acme::gate::Gate,
     api::{Certificate, Challenge, Issuer, Order, names::label},
     cluster::{ObjectName, Watched},
-    decide::{TroubleClass, budget::Allowance},
+    decide::{TroubleClass, budget::Allowance, schedule::DEFAULT_MOST},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -56,6 +56,8 @@ pub struct World {
     pub gate: Gate,
     /// How many orders may be created in which time.
     pub allowance: Allowance,
+    /// How many Challenges are presented at once.
+    pub most_challenges: usize,
     /// How long an effect takes.
     pub latency: SignedDuration,
     /// How long all effects took.
@@ -92,6 +94,7 @@ impl World {
             refuses_secrets_until: None,
             gate: Gate::default(),
             allowance: Allowance::default(),
+            most_challenges: DEFAULT_MOST,
             latency: SignedDuration::ZERO,
             delay: SignedDuration::ZERO,
             agenda: Vec::new(),

@@ -1,7 +1,7 @@
 {{/* Which of cert-manager's values were given that certwright has no use for (yet), a line each. */}}
 {{- define "certwright.withoutEffect" -}}
 {{- $values := .Values -}}
-{{- range list "cainjector" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "webhook" }}
+{{- range list "cainjector" "ingressShim" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "webhook" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}

@@ -2,6 +2,7 @@
 
 mod acme;
 mod certificates;
+mod challenges;
 mod cluster;
 mod dns01;
 pub(super) mod durations;
@@ -41,6 +42,8 @@ pub struct ControllerArgs {
     certificates: certificates::CertificateArgs,
     #[command(flatten)]
     acme: acme::AcmeArgs,
+    #[command(flatten)]
+    challenges: challenges::ChallengeArgs,
     #[command(flatten)]
     dns01: dns01::Dns01Args,
     #[command(flatten)]
@@ -149,6 +152,7 @@ fn maker(args: &ControllerArgs, cluster: Cluster) -> Result<impl Fn(Share) -> Co
         authoritative_port: 53,
         verification: args.dns01.verification(),
         check_retry_period: args.dns01.dns01_check_retry_period,
+        most_challenges: args.challenges.max_concurrent_challenges,
         podless: args.http01.podless(),
         own_address: args.http01.pod_ip,
         own_service: args.http01.own_service(),

@@ -17,6 +17,7 @@ struct Scene {
     issuer: Condition,
     acme: AcmeIssuer,
     has_open_siblings: bool,
+    queued: Option<Queued>,
     taken: Option<Taken>,
     check: Option<Check>,
     ca: Option<CaChallenge>,
@@ -42,6 +43,7 @@ impl Scene {
             issuer: ready("True", ""),
             acme: acme(),
             has_open_siblings: false,
+            queued: None,
             taken: None,
             check: None,
             ca: None,
@@ -73,6 +75,7 @@ impl Scene {
             challenge: &self.challenge,
             issuer,
             has_open_siblings: self.has_open_siblings,
+            queued: self.queued.as_ref(),
             taken: self.taken.as_ref(),
             check: self.check.as_ref(),
             ca: self.ca.as_ref(),
@@ -340,6 +343,50 @@ fn it_waits_for_its_turn_and_tells_for_whom() {
     scene.taken = Some(Taken { by: "shop/other".into(), until: at(600) });
     scene.ca("pending", 600);
     assert_eq!(scene.step(), ["SelfCheck"]);
+}
+
+#[test]
+fn it_waits_for_a_place_and_tells_only_of_a_long_wait() {
+    let mut scene = Scene::new();
+    let queued = Queued { since: now(), most: 60 };
+    scene.queued = Some(queued.clone());
+    assert_eq!(scene.decide(), Decision::rest_until(at(30)));
+    scene.now = at(30);
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    assert_eq!(scene.told().1, queued.sentence());
+    assert!(is_usual(&scene.challenge), "nobody else has to hear of it");
+    assert_eq!(scene.decide(), Decision::rest_until(at(330)), "told once");
+    scene.queued = None;
+    assert_eq!(scene.step(), ["Present", "WriteStatus", "Publish"]);
+    assert_eq!(scene.told().1, PROPAGATION);
+}
+
+#[test]
+fn who_failed_before_goes_on_telling_why_while_it_waits_for_a_place() {
+    let mut scene = Scene::new();
+    scene.trouble = Some(trouble(TroubleClass::Transient, 1));
+    scene.step();
+    let told = scene.told().1;
+    scene.queued = Some(Queued { since: at(1), most: 60 });
+    scene.now = at(100);
+    assert_eq!(scene.decide(), Decision::rest_until(at(400)));
+    assert!(told.contains("the other side was out"), "{told}");
+}
+
+#[test]
+fn what_holds_a_challenge_up_needs_no_place() {
+    let scene = Scene::new();
+    let issuer = || SeenIssuerOf::Acme { ready: Some(&scene.issuer), acme: &scene.acme };
+    let once = trouble(TroubleClass::Transient, 1);
+    for (issuer, trouble, seconds, expected) in [
+        (issuer(), None, 0, true),
+        (issuer(), Some(&once), 0, false),
+        (issuer(), Some(&once), 1, true),
+        (issuer(), Some(&trouble(TroubleClass::Final, 1)), 9, false),
+        (SeenIssuerOf::Missing, None, 0, false),
+    ] {
+        assert_eq!(may_go(&scene.challenge, issuer, trouble, at(seconds)), expected, "{trouble:?} {seconds}");
+    }
 }
 
 fn pending(removes: bool) -> Pending {

@@ -10,10 +10,13 @@ use certwright::{
     cluster::{Key, Kind, ObjectName, dns_value_entry, owner_entry, tls_name_entry},
     decide::{
         TroubleClass, Wake,
-        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge, decide, is_ours, wants_value},
+        challenge::{
+            CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge, decide, is_ours, may_go, wants_value,
+        },
         fixed_name,
         progress::Progress,
         propagation::check_interval,
+        schedule::{Calls, Claim, Queued, Schedule, name_of},
         solver::Method,
         turns::{Rival, Taken},
     },
@@ -39,6 +42,9 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
         process.changes.remove(key);
+        let name = (key.object.namespace.clone(), key.object.name.clone());
+        let (_, calls) = schedule(process, world).look(&name, Claim::Nothing, world.now());
+        call(process, world, calls);
         return Ok(Round::Rest(Wake::OnChange));
     };
     let uid = challenge.uid().unwrap_or_default();
@@ -53,12 +59,15 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let owners = challenge.metadata.owner_references.iter().flatten();
     let siblings = owners.flat_map(|owner| hub.challenges.indexed(&owner_entry(&owner.uid)));
     let mut others = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid);
-    let taken = taken(process, world, &challenge);
+    let may_go = may_go(&challenge, issuer.seen(), memory.trouble.as_ref(), world.now());
+    let queued = queued(process, world, &challenge, may_go);
+    let taken = if queued.is_none() { taken(process, world, &challenge) } else { None };
     let pending = process.changes.get(key).filter(|change| change.uid == uid && world.now() < change.due);
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
         has_open_siblings: others.any(|other| is_open(&other)),
+        queued: queued.as_ref(),
         taken: taken.as_ref(),
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
@@ -75,6 +84,37 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         act(process, world, &challenge, step, memory)?;
     }
     Ok(round)
+}
+
+/// As `controller::schedule`.
+fn queued(process: &mut Process, world: &World, challenge: &Challenge, may_go: bool) -> Option<Queued> {
+    let schedule = schedule(process, world);
+    let (queued, calls) = schedule.look(&name_of(challenge), Claim::of(challenge, may_go), world.now());
+    call(process, world, calls);
+    queued
+}
+
+fn schedule<'a>(process: &'a mut Process, world: &World) -> &'a mut Schedule {
+    let hub = process.hub.clone();
+    process.schedule.get_or_insert_with(|| {
+        let mut schedule = Schedule::new(world.most_challenges);
+        for challenge in hub.challenges.all() {
+            if let Claim::Holds(since) = Claim::of(&challenge, false) {
+                schedule.hold(&name_of(&challenge), since);
+            }
+        }
+        schedule
+    })
+}
+
+fn call(process: &Process, world: &World, calls: Calls) {
+    let queue = &process.hub.queue;
+    for (namespace, name) in calls.now {
+        queue.wake(&Key::new(Kind::Challenge, namespace, name));
+    }
+    if let Some(((namespace, name), at)) = calls.next {
+        queue.wake_at(&Key::new(Kind::Challenge, namespace, name), at, world.now());
+    }
 }
 
 fn taken(process: &mut Process, world: &World, challenge: &Challenge) -> Option<Taken> {

@@ -1,0 +1,72 @@
+//! Which Challenges may be presented now; see [`crate::decide::schedule`].
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use jiff::Timestamp;
+
+use super::Context;
+use crate::{
+    api::Challenge,
+    cluster::{Hub, Key, Kind},
+    decide::schedule::{Calls, Claim, Queued, Schedule, name_of},
+};
+
+/// The places of all Challenges.
+pub(super) struct Places {
+    schedule: Mutex<Schedule>,
+    is_restored: AtomicBool,
+}
+
+impl Places {
+    /// At most `most` count at once.
+    pub(super) fn new(most: usize) -> Self {
+        Self { schedule: Mutex::new(Schedule::new(most)), is_restored: AtomicBool::new(false) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Once, when all stores are filled: what former processes have presented.
+    fn restored(&self, hub: &Hub) -> MutexGuard<'_, Schedule> {
+        let mut schedule = self.lock();
+        if !self.is_restored.swap(true, Ordering::AcqRel) {
+            for challenge in hub.challenges.all() {
+                if let Claim::Holds(since) = Claim::of(&challenge, false) {
+                    schedule.hold(&name_of(&challenge), since);
+                }
+            }
+        }
+        schedule
+    }
+}
+
+/// Whether a Challenge waits for a place. `may_go` says whether nothing else keeps it from being presented. Whoever has a
+/// place because of what became of it is woken.
+pub(super) fn queued(context: &Context, challenge: &Challenge, may_go: bool, now: Timestamp) -> Option<Queued> {
+    let mut schedule = context.places.restored(&context.cluster.hub);
+    let (queued, calls) = schedule.look(&name_of(challenge), Claim::of(challenge, may_go), now);
+    drop(schedule);
+    call(context, calls, now);
+    queued
+}
+
+/// A Challenge is not there any more.
+pub(super) fn gone(context: &Context, key: &Key, now: Timestamp) {
+    let name = (key.object.namespace.clone(), key.object.name.clone());
+    let (_, calls) = context.places.restored(&context.cluster.hub).look(&name, Claim::Nothing, now);
+    call(context, calls, now);
+}
+
+fn call(context: &Context, calls: Calls, now: Timestamp) {
+    let queue = &context.cluster.hub.queue;
+    for (namespace, name) in calls.now {
+        queue.wake(&Key::new(Kind::Challenge, namespace, name));
+    }
+    if let Some(((namespace, name), at)) = calls.next {
+        queue.wake_at(&Key::new(Kind::Challenge, namespace, name), at, now);
+    }
+}
