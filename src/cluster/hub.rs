@@ -23,6 +23,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     event::{Event, Recorder},
+    injection::InjectionTargets,
     key::{Key, ObjectName},
     queue::Queue,
     store::{Put, Store},
@@ -58,7 +59,7 @@ pub struct Indexes {
 
 /// So many objects are asked for at once when a store is filled; more would need much memory for a moment, and the
 /// allocator gives little of it back.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 
 /// See the module's description.
 pub struct Hub {
@@ -73,6 +74,8 @@ pub struct Hub {
     pub solver_ingresses: Store<Ingress>,
     pub solver_pods: Store<Pod>,
     pub solver_services: Store<Service>,
+    /// What wants a CA's certificate, and whose.
+    pub injection_targets: InjectionTargets,
     pub queue: Queue,
 }
 
@@ -89,6 +92,7 @@ impl Hub {
             solver_ingresses: Store::new(indexes.solver_ingress),
             solver_pods: Store::new(indexes.solver_pod),
             solver_services: Store::new(indexes.solver_service),
+            injection_targets: InjectionTargets::default(),
             queue: Queue::default(),
         }
     }

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    Context, certificate, challenge, issuer, memory::Memory, order, request, round::Round, step_error::StepError,
+    Context, certificate, challenge, injection, issuer, memory::Memory, order, request, round::Round,
+    step_error::StepError,
 };
 use crate::{
     cluster::{ApiError, Key, Kind},
@@ -136,5 +137,6 @@ fn round<'a>(
         Kind::Challenge => Box::pin(challenge::round(context, key, memory)),
         Kind::ClusterIssuer | Kind::Issuer => Box::pin(issuer::round(context, key, memory)),
         Kind::Order => Box::pin(order::round(context, key, memory)),
+        Kind::Target(target) => Box::pin(injection::round(context, key, target)),
     }
 }

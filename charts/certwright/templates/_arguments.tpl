@@ -10,6 +10,11 @@
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}
 {{- if $values.dns01RecursiveNameserversOnly }}{{ $_ := set $flags "dns01-recursive-nameservers-only" "true" }}{{ end -}}
 {{- if $values.disableAutoApproval }}{{ $_ := set $flags "controllers" "*,-certificaterequests-approver" }}{{ end -}}
+{{- if not $values.cainjector.enabled }}
+{{- range list "apiservices" "customresourcedefinitions" "mutatingwebhookconfigurations" "validatingwebhookconfigurations" }}
+{{- $_ := set $flags (printf "enable-%s-injectable" .) "false" }}
+{{- end }}
+{{- end -}}
 {{- $policy := default $values.image.pullPolicy $values.acmesolver.image.pullPolicy -}}
 {{- if ne $policy "IfNotPresent" }}{{ $_ := set $flags "acme-http01-solver-image-pull-policy" $policy }}{{ end -}}
 {{- range $values.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}

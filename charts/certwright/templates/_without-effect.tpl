@@ -1,7 +1,10 @@
 {{/* Which of cert-manager's values were given that certwright has no use for (yet), a line each. */}}
 {{- define "certwright.withoutEffect" -}}
 {{- $values := .Values -}}
-{{- range list "cainjector" "config" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "strategy" "webhook" }}
+{{- if omit $values.cainjector "enabled" }}
+  cainjector, but for its enabled
+{{- end }}
+{{- range list "config" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "strategy" "webhook" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}

@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::ControllerError;
+use super::{ControllerError, injection};
 use crate::api::{Certificate, Order};
 
 /// Which cluster is served.
@@ -23,7 +23,10 @@ pub(super) struct ClusterArgs {
     pub(super) cluster_resource_namespace: String,
 }
 
-pub(super) async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, ControllerError> {
+/// A client, and the CA that the API server is known by, in PEM form.
+pub(super) async fn connect(
+    kubeconfig: Option<&PathBuf>,
+) -> Result<(Client, Option<Vec<u8>>), ControllerError> {
     let unreadable = |error: &dyn std::fmt::Display| ControllerError::Kubeconfig(error.to_string());
     let mut config = match kubeconfig {
         Some(path) => {
@@ -38,7 +41,9 @@ pub(super) async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, Cont
     config.proxy_url.take_if(|proxy| proxies.iter().any(|text| *proxy == **text));
     // Retries are decided per object, with a wait that others can see.
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))
+    let authority = config.root_cert.as_deref().map(injection::authority);
+    let client = Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))?;
+    Ok((client, authority))
 }
 
 /// One question per group tells whether the kinds are served at all.

@@ -6,6 +6,7 @@ mod cluster;
 mod dns01;
 mod durations;
 mod http01;
+mod injection;
 mod serving;
 #[cfg(test)]
 mod testing;
@@ -19,6 +20,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},
@@ -41,6 +43,8 @@ pub struct ControllerArgs {
     dns01: dns01::Dns01Args,
     #[command(flatten)]
     http01: http01::Http01Args,
+    #[command(flatten)]
+    injection: injection::InjectionArgs,
     #[command(flatten)]
     serving: serving::ServingArgs,
 }
@@ -73,12 +77,13 @@ pub enum ControllerError {
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     args.serving.start_log();
-    let client = cluster::connect(args.cluster.kubeconfig.as_ref()).await?;
+    let (client, api_server_ca) = cluster::connect(args.cluster.kubeconfig.as_ref()).await?;
     cluster::check_crds(&client).await?;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::new());
-    let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
+    let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone(), api_server_ca)?);
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
+    hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
     serving::serve_probes(&args.serving, filled.clone()).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -111,6 +116,7 @@ fn context(
     client: Client,
     hub: Arc<Hub>,
     recorder: Recorder,
+    api_server_ca: Option<Vec<u8>>,
 ) -> Result<Context, ControllerError> {
     let options = Options {
         certificate: args.certificates.settings(),
@@ -126,6 +132,7 @@ fn context(
         podless: args.http01.podless(),
         own_address: args.http01.pod_ip,
         ambient: args.dns01.ambient(),
+        api_server_ca,
     };
     let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
     Ok(Context::new(
