@@ -41,6 +41,15 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The API server looks at a new aggregated API at once, and again after half a minute.
 const AVAILABLE: Duration = Duration::from_mins(2);
 
+/// Why the API server trusts a webhook.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// The registration has the certificate of its CA.
+    Bundle(&'a str),
+    /// It names the Certificate whose CA somebody is to put there, as `NAMESPACE/NAME`.
+    Certificate(&'a str),
+}
+
 /// A running webhook. Dropping it ends it, and leaves its registration.
 pub struct WebhookSolver {
     /// The API group, one for each namespace.
@@ -59,10 +68,28 @@ struct Shared {
 impl WebhookSolver {
     /// Starts a webhook with one solver, and registers it as the API group `NAMESPACE.webhooks.test`.
     pub async fn start(testbed: &Testbed, namespace: &str, solver: &str) -> Result<Self> {
-        let group = format!("{namespace}.webhooks.test");
         let folder = testbed.state.folder.join(format!("webhook-{namespace}"));
         let authority = Authority::create(&folder, "webhook-ca")?;
-        let acceptor = acceptor(&authority, &format!("{SERVICE}.{namespace}.svc"))?;
+        let server = authority.server("server", &[&Self::host(namespace)])?;
+        let trust = Trust::Bundle(authority.certificate_pem());
+        Self::start_with(testbed, namespace, solver, (&server.certificate_pem, &server.key_pem), trust).await
+    }
+
+    /// The name that its certificate has to be for.
+    pub fn host(namespace: &str) -> String {
+        format!("{SERVICE}.{namespace}.svc")
+    }
+
+    /// [`WebhookSolver::start`] with this certificate and key in PEM form, and with what its registration says of its CA.
+    pub async fn start_with(
+        testbed: &Testbed,
+        namespace: &str,
+        solver: &str,
+        (certificate, key): (&str, &str),
+        trust: Trust<'_>,
+    ) -> Result<Self> {
+        let group = format!("{namespace}.webhooks.test");
+        let acceptor = acceptor(certificate, key)?;
         let listener = TcpListener::bind((testbed.state.node_address, 0)).await.context("listening as a webhook")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -73,7 +100,7 @@ impl WebhookSolver {
         });
         let task = tokio::spawn(accept(listener, acceptor, shared.clone()));
         let webhook = Self { group, shared, task };
-        register(&testbed.admin().await?, &webhook.group, namespace, address, authority.certificate_pem()).await?;
+        register(&testbed.admin().await?, &webhook.group, namespace, address, trust).await?;
         webhook.available(testbed).await?;
         Ok(webhook)
     }
@@ -112,11 +139,15 @@ pub async fn register_absent(testbed: &Testbed, namespace: &str, group: &str) ->
     let listener = TcpListener::bind((testbed.state.node_address, 0)).await?;
     let address = listener.local_addr()?;
     drop(listener);
-    register(&testbed.admin().await?, group, namespace, address, authority.certificate_pem()).await
+    register(&testbed.admin().await?, group, namespace, address, Trust::Bundle(authority.certificate_pem())).await
 }
 
 /// What a webhook's chart installs, but for the rights: Service and APIService, and the endpoint that no controller makes here.
-async fn register(client: &Client, group: &str, namespace: &str, address: SocketAddr, ca: &str) -> Result<()> {
+async fn register(client: &Client, group: &str, namespace: &str, address: SocketAddr, trust: Trust<'_>) -> Result<()> {
+    let (bundle, annotations) = match trust {
+        Trust::Bundle(ca) => (Some(STANDARD.encode(ca)), None),
+        Trust::Certificate(name) => (None, Some(json!({ "cert-manager.io/inject-ca-from": name }))),
+    };
     let labels = BTreeMap::from([("kubernetes.io/service-name", SERVICE)]);
     let port = json!({ "name": "https", "port": address.port(), "protocol": "TCP" });
     let service: Service = serde_json::from_value(json!({
@@ -127,10 +158,10 @@ async fn register(client: &Client, group: &str, namespace: &str, address: Socket
         "endpoints": [{ "addresses": [address.ip()], "conditions": { "ready": true } }],
     }))?;
     let api: APIService = serde_json::from_value(json!({
-        "metadata": { "name": format!("v1alpha1.{group}") },
+        "metadata": { "name": format!("v1alpha1.{group}"), "annotations": annotations },
         "spec": {
             "group": group, "version": "v1alpha1", "groupPriorityMinimum": 1000, "versionPriority": 15,
-            "caBundle": STANDARD.encode(ca), "service": { "name": SERVICE, "namespace": namespace },
+            "caBundle": bundle, "service": { "name": SERVICE, "namespace": namespace },
         },
     }))?;
     let params = PostParams::default();
@@ -140,10 +171,9 @@ async fn register(client: &Client, group: &str, namespace: &str, address: Socket
     Ok(())
 }
 
-fn acceptor(authority: &Authority, name: &str) -> Result<TlsAcceptor> {
-    let server = authority.server("server", &[name])?;
-    let chain = vec![CertificateDer::from_pem_slice(server.certificate_pem.as_bytes())?];
-    let key = PrivateKeyDer::from_pem_slice(server.key_pem.as_bytes())?;
+fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor> {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes())?];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key)?)))

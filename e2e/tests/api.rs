@@ -6,6 +6,8 @@
 mod accounts;
 #[path = "api/admission.rs"]
 mod admission;
+#[path = "api/admission_issuers.rs"]
+mod admission_issuers;
 #[path = "api/approval.rs"]
 mod approval;
 #[path = "api/caa.rs"]

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
+use super::rules;
 use super::schema::{self, is_false};
 use super::solver::AcmeSolver;
 use super::{Condition, SecretKeySelector};
@@ -74,7 +75,7 @@ pub struct ClusterIssuer {
 /// An ACME server, the account at it, and how challenges are answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::acme()))]
 pub struct AcmeIssuer {
     /// URL of the server's directory, for example `https://acme-v02.api.letsencrypt.org/directory`.
     pub server: String,
@@ -102,6 +103,7 @@ pub struct AcmeIssuer {
     pub external_account_binding: Option<ExternalAccountBinding>,
     /// Solvers for challenges. For each name, the solver with the most specific selector is taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::checked_solvers")]
     pub solvers: Vec<AcmeSolver>,
     /// Whether a missing account key is an error rather than a reason to make a new one.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -121,7 +123,7 @@ pub struct AcmeIssuer {
 /// Credentials that a CA hands out for the binding of a new account (RFC 8555 section 7.3.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::external_account_binding()))]
 pub struct ExternalAccountBinding {
     /// Identifier of the key at the CA.
     #[serde(rename = "keyID")]
@@ -137,7 +139,7 @@ pub struct ExternalAccountBinding {
 /// A CA whose key is kept in a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default)]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::ca()))]
 pub struct CaIssuer {
     /// Secret with the CA's certificate (`tls.crt`, with its chain) and private key (`tls.key`).
     pub secret_name: String,
@@ -146,8 +148,10 @@ pub struct CaIssuer {
     pub crl_distribution_points: Vec<String>,
     /// URLs of OCSP responders, copied into each certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
     pub ocsp_servers: Vec<String>,
     /// URLs where the CA's own certificate can be fetched, copied into each certificate.
+    #[schemars(inner(length(min = 1)))]
     #[serde(default, rename = "issuingCertificateURLs", skip_serializing_if = "Vec::is_empty")]
     pub issuing_certificate_urls: Vec<String>,
 }

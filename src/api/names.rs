@@ -38,6 +38,8 @@ pub const LEASE: &str = "cert-manager-controller";
 pub mod field_manager {
     /// Writes target Secrets. Ownership of single labels and keys is read back from it.
     pub const ISSUING: &str = "cert-manager-certificates-issuing";
+    /// Writes CA bundles into the objects of others.
+    pub const CA_INJECTOR: &str = "cert-manager-cainjector";
     /// Writes everything else.
     pub const CERTWRIGHT: &str = "certwright";
 }
@@ -106,6 +108,12 @@ pub mod annotation {
     pub const ISSUE_TEMPORARY_CERTIFICATE: &str = "cert-manager.io/issue-temporary-certificate";
     /// On Secrets: `true` allows their CA to be injected elsewhere; the one key of the group allowed in a template.
     pub const ALLOW_DIRECT_INJECTION: &str = "cert-manager.io/allow-direct-injection";
+    /// On webhook configurations, APIServices and definitions: the Secret whose CA is injected, as `NAMESPACE/NAME`.
+    pub const INJECT_CA_FROM_SECRET: &str = "cert-manager.io/inject-ca-from-secret";
+    /// On the same: the Certificate whose CA is injected, as `NAMESPACE/NAME`.
+    pub const INJECT_CA_FROM: &str = "cert-manager.io/inject-ca-from";
+    /// On the same, `true`: the CA of the API server is injected.
+    pub const INJECT_APISERVER_CA: &str = "cert-manager.io/inject-apiserver-ca";
 
     /// On Ingresses and Gateways: name of an Issuer.
     pub const ISSUER: &str = "cert-manager.io/issuer";
@@ -369,6 +377,9 @@ pub mod event {
     // Not among cert-manager's.
     pub const AGREED_TO_TERMS: &str = "AgreedToTerms";
     pub const ACCOUNT_KEY_NOT_CHANGED: &str = "AccountKeyNotChanged";
+
+    // Webhook configurations, APIServices and definitions. Not among cert-manager's.
+    pub const CA_NOT_INJECTED: &str = "CANotInjected";
 
     // Order.
     pub const CREATED: &str = "Created";

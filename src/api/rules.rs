@@ -6,7 +6,10 @@
 //! What a pattern or a format can say therefore stands in [`super::schema`]: these cost nothing.
 
 mod certificate;
+mod issuer;
 mod request;
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -15,6 +18,7 @@ pub(super) use certificate::{
     issuer_reference, keystore, label_keys, name_constraints, object_identifier, other_name, output_formats,
     private_key, renew_before, renewal, secret_name,
 };
+pub(super) use issuer::{acme, ca, dns01, external_account_binding, gateway_route, http01, ingress, providers, solver};
 pub(super) use request::{
     conditions_of_requests, final_approval, frozen_authorizations, frozen_request_spec, frozen_spec, frozen_text,
     kept_approval, kept_order_status,
@@ -32,7 +36,7 @@ pub(super) struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field_path: Option<&'static str>,
+    field_path: Option<Cow<'static, str>>,
 }
 
 impl Rule {
@@ -43,7 +47,12 @@ impl Rule {
 
     /// The refusal is about this field below the one that the rule belongs to.
     fn at(self, field_path: &'static str) -> Self {
-        Self { field_path: Some(field_path), ..self }
+        Self { field_path: Some(field_path.into()), ..self }
+    }
+
+    /// The same for the name of a field.
+    fn at_field(self, name: &str) -> Self {
+        Self { field_path: Some(format!(".{name}").into()), ..self }
     }
 
     /// Refused as `Required value`, without the value.

@@ -55,6 +55,32 @@ pub(super) fn checked_issuer(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
+/// More solvers than any issuer has; the API server has to know how often a rule may be asked.
+const MOST_SOLVERS: u32 = 200;
+
+/// The solvers of an issuer, with the rules for them.
+pub(super) fn checked_solvers(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<Vec<super::solver::AcmeSolver>>();
+    schema.insert("maxItems".into(), json!(MOST_SOLVERS));
+    let mut extend = |place: &str, key: &str, value: serde_json::Value| {
+        if let Some(part) = schema.pointer_mut(place).and_then(|part| part.as_object_mut()) {
+            part.insert(key.into(), value);
+        }
+    };
+    let (http01, dns01) = ("/items/properties/http01", "/items/properties/dns01");
+    extend("/items", RULES, json!(rules::solver()));
+    extend(http01, RULES, json!(rules::http01()));
+    extend(&format!("{http01}/properties/ingress"), RULES, json!(rules::ingress()));
+    extend(&format!("{http01}/properties/gatewayHTTPRoute"), RULES, json!(rules::gateway_route()));
+    extend(dns01, RULES, json!(rules::dns01()));
+    for (provider, rules) in rules::providers() {
+        extend(&format!("{dns01}/properties/{provider}"), RULES, json!(rules));
+    }
+    schema
+}
+
+const RULES: &str = "x-kubernetes-validations";
+
 /// More names than any certificate has; the API server has to know how often a rule may be asked.
 const MOST_NAMES: u32 = 1_500;
 

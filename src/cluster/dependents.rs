@@ -170,6 +170,7 @@ fn secret_dependents(hub: &Hub, secret: &ObjectName) -> Vec<Key> {
     let of_cluster = by_secret("", &secret.name);
     keys.extend(keys_of(Kind::ClusterIssuer, &hub.cluster_issuers, &of_cluster));
     keys.extend(keys_of(Kind::Challenge, &hub.challenges, &of_cluster));
+    keys.extend(hub.injection_targets.of_secret(secret, &hub.certificates.indexed(&entry)));
     keys
 }
 

@@ -30,6 +30,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     event::{Event, Recorder},
+    injection::InjectionTargets,
     key::{Key, Kind, ObjectName},
     namespaces::Namespaces,
     queue::Queue,
@@ -66,7 +67,7 @@ pub struct Indexes {
 
 /// So many objects are asked for at once when a store is filled; more would need much memory for a moment, and the
 /// allocator gives little of it back.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 
 /// See the module's description.
 pub struct Hub {
@@ -81,6 +82,8 @@ pub struct Hub {
     pub solver_ingresses: Store<Ingress>,
     pub solver_pods: Store<Pod>,
     pub solver_services: Store<Service>,
+    /// What wants a CA's certificate, and whose.
+    pub injection_targets: InjectionTargets,
     pub queue: Queue,
     /// What is watched.
     pub namespaces: Namespaces,
@@ -99,6 +102,7 @@ impl Hub {
             solver_ingresses: Store::new(indexes.solver_ingress),
             solver_pods: Store::new(indexes.solver_pod),
             solver_services: Store::new(indexes.solver_service),
+            injection_targets: InjectionTargets::default(),
             queue: Queue::default(),
             namespaces: Namespaces::All,
         }

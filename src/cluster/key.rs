@@ -4,6 +4,8 @@ use std::fmt;
 
 use kube::{Resource, ResourceExt};
 
+use crate::api::InjectionTarget;
+
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectName {
@@ -36,6 +38,8 @@ pub enum Kind {
     ClusterIssuer,
     Issuer,
     Order,
+    /// What a CA's certificate is injected into.
+    Target(InjectionTarget),
 }
 
 impl Kind {
@@ -47,6 +51,7 @@ impl Kind {
             Self::ClusterIssuer => "ClusterIssuer",
             Self::Issuer => "Issuer",
             Self::Order => "Order",
+            Self::Target(target) => target.kind(),
         }
     }
 }

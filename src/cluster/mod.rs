@@ -9,6 +9,7 @@ mod dependents;
 mod error;
 mod event;
 mod hub;
+mod injection;
 mod key;
 mod lease;
 mod namespaces;

@@ -15,6 +15,7 @@ mod challenge;
 pub mod dns01;
 mod download;
 mod held_issuer;
+mod injection;
 mod issuer;
 mod key_generation;
 mod leadership;
@@ -125,6 +126,8 @@ pub struct Options {
     pub own_service: Option<ObjectName>,
     /// Which issuers may use the credentials of the controller's surroundings.
     pub ambient: dns01::Ambient,
+    /// The CA that the API server is known by, in PEM form, if the kubeconfig names one.
+    pub api_server_ca: Option<Vec<u8>>,
 }
 
 impl Context {

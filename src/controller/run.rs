@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Context, certificate, challenge, issuer, leadership::Held, memory::Memory, order, request, round::Round,
+    Context, certificate, challenge, injection, issuer, leadership::Held, memory::Memory, order, request, round::Round,
     step_error::StepError, term::Term,
 };
 use crate::{
@@ -234,5 +234,6 @@ fn round<'a>(
         Kind::Challenge => Box::pin(challenge::round(context, key, memory)),
         Kind::ClusterIssuer | Kind::Issuer => Box::pin(issuer::round(context, key, memory)),
         Kind::Order => Box::pin(order::round(context, key, memory)),
+        Kind::Target(target) => Box::pin(injection::round(context, key, target)),
     }
 }

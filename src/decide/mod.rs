@@ -18,6 +18,7 @@ pub mod failure;
 pub mod fallback;
 pub mod fixed_name;
 pub mod hold;
+pub mod injection;
 pub mod issuer;
 pub mod issuer_of;
 pub mod keystore;

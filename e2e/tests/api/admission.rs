@@ -12,7 +12,7 @@ use crate::malformed::store;
 use crate::support::scene;
 
 /// Tries to create an object; the answer is what the API server refuses it for.
-async fn try_out<K>(scene: &Scene, spec: &Value) -> Result<(), String>
+pub async fn try_out<K>(scene: &Scene, spec: &Value) -> Result<(), String>
 where
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
@@ -46,7 +46,7 @@ pub fn message(error: kube::Error) -> String {
 }
 
 /// `base` with these fields in place of its own; null takes one away.
-fn with(mut base: Value, changes: &Value) -> Value {
+pub fn with(mut base: Value, changes: &Value) -> Value {
     for (field, value) in changes.as_object().unwrap() {
         base[field] = value.clone();
     }

@@ -73,6 +73,8 @@ fn a_release_called_cert_manager_has_its_names() {
         "ClusterRole/cert-manager-cluster-view",
         "ClusterRole/cert-manager-view",
         "ClusterRole/cert-manager-edit",
+        "ClusterRole/cert-manager-cainjector",
+        "ClusterRoleBinding/cert-manager-cainjector",
         "MutatingAdmissionPolicy/cert-manager-request-requester",
         "MutatingAdmissionPolicyBinding/cert-manager-request-requester",
     ]

@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::ControllerError;
+use super::{ControllerError, injection};
 use crate::{
     api::{Certificate, Order},
     cluster::Namespaces,
@@ -39,14 +39,17 @@ impl ClusterArgs {
     }
 }
 
-pub(super) async fn connect(args: &ClusterArgs) -> Result<Client, ControllerError> {
+/// A client, and the CA that the API server is known by, in PEM form.
+pub(super) async fn connect(args: &ClusterArgs) -> Result<(Client, Option<Vec<u8>>), ControllerError> {
     let mut config = configuration(args).await?;
     // kube takes the proxy of the environment for the API server too, and heeds NO_PROXY in that only for the proxy itself.
     let proxies: Vec<_> = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| env::var(name).ok()).collect();
     config.proxy_url.take_if(|proxy| proxies.iter().any(|text| *proxy == **text));
     // Retries are decided per object, with a wait that others can see.
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))
+    let authority = config.root_cert.as_deref().map(injection::authority);
+    let client = Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))?;
+    Ok((client, authority))
 }
 
 async fn configuration(args: &ClusterArgs) -> Result<Config, ControllerError> {

@@ -7,6 +7,7 @@ mod cluster;
 mod dns01;
 pub(super) mod durations;
 mod http01;
+mod injection;
 mod leader_election;
 mod serving;
 mod sizes;
@@ -22,6 +23,7 @@ use tokio::{
     sync::watch,
     time::Instant,
 };
+
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},
@@ -48,6 +50,8 @@ pub struct ControllerArgs {
     dns01: dns01::Dns01Args,
     #[command(flatten)]
     http01: http01::Http01Args,
+    #[command(flatten)]
+    injection: injection::InjectionArgs,
     #[command(flatten)]
     leader_election: leader_election::LeaderElectionArgs,
     #[command(flatten)]
@@ -96,13 +100,14 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     pem::set_limits(args.sizes.limits()?);
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut leadership = Leadership::new(args.leader_election.election()?);
-    let client = cluster::connect(&args.cluster).await?;
+    let (client, api_server_ca) = cluster::connect(&args.cluster).await?;
     cluster::check_crds(&client, &args.cluster.namespaces()).await?;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));
     let (held, patience) = (leadership.held(), args.leader_election.patience());
-    let make = maker(&args, Cluster::new(client.clone(), hub.clone(), recorder.clone()))?;
+    let make = maker(&args, Cluster::new(client.clone(), hub.clone(), recorder.clone()), api_server_ca)?;
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
+    hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
     serving::serve_probes(&args.serving, filled.clone(), is_alive).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
@@ -139,7 +144,11 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
 }
 
 /// Makes what a share of the work is done with.
-fn maker(args: &ControllerArgs, cluster: Cluster) -> Result<impl Fn(Share) -> Context + use<>, ControllerError> {
+fn maker(
+    args: &ControllerArgs,
+    cluster: Cluster,
+    api_server_ca: Option<Vec<u8>>,
+) -> Result<impl Fn(Share) -> Context + use<>, ControllerError> {
     let features = args.work.features();
     let options = Options {
         certificate: args.certificates.settings(features),
@@ -157,6 +166,7 @@ fn maker(args: &ControllerArgs, cluster: Cluster) -> Result<impl Fn(Share) -> Co
         own_address: args.http01.pod_ip,
         own_service: args.http01.own_service(),
         ambient: args.dns01.ambient(),
+        api_server_ca,
     };
     let http = client::client_asking(&args.http01.acme_http01_solver_nameservers)
         .map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
