@@ -39,6 +39,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All there are.
+    pub const ALL: [Self; 6] =
+        [Self::Certificate, Self::CertificateRequest, Self::Challenge, Self::ClusterIssuer, Self::Issuer, Self::Order];
+
+    /// The plural in lower case, as metrics have it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificates",
+            Self::CertificateRequest => "certificaterequests",
+            Self::Challenge => "challenges",
+            Self::ClusterIssuer => "clusterissuers",
+            Self::Issuer => "issuers",
+            Self::Order => "orders",
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Certificate => "Certificate",

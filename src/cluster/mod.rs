@@ -22,7 +22,7 @@ pub use error::ApiError;
 pub use event::{Event, EventKind, Recorder};
 pub use hub::{Hub, Watched};
 pub use key::{Key, Kind, ObjectName};
-pub use queue::Queue;
+pub use queue::{Load, Queue};
 pub use secret::SecretReader;
 pub use store::{Put, Store};
 pub use write::{Cluster, Scoped, merge_patch};

@@ -21,6 +21,7 @@ pub mod issuer;
 pub mod issuer_of;
 pub mod keystore;
 pub mod order;
+pub mod outlook;
 pub mod owned_fields;
 pub mod place;
 pub mod podless;
