@@ -27,7 +27,10 @@ use super::{
     queue::Queue,
     store::{Put, Store},
 };
-use crate::api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order, names};
+use crate::{
+    api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order, names},
+    measure,
+};
 
 /// A kind that is watched and stored.
 pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
@@ -59,6 +62,9 @@ pub struct Indexes {
 /// So many objects are asked for at once when a store is filled; more would need much memory for a moment, and the
 /// allocator gives little of it back.
 const PAGE: u32 = 100;
+
+/// What the watch of other people's Secrets is called.
+const FOREIGN_SECRETS: &str = "Secret (names)";
 
 /// See the module's description.
 pub struct Hub {
@@ -200,6 +206,7 @@ async fn watch_kind<K: Watched>(
     let mut stream = watcher::watcher(api, config).default_backoff().boxed();
     let mut listing: Option<(HashSet<ObjectName>, HashSet<ObjectName>)> = None;
     let mut first = true;
+    measure::watch_begun(&kind);
     while let Some(event) = stream.next().await {
         match event {
             Ok(WatchEvent::Init) => listing = Some((K::store(&hub).names(), HashSet::new())),
@@ -223,7 +230,10 @@ async fn watch_kind<K: Watched>(
                     hub.remove(&object);
                 }
             }
-            Err(error) => tracing::warn!(kind, %error, "watch interrupted; it is taken up again"),
+            Err(error) => {
+                measure::watch_interrupted(&kind);
+                tracing::warn!(kind, %error, "watch interrupted; it is taken up again");
+            }
         }
     }
 }
@@ -246,6 +256,7 @@ fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Record
 /// Other people's Secrets are only heard of: that one changed wakes who refers to it; nothing of it is kept.
 async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>>, config: watcher::Config) {
     let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+    measure::watch_begun(FOREIGN_SECRETS);
     while let Some(event) = stream.next().await {
         match event {
             // What is listed may have changed since somebody read it.
@@ -253,7 +264,10 @@ async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>
                 hub.wake_for_secret(&ObjectName::of(&secret));
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(kind = "Secret (names)", %error, "watch interrupted; it is taken up again"),
+            Err(error) => {
+                measure::watch_interrupted(FOREIGN_SECRETS);
+                tracing::warn!(kind = FOREIGN_SECRETS, %error, "watch interrupted; it is taken up again");
+            }
         }
     }
 }

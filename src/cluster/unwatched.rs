@@ -7,7 +7,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    error::{ApiError, limited},
+    error::{ApiError, limited, written},
     key::ObjectName,
     write::{Cluster, patch_params, post_params},
 };
@@ -35,7 +35,8 @@ impl Cluster {
     pub async fn create_unwatched(&self, object: &DynamicObject, kind: &ApiResource) -> Result<(), ApiError> {
         let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
         let what = format!("create {} {name}", kind.kind);
-        limited(what, self.unwatched(&name, kind).create(&post_params(), object)).await.map(drop)
+        let api = self.unwatched(&name, kind);
+        written(((&*kind.kind).into(), "create"), what, api.create(&post_params(), object)).await.map(drop)
     }
 
     /// The object, if it is there.
@@ -50,9 +51,8 @@ impl Cluster {
     /// Deletes the object; that it is gone already is well.
     pub async fn delete_unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Result<(), ApiError> {
         let params = DeleteParams::background();
-        match limited(format!("delete {} {name}", kind.kind), self.unwatched(name, kind).delete(&name.name, &params))
-            .await
-        {
+        let (what, api) = (format!("delete {} {name}", kind.kind), self.unwatched(name, kind));
+        match written(((&*kind.kind).into(), "delete"), what, api.delete(&name.name, &params)).await {
             Ok(_) | Err(ApiError::Gone { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -79,7 +79,8 @@ impl Cluster {
             |error: serde_json::Error| ApiError::Unavailable { what: what.clone(), message: error.to_string() };
         let patch: json_patch::Patch = serde_json::from_value(Value::from(operations)).map_err(malformed)?;
         let api = self.unwatched(&name, kind);
-        match limited(what, api.patch(&name.name, &patch_params(), &Patch::Json::<()>(patch))).await {
+        let (params, patch) = (patch_params(), Patch::Json::<()>(patch));
+        match written(((&*kind.kind).into(), "patch"), what, api.patch(&name.name, &params, &patch)).await {
             // That a test of the patch fails is told as an invalid object.
             Err(ApiError::Refused { what, code: 422, .. }) => Err(ApiError::Conflict { what }),
             other => other.map(drop),

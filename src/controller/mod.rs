@@ -43,6 +43,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use limits::balances;
 pub use run::run;
 
 use crate::{

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cluster::{ApiError, Key, Kind},
     decide::{TroubleClass, Wake, backoff},
+    measure,
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
@@ -29,6 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()>) {
     let workers = Arc::new(Semaphore::new(context.options.workers.max(1)));
     let mut passes = JoinSet::new();
+    Kind::ALL.iter().for_each(|kind| measure::controller(kind.plural()));
     tokio::pin!(stop);
     loop {
         let permit = tokio::select! {
@@ -62,11 +64,13 @@ async fn work(context: Arc<Context>, key: Key) {
             return queue.hold(&key, now + wait, now);
         }
         Ok(Err(error)) => {
+            measure::step_failure(key.kind.plural(), "defect");
             tracing::error!(%key, %error, "a pass ended by a defect of certwright; the object is looked at again in 5 min");
             Wake::At(Timestamp::now() + SignedDuration::from_mins(5))
         }
         Err(_) => {
             abort.abort();
+            measure::step_failure(key.kind.plural(), "defect");
             tracing::warn!(%key, "a pass took too long; the object is looked at again");
             Wake::At(Timestamp::now() + SignedDuration::from_secs(30))
         }
@@ -82,6 +86,7 @@ enum Outcome {
 }
 
 async fn pass(context: Arc<Context>, key: Key) -> Outcome {
+    measure::pass(key.kind.plural());
     let mut memory = context.memories.take(&key);
     let outcome = rounds(&context, &key, &mut memory).await;
     context.memories.put(&key, memory);
@@ -90,7 +95,11 @@ async fn pass(context: Arc<Context>, key: Key) -> Outcome {
 
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
     for _ in 0..MOST_ROUNDS {
-        match round(context, key, memory).await {
+        let outcome = round(context, key, memory).await;
+        if let Some(class) = outcome.as_ref().err().and_then(StepError::class) {
+            measure::step_failure(key.kind.plural(), class);
+        }
+        match outcome {
             // Somebody else wrote: the store has it now, so look again.
             Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Ok(Round::Rest(wake)) => {

@@ -6,6 +6,7 @@ mod cluster;
 mod dns01;
 mod durations;
 mod http01;
+mod metrics;
 mod serving;
 #[cfg(test)]
 mod testing;
@@ -24,6 +25,7 @@ use crate::{
     cluster::{Cluster, Hub, Recorder},
     controller::{Context, Options},
     http01::client,
+    measure,
 };
 
 /// The flags have cert-manager's names and defaults. One file for each group of them.
@@ -43,6 +45,8 @@ pub struct ControllerArgs {
     http01: http01::Http01Args,
     #[command(flatten)]
     serving: serving::ServingArgs,
+    #[command(flatten)]
+    metrics: metrics::MetricsArgs,
 }
 
 /// Why the controller did not start, or stopped.
@@ -60,6 +64,8 @@ pub enum ControllerError {
     Nameservers(String),
     #[error("--internal-healthz-listen-address {address:?}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("--metrics-listen-address {address:?}: {problem}")]
+    Metrics { address: String, problem: String },
     #[error("cannot listen on {0} for HTTP-01 challenges: {1}; check --pod-ip ($POD_IP)")]
     Challenges(SocketAddr, #[source] std::io::Error),
     #[error("cannot set up the self-check: {0}")]
@@ -78,6 +84,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::new());
     let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
+    metrics::serve_metrics(&args.metrics, &context).await?;
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
     serving::serve_probes(&args.serving, filled.clone()).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
@@ -87,6 +94,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let work = async {
         wait_until_filled(&mut filled).await;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching Certificates");
+        measure::leads(true);
         crate::controller::run(context, async move {
             let _ = stopped.changed().await;
         })

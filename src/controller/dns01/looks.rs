@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
@@ -13,6 +13,7 @@ use crate::{
     cluster::{Hub, Key},
     controller::step_error::StepError,
     dns::{silence::Silence, verify::VerifyConfig, zone_cache::ZoneCache},
+    measure,
 };
 
 /// Looks under way at once. Each has a socket for every address that it asks.
@@ -69,10 +70,13 @@ impl Looks {
         let task = tokio::spawn(async move {
             let Ok(_permit) = at_once.acquire_owned().await else { return };
             let dns_name = question.dns_name.clone();
+            let began = Instant::now();
             let outcome = timeout(LONGEST_LOOK, question.answer(&tools)).await.unwrap_or_else(|_| {
                 let limit = LONGEST_LOOK.as_secs();
                 Err(StepError::transient(format!("Looking for the TXT record of {dns_name} took more than {limit} s")))
             });
+            let passed = outcome.as_ref().is_ok_and(|look| look.missing.is_none());
+            measure::self_check("DNS-01", "dns", passed, began.elapsed());
             let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
             let own = tokio::task::id();
             if held.get(&owner).is_some_and(|state| matches!(state, State::UnderWay(task) if task.id() == own)) {

@@ -17,6 +17,7 @@ mod environment;
 mod errands;
 mod find;
 mod looks;
+mod measured;
 mod pool;
 mod record;
 mod rfc2136;
@@ -33,6 +34,7 @@ use self::{
     check::Question,
     credentials::Credentials,
     errands::Errands,
+    measured::Measured,
     pool::{Made, Pool},
 };
 use super::{Context, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
@@ -149,7 +151,8 @@ async fn provider(context: &Context, challenge: &Challenge) -> Result<Made, Step
     if let Some(made) = context.providers.pool.last(&settings).filter(|made| made.identity == identity) {
         return Ok(made);
     }
-    let made = Made { identity, provider: Arc::from(make(&credentials, solver).await?) };
+    let provider = Measured { name: measured::name_of(solver), provider: make(&credentials, solver).await? };
+    let made = Made { identity, provider: Arc::new(provider) };
     Ok(context.providers.pool.put(settings, made))
 }
 
