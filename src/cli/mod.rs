@@ -3,6 +3,7 @@
 mod acmesolver;
 mod controller;
 mod crds;
+mod debug;
 mod feature_gates;
 mod issuer;
 mod log;

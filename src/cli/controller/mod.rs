@@ -64,6 +64,8 @@ pub enum ControllerError {
     Nameservers(String),
     #[error("--internal-healthz-listen-address {address:?}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("--profiler-address {address:?}: {problem}")]
+    Profiler { address: String, problem: String },
     #[error("--metrics-listen-address {address:?}: {problem}")]
     Metrics { address: String, problem: String },
     #[error("cannot listen on {0} for HTTP-01 challenges: {1}; check --pod-ip ($POD_IP)")]
@@ -78,13 +80,14 @@ pub enum ControllerError {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
-    args.serving.start_log();
+    let level = args.serving.start_log();
     let client = cluster::connect(args.cluster.kubeconfig.as_ref()).await?;
     cluster::check_crds(&client).await?;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::new());
     let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
     metrics::serve_metrics(&args.metrics, &context).await?;
+    serving::serve_debug(&args.serving, level).await?;
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
     serving::serve_probes(&args.serving, filled.clone()).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
