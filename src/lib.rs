@@ -12,6 +12,9 @@
 //! - [`http01`]: the solver's objects, its server and the self-check
 //! - [`tls_alpn01`]: the same for TLS-ALPN-01
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
+//! - [`measure`]: what is counted while it happens
+//! - [`metrics`]: what is scraped
+//! - [`serve`]: a small HTTP server for those who watch over the controller
 //! - [`controller`]: gather, decide, act: one file per kind
 //! - [`cli`]: the subcommands
 //!
@@ -26,5 +29,8 @@ pub mod controller;
 pub mod decide;
 pub mod dns;
 pub mod http01;
+pub mod measure;
+pub mod metrics;
 pub mod pki;
+pub mod serve;
 pub mod tls_alpn01;

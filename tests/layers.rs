@@ -11,18 +11,19 @@ use std::{
 };
 
 /// Each room and the rooms it may look into, besides itself.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("api", &[]),
     ("pki", &[]),
     ("decide", &["api", "pki"]),
-    ("acme", &["pki"]),
+    ("measure", &[]),
+    ("acme", &["pki", "measure"]),
     ("cloud", &[]),
     ("dns", &["api", "cloud"]),
-    ("http01", &["api"]),
-    ("tls_alpn01", &["api", "pki", "http01"]),
-    ("cluster", &["api"]),
-    ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster"]),
-    ("metrics", &["api", "decide"]),
+    ("http01", &["api", "measure"]),
+    ("tls_alpn01", &["api", "pki", "http01", "measure"]),
+    ("cluster", &["api", "measure"]),
+    ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster", "measure"]),
+    ("metrics", &["api", "decide", "cluster", "measure"]),
     ("serve", &["api", "decide"]),
     ("admission", &["api", "decide"]),
     (
@@ -38,6 +39,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "tls_alpn01",
             "cluster",
             "controller",
+            "measure",
             "metrics",
             "serve",
             "admission",

@@ -38,6 +38,7 @@ const PACKAGES_OF_TESTS: &[Package] = &[
     package("knot", "knotd", Tier::Api),
     package("pdns-server", "pdns_server", Tier::Api),
     package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
+    package("prometheus", "promtool", Tier::Api),
 ];
 
 /// Names of the packages of `tier` that this machine lacks.

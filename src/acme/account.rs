@@ -11,7 +11,7 @@ use super::{
     jws::{self, Payload, Signer},
     link,
     order::OrderList,
-    transport::JSON_LIMIT,
+    wanted::{Wanted, action},
     wire::lenient,
 };
 use crate::pki::PrivateKey;
@@ -129,7 +129,7 @@ impl AccountHandle {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn account(&self) -> Result<Answer<AccountBody>, Error> {
-        self.post_as_get(&self.0.url, "an account was expected").await
+        self.post_as_get(&self.0.url, ("an account was expected", action::GET_ACCOUNT)).await
     }
 
     /// Gives the account another key (RFC 8555 7.3.5). When this succeeds the present key is of no use any more, and
@@ -143,7 +143,7 @@ impl AccountHandle {
         let offered = client.directory().await?.key_change.clone();
         let url = offered.ok_or(Error::NotOffered { what: "another key for an account", entry: "keyChange" })?;
         let payload = Payload::json(&jws::change_key(new_key, key, account, &url)?);
-        client.post(key, Signer::Account(account), &url, &payload, "application/json", JSON_LIMIT).await?;
+        client.post(key, Signer::Account(account), &url, &payload, Wanted::json(action::OTHER)).await?;
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl AccountHandle {
     /// As the server says; see [`Error`].
     pub async fn deactivate(&self) -> Result<Answer<AccountBody>, Error> {
         let payload = Payload::Json(json!({ "status": "deactivated" }));
-        self.post(&self.0.url, &payload, "an account was expected").await
+        self.post(&self.0.url, &payload, ("an account was expected", action::OTHER)).await
     }
 
     /// Makes an order (RFC 8555 7.4) and returns its URL with it. Keep the URL before doing anything else: another order
@@ -163,7 +163,7 @@ impl AccountHandle {
     /// As the server says; see [`Error`].
     pub async fn new_order(&self, order: &NewOrder) -> Result<(String, Answer<OrderBody>), Error> {
         let url = self.0.client.directory().await?.new_order.clone();
-        let expected = "an order was expected";
+        let expected = ("an order was expected", action::NEW_ORDER);
         let answer: Answer<OrderBody> = self.post(&url, &Payload::json(order), expected).await?;
         match answer.location.clone() {
             Some(location) => Ok((location, answer)),
@@ -176,7 +176,7 @@ impl AccountHandle {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn order(&self, url: &str) -> Result<Answer<OrderBody>, Error> {
-        self.post_as_get(url, "an order was expected").await
+        self.post_as_get(url, ("an order was expected", action::GET_ORDER)).await
     }
 
     /// The URLs of the account's orders, newest or oldest first as the CA likes (RFC 8555 7.1.2.1); `None` if the CA
@@ -204,8 +204,7 @@ impl AccountHandle {
     async fn order_page(&self, url: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let Inner { client, key, url: account } = &*self.0;
         let signer = Signer::Account(account);
-        let (request, response) =
-            client.post(key, signer, url, &Payload::Empty, "application/json", JSON_LIMIT).await?;
+        let (request, response) = client.post(key, signer, url, &Payload::Empty, Wanted::json(action::OTHER)).await?;
         let list: OrderList = super::client::parse(&request, &response, "a list of orders was expected")?;
         Ok((list.orders, link::targets(&response.headers, "next", &request.url, 1).pop()))
     }
@@ -215,7 +214,7 @@ impl AccountHandle {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn authorization(&self, url: &str) -> Result<Answer<AuthorizationBody>, Error> {
-        self.post_as_get(url, "an authorization was expected").await
+        self.post_as_get(url, ("an authorization was expected", action::GET_AUTHORIZATION)).await
     }
 
     /// Gives an authorization back (RFC 8555 7.5.2). Some CAs count this as a failed validation while it is pending.
@@ -224,7 +223,7 @@ impl AccountHandle {
     /// As the server says; see [`Error`].
     pub async fn deactivate_authorization(&self, url: &str) -> Result<Answer<AuthorizationBody>, Error> {
         let payload = Payload::Json(json!({ "status": "deactivated" }));
-        self.post(url, &payload, "an authorization was expected").await
+        self.post(url, &payload, ("an authorization was expected", action::OTHER)).await
     }
 
     /// A challenge (RFC 8555 7.5.1).
@@ -232,7 +231,7 @@ impl AccountHandle {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn challenge(&self, url: &str) -> Result<Answer<ChallengeBody>, Error> {
-        self.post_as_get(url, "a challenge was expected").await
+        self.post_as_get(url, ("a challenge was expected", action::GET_CHALLENGE)).await
     }
 
     /// Tells the server that a challenge is ready to be validated (RFC 8555 7.5.1).
@@ -240,8 +239,8 @@ impl AccountHandle {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn accept(&self, challenge_url: &str) -> Result<Answer<ChallengeBody>, Error> {
-        self.post(challenge_url, &Payload::Json(Value::Object(serde_json::Map::new())), "a challenge was expected")
-            .await
+        let payload = Payload::Json(Value::Object(serde_json::Map::new()));
+        self.post(challenge_url, &payload, ("a challenge was expected", action::ACCEPT_CHALLENGE)).await
     }
 
     /// Sends the certificate request of an order that is ready (RFC 8555 7.4).
@@ -250,7 +249,7 @@ impl AccountHandle {
     /// As the server says; see [`Error`].
     pub async fn finalize(&self, finalize_url: &str, request_der: &[u8]) -> Result<Answer<OrderBody>, Error> {
         let payload = Payload::Json(json!({ "csr": BASE64URL.encode(request_der) }));
-        self.post(finalize_url, &payload, "an order was expected").await
+        self.post(finalize_url, &payload, ("an order was expected", action::FINALIZE)).await
     }
 
     /// An issued certificate with its chain (RFC 8555 7.4.2).
@@ -263,7 +262,11 @@ impl AccountHandle {
         Chain::from_response(&request, &response)
     }
 
-    async fn post_as_get<T: DeserializeOwned>(&self, url: &str, expected: &str) -> Result<Answer<T>, Error> {
+    async fn post_as_get<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        expected: (&str, &'static str),
+    ) -> Result<Answer<T>, Error> {
         self.post(url, &Payload::Empty, expected).await
     }
 
@@ -271,7 +274,7 @@ impl AccountHandle {
         &self,
         url: &str,
         payload: &Payload,
-        expected: &str,
+        expected: (&str, &'static str),
     ) -> Result<Answer<T>, Error> {
         let Inner { client, key, url: account } = &*self.0;
         client.post_json(key, account, url, payload, expected).await

@@ -1,6 +1,9 @@
 //! The client of one CA.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -14,17 +17,17 @@ use super::{
     jws::{self, Payload, Signer},
     limit,
     nonce::NoncePool,
-    transport::{self, CHAIN_LIMIT, HttpTransport, JSON_LIMIT, Request, Response, Transport},
+    transport::{self, HttpTransport, Request, Response, Transport},
+    wanted::{Wanted, action},
 };
-use crate::pki::PrivateKey;
+use crate::{
+    measure::{self, AcmeExchange, NO_ANSWER},
+    pki::PrivateKey,
+};
 
 /// How often a request is repeated at once because the server refused its nonce. A CA with several data centres may do
 /// so more than once in a row; each repetition uses the nonce that came with the refusal.
 const NONCE_RETRIES: usize = 10;
-
-const ANY: &str = "*/*";
-const JSON: &str = "application/json";
-const CHAIN: &str = "application/pem-certificate-chain";
 
 /// Which CA, and whom to trust for reaching it.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +111,7 @@ impl Client {
     }
 
     async fn fetch_directory(&self) -> Result<Directory, Error> {
-        let request = get(&self.0.directory_url);
+        let request = get(&self.0.directory_url, action::DISCOVER);
         let response = self.exchange(&request).await?;
         if !response.is_success() {
             return Err(response.into_error(&request));
@@ -128,7 +131,7 @@ impl Client {
     pub async fn register(&self, key: &PrivateKey, registration: &Registration) -> Result<Account, Error> {
         let url = self.directory().await?.new_account.clone();
         let payload = registration.payload(key, &url)?;
-        self.new_account(key, &url, &payload).await
+        self.new_account(key, &url, &payload, action::REGISTER).await
     }
 
     /// The account that `key` has, `None` if it has none (RFC 8555 7.3.1).
@@ -138,15 +141,21 @@ impl Client {
     pub async fn find_account(&self, key: &PrivateKey) -> Result<Option<Account>, Error> {
         let url = self.directory().await?.new_account.clone();
         let payload = Payload::Json(serde_json::json!({ "onlyReturnExisting": true }));
-        match self.new_account(key, &url, &payload).await {
+        match self.new_account(key, &url, &payload, action::GET_ACCOUNT).await {
             Ok(account) => Ok(Some(account)),
             Err(error) if error.problem().is_some_and(super::Problem::account_does_not_exist) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn new_account(&self, key: &PrivateKey, url: &str, payload: &Payload) -> Result<Account, Error> {
-        let (request, response) = self.post(key, Signer::Key, url, payload, JSON, JSON_LIMIT).await?;
+    async fn new_account(
+        &self,
+        key: &PrivateKey,
+        url: &str,
+        payload: &Payload,
+        action: &'static str,
+    ) -> Result<Account, Error> {
+        let (request, response) = self.post(key, Signer::Key, url, payload, Wanted::json(action)).await?;
         let body: AccountBody = parse(&request, &response, "an account was expected")?;
         let url = response.location(&request);
         let url = url.ok_or_else(|| Error::NoLocation { url: request.shown_url(), what: "account" })?;
@@ -164,7 +173,8 @@ impl Client {
         contacts: &[String],
     ) -> Result<Answer<AccountBody>, Error> {
         let payload = Payload::Json(serde_json::json!({ "contact": contacts }));
-        self.post_json(key, account_url, account_url, &payload, "an account was expected").await
+        self.post_json(key, account_url, account_url, &payload, ("an account was expected", action::UPDATE_ACCOUNT))
+            .await
     }
 
     /// What this CA wants to be spared now.
@@ -184,7 +194,8 @@ impl Client {
     /// As the server says; see [`Error`].
     pub async fn renewal_info(&self, certificate_id: &str) -> Result<Option<Answer<RenewalInfo>>, Error> {
         let Some(base) = &self.directory().await?.renewal_info else { return Ok(None) };
-        let request = get(&format!("{}/{certificate_id}", base.trim_end_matches('/')));
+        let url = format!("{}/{certificate_id}", base.trim_end_matches('/'));
+        let request = get(&url, action::GET_RENEWAL_INFORMATION);
         let response = self.exchange(&request).await?;
         if !response.is_success() {
             return Err(response.into_error(&request));
@@ -193,16 +204,17 @@ impl Client {
         Ok(Some(Answer::new(body, &request, &response)))
     }
 
-    /// Posts and reads a JSON answer.
+    /// Posts and reads a JSON answer. Of it is said what was expected, and by which action.
     pub(super) async fn post_json<T: DeserializeOwned>(
         &self,
         key: &PrivateKey,
         account_url: &str,
         url: &str,
         payload: &Payload,
-        expected: &str,
+        (expected, action): (&str, &'static str),
     ) -> Result<Answer<T>, Error> {
-        let (request, response) = self.post(key, Signer::Account(account_url), url, payload, JSON, JSON_LIMIT).await?;
+        let signer = Signer::Account(account_url);
+        let (request, response) = self.post(key, signer, url, payload, Wanted::json(action)).await?;
         let body = parse(&request, &response, expected)?;
         Ok(Answer::new(body, &request, &response))
     }
@@ -214,7 +226,7 @@ impl Client {
         account_url: &str,
         url: &str,
     ) -> Result<(Request, Response), Error> {
-        self.post(key, Signer::Account(account_url), url, &Payload::Empty, CHAIN, CHAIN_LIMIT).await
+        self.post(key, Signer::Account(account_url), url, &Payload::Empty, Wanted::chain()).await
     }
 
     /// Signs and sends a request, again and at once as long as only its nonce is refused (RFC 8555 6.5).
@@ -224,8 +236,7 @@ impl Client {
         signer: Signer<'_>,
         url: &str,
         payload: &Payload,
-        accept: &'static str,
-        limit: usize,
+        wanted: Wanted,
     ) -> Result<(Request, Response), Error> {
         transport::checked(url)?;
         let names = ordered_names(payload);
@@ -241,10 +252,10 @@ impl Client {
         }
         let mut retries = 0..NONCE_RETRIES;
         loop {
-            let nonce = self.nonce().await?;
+            let nonce = self.nonce(wanted.action).await?;
             let jws = jws::sign(key, signer, &nonce, url, payload)?;
             let body = serde_json::to_vec(&jws).unwrap_or_default();
-            let request = Request { method: Method::POST, url: url.to_owned(), body: Some(body), accept, limit };
+            let request = request(Method::POST, url, Some(body), wanted);
             let response = self.send(&request, &party, &names).await?;
             if response.is_success() {
                 self.0.nonces.put(&response.headers);
@@ -263,12 +274,12 @@ impl Client {
         }
     }
 
-    async fn nonce(&self) -> Result<String, Error> {
+    async fn nonce(&self, action: &'static str) -> Result<String, Error> {
         if let Some(nonce) = self.0.nonces.take() {
             return Ok(nonce);
         }
         let url = self.directory().await?.new_nonce.clone();
-        let request = Request { method: Method::HEAD, url, body: None, accept: ANY, limit: JSON_LIMIT };
+        let request = request(Method::HEAD, &url, None, Wanted::nonce(action));
         let response = self.exchange(&request).await?;
         if !response.is_success() {
             return Err(response.into_error(&request));
@@ -285,11 +296,24 @@ impl Client {
         Ok(response)
     }
 
+    async fn measured(&self, request: &Request) -> Result<Response, Error> {
+        let began = Instant::now();
+        let answer = self.0.transport.exchange(request).await;
+        measure::acme_exchange(&AcmeExchange {
+            url: &request.url,
+            method: request.method.as_str(),
+            action: request.action,
+            status: answer.as_ref().map_or(NO_ANSWER, |response| response.status),
+            took: began.elapsed(),
+        });
+        answer
+    }
+
     /// Sends a request unless the CA wants to be spared it, and notes what becomes of it.
     async fn send(&self, request: &Request, party: &Party<'_>, names: &[String]) -> Result<Response, Error> {
         let (gate, began) = (&self.0.gate, Timestamp::now());
         gate.enter(party, began).map_err(|closed| Error::Limited(Box::new(closed)))?;
-        let response = match self.0.transport.exchange(request).await {
+        let response = match self.measured(request).await {
             Ok(response) => response,
             Err(error) => {
                 if matches!(error, Error::Transport { .. }) {
@@ -333,8 +357,13 @@ fn ordered_names(payload: &Payload) -> Vec<String> {
     identifiers.filter_map(|identifier| identifier["value"].as_str()).map(str::to_owned).collect()
 }
 
-fn get(url: &str) -> Request {
-    Request { method: Method::GET, url: url.to_owned(), body: None, accept: JSON, limit: JSON_LIMIT }
+fn get(url: &str, action: &'static str) -> Request {
+    request(Method::GET, url, None, Wanted::json(action))
+}
+
+fn request(method: Method, url: &str, body: Option<Vec<u8>>, wanted: Wanted) -> Request {
+    let Wanted { action, accept, limit } = wanted;
+    Request { method, url: url.to_owned(), body, accept, limit, action }
 }
 
 pub(super) fn parse<T: DeserializeOwned>(request: &Request, response: &Response, expected: &str) -> Result<T, Error> {

@@ -30,6 +30,7 @@ mod retry_after;
 mod revocation;
 mod status;
 pub mod transport;
+mod wanted;
 mod wire;
 
 pub use account::{Account, AccountHandle, ExternalAccountBinding, Registration};

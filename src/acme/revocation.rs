@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     AccountHandle, Client, Error,
     jws::{Payload, Signer},
-    transport::JSON_LIMIT,
+    wanted::{Wanted, action},
 };
 use crate::pki::{PrivateKey, RevocationReason};
 
@@ -45,7 +45,7 @@ impl Client {
         let url = directory.revoke_cert.clone().ok_or(Error::NotOffered { what: "revocation", entry: "revokeCert" })?;
         let payload = json!({ "certificate": BASE64URL.encode(certificate), "reason": reason.code() });
         let payload = Payload::Json(payload);
-        match self.post(key, signer, &url, &payload, "application/json", JSON_LIMIT).await {
+        match self.post(key, signer, &url, &payload, Wanted::json(action::OTHER)).await {
             Err(error) if error.problem().is_some_and(|problem| problem.is("alreadyRevoked")) => Ok(()),
             answer => answer.map(drop),
         }

@@ -35,6 +35,8 @@ pub struct Request {
     pub accept: &'static str,
     /// How many bytes of the answer's body are read at most.
     pub limit: usize,
+    /// What it is for, for metrics.
+    pub action: &'static str,
 }
 
 /// What came back.

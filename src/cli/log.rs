@@ -1,5 +1,7 @@
 //! Logging to standard error.
 
+use std::sync::{Mutex, PoisonError};
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -10,13 +12,65 @@ pub enum Format {
     Text,
 }
 
+/// What is logged, which can be changed while the program runs.
+pub struct Level {
+    now: Mutex<String>,
+    replace: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>,
+}
+
+impl Level {
+    /// A level, or directives such as `info,certwright::acme=debug`.
+    pub fn now(&self) -> String {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// # Errors
+    /// What is wrong with the directives; then nothing changes.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let parsed = EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no filter: {error}"))?;
+        (self.replace)(parsed)?;
+        filter.clone_into(&mut now);
+        Ok(())
+    }
+}
+
 /// Starts logging. `filter` is a level, or directives such as `info,certwright::acme=debug`; `RUST_LOG` goes before it.
-pub fn start(format: Format, filter: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
+pub fn start(format: Format, filter: &str) -> Level {
+    let (now, filter) = match EnvFilter::try_from_default_env() {
+        Ok(given) => (given.to_string(), given),
+        Err(_) => (filter.to_owned(), EnvFilter::new(filter)),
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start, as in tests, keeps the first one's settings.
-    let _ = match format {
-        Format::Json => builder.json().try_init(),
-        Format::Text => builder.with_ansi(false).try_init(),
+    let replace: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync> = match format {
+        Format::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = builder.try_init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
+        Format::Text => {
+            let builder = builder.with_ansi(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = builder.try_init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
     };
+    Level { now: Mutex::new(now), replace }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_a_filter_replaces_the_level() {
+        let level = Level { now: Mutex::new("info".to_owned()), replace: Box::new(|_| Ok(())) };
+        level.set("info,certwright::acme=debug").unwrap();
+        assert_eq!(level.now(), "info,certwright::acme=debug");
+        assert!(level.set("certwright=loudly").unwrap_err().contains("certwright=loudly"));
+        assert_eq!(level.now(), "info,certwright::acme=debug");
+    }
 }

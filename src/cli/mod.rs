@@ -5,6 +5,7 @@ mod command_line;
 mod config_file;
 mod controller;
 mod crds;
+mod debug;
 mod feature_gates;
 mod issuer;
 mod log;

@@ -1,6 +1,8 @@
 //! What can go wrong in a call to the API server.
 
-use std::{future::Future, time::Duration};
+use std::{borrow::Cow, future::Future, time::Duration};
+
+use crate::measure;
 
 /// No single call takes longer; the object is looked at again then.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -60,6 +62,24 @@ pub(super) async fn limited_to<T>(
         Ok(answer) => answer.map_err(|error| ApiError::from_kube(what, error)),
         Err(_) => Err(ApiError::timeout(what, limit)),
     }
+}
+
+/// As [`limited`], for a write: it is counted.
+pub(super) async fn written<T>(
+    (kind, verb): (Cow<'_, str>, &'static str),
+    what: String,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    let outcome = limited(what, call).await;
+    let word = match &outcome {
+        Ok(_) => "ok",
+        Err(ApiError::Conflict { .. }) => "conflict",
+        Err(ApiError::Gone { .. }) => "gone",
+        Err(ApiError::Refused { .. }) => "refused",
+        Err(ApiError::Unavailable { .. }) => "unavailable",
+    };
+    measure::api_write(kind.into_owned(), verb, word);
+    outcome
 }
 
 #[cfg(test)]

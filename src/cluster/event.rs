@@ -16,6 +16,8 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
+use crate::measure;
+
 /// More waiting events than this are dropped, with a line in the log.
 const QUEUE_LENGTH: usize = 10_000;
 
@@ -138,7 +140,9 @@ async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
             continue;
         }
         let api: Api<CoreEvent> = Api::namespaced(client.clone(), event.namespace());
-        if let Err(error) = api.create(&PostParams::default(), &event.to_core(now)).await {
+        let sent = api.create(&PostParams::default(), &event.to_core(now)).await;
+        measure::api_write("Event".to_owned(), "create", if sent.is_ok() { "ok" } else { "refused" });
+        if let Err(error) = sent {
             tracing::warn!(reason = event.reason, %error, "event not sent");
         }
     }

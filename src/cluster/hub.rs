@@ -36,7 +36,10 @@ use super::{
     queue::Queue,
     store::{Put, Store},
 };
-use crate::api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order, names};
+use crate::{
+    api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order, names},
+    measure,
+};
 
 /// A kind that is watched and stored.
 pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
@@ -68,6 +71,9 @@ pub struct Indexes {
 /// So many objects are asked for at once when a store is filled; more would need much memory for a moment, and the
 /// allocator gives little of it back.
 pub(super) const PAGE: u32 = 100;
+
+/// What the watch of other people's Secrets is called.
+const FOREIGN_SECRETS: &str = "Secret (names)";
 
 /// See the module's description.
 pub struct Hub {
@@ -278,6 +284,7 @@ impl Watch {
         let mut stream = watcher::watcher(api, config).default_backoff().boxed();
         let mut listing: Option<(HashSet<ObjectName>, HashSet<ObjectName>)> = None;
         let mut first = true;
+        measure::watch_begun(&kind);
         while let Some(event) = stream.next().await {
             match event {
                 Ok(WatchEvent::Init) => listing = Some((self.names::<K>(), HashSet::new())),
@@ -302,12 +309,16 @@ impl Watch {
                     }
                 }
                 Err(error) if is_forbidden(&error) => {
+                    measure::watch_interrupted(&kind);
                     tracing::warn!(kind, %error, "the right to list and watch is missing; everything else goes on");
                     if self.is_optional && std::mem::take(&mut first) {
                         self.filling.one_is_done();
                     }
                 }
-                Err(error) => tracing::warn!(kind, %error, "watch interrupted; it is taken up again"),
+                Err(error) => {
+                    measure::watch_interrupted(&kind);
+                    tracing::warn!(kind, %error, "watch interrupted; it is taken up again");
+                }
             }
         }
     }
@@ -349,6 +360,7 @@ fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Record
 /// Other people's Secrets are only heard of: that one changed wakes who refers to it; nothing of it is kept.
 async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>>, config: watcher::Config) {
     let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+    measure::watch_begun(FOREIGN_SECRETS);
     while let Some(event) = stream.next().await {
         match event {
             // What is listed may have changed since somebody read it.
@@ -356,7 +368,10 @@ async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>
                 hub.wake_for_secret(&ObjectName::of(&secret));
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(kind = "Secret (names)", %error, "watch interrupted; it is taken up again"),
+            Err(error) => {
+                measure::watch_interrupted(FOREIGN_SECRETS);
+                tracing::warn!(kind = FOREIGN_SECRETS, %error, "watch interrupted; it is taken up again");
+            }
         }
     }
 }

@@ -43,6 +43,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All there are.
+    pub const ALL: [Self; 10] = [
+        Self::Certificate,
+        Self::CertificateRequest,
+        Self::Challenge,
+        Self::ClusterIssuer,
+        Self::Issuer,
+        Self::Order,
+        Self::Target(InjectionTarget::ApiService),
+        Self::Target(InjectionTarget::CustomResourceDefinition),
+        Self::Target(InjectionTarget::MutatingWebhookConfiguration),
+        Self::Target(InjectionTarget::ValidatingWebhookConfiguration),
+    ];
+
+    /// The plural in lower case, as metrics have it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificates",
+            Self::CertificateRequest => "certificaterequests",
+            Self::Challenge => "challenges",
+            Self::ClusterIssuer => "clusterissuers",
+            Self::Issuer => "issuers",
+            Self::Order => "orders",
+            Self::Target(target) => target.plural(),
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Certificate => "Certificate",

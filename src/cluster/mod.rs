@@ -27,7 +27,7 @@ pub use hub::{Hub, Watched};
 pub use key::{Key, Kind, ObjectName};
 pub use lease::LeaseHandle;
 pub use namespaces::Namespaces;
-pub use queue::Queue;
+pub use queue::{Load, Queue};
 pub use secret::SecretReader;
 pub use store::{Put, Store};
 pub use write::{Cluster, Scoped, merge_patch};

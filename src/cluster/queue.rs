@@ -7,7 +7,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     sync::{Mutex, PoisonError},
 };
 
@@ -17,7 +17,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::key::Key;
+use super::key::{Key, Kind};
 
 /// The longest timer that is set; a later wake is reached in several steps.
 const LONGEST_TIMER: Duration = Duration::from_hours(24);
@@ -51,6 +51,21 @@ struct Entry {
     due: Option<Instant>,
     /// Until then nothing wakes it.
     held: Option<Instant>,
+    /// Since when it waits to be worked on.
+    since: Option<Instant>,
+}
+
+/// What is to be done for the objects of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Wait to be worked on now.
+    pub waiting: usize,
+    /// Are being worked on.
+    pub running: usize,
+    /// Are looked at again at a time that is known.
+    pub timed: usize,
+    /// How long the one has waited that has waited longest.
+    pub longest: Duration,
 }
 
 impl Queue {
@@ -128,6 +143,22 @@ impl Queue {
         self.lock().ready.len()
     }
 
+    /// What is to be done now, by kind.
+    pub fn load(&self) -> BTreeMap<Kind, Load> {
+        let now = Instant::now();
+        let mut loads = BTreeMap::<Kind, Load>::new();
+        for (key, entry) in &self.lock().entries {
+            let load = loads.entry(key.kind).or_default();
+            load.running += usize::from(entry.running);
+            load.timed += usize::from(entry.due.is_some());
+            if entry.ready || entry.calm {
+                load.waiting += 1;
+                load.longest = load.longest.max(entry.since.map_or(Duration::ZERO, |since| now.duration_since(since)));
+            }
+        }
+        loads
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +171,7 @@ impl State {
             return;
         }
         entry.ready = true;
+        entry.since.get_or_insert_with(Instant::now);
         if !entry.running {
             self.ready.push_back(key.clone());
         }
@@ -152,6 +184,7 @@ impl State {
         }
         if !entry.ready && !entry.calm && entry.held.is_none() {
             entry.calm = true;
+            entry.since = Some(Instant::now());
             self.calm.push_back(key.clone());
         }
     }
@@ -209,6 +242,7 @@ impl State {
         let entry = self.entries.entry(key.clone()).or_default();
         entry.ready = false;
         entry.calm = false;
+        entry.since = None;
         entry.running = true;
         // The pass that starts now decides anew when the object is due.
         entry.due = None;
@@ -233,7 +267,6 @@ mod tests {
     use jiff::ToSpan;
 
     use super::*;
-    use crate::cluster::key::Kind;
 
     fn key(name: &str) -> Key {
         Key::new(Kind::Certificate, "default", name)
@@ -319,6 +352,25 @@ mod tests {
             before += 1;
         }
         assert_eq!(before, MOST_PASSED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_load_tells_what_waits_and_for_how_long() {
+        let queue = Queue::default();
+        queue.wake(&key("a"));
+        queue.wake_calmly(&key("b"));
+        queue.wake_at(&key("c"), now() + 60.seconds(), now());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        queue.wake(&key("a"));
+        let load = || queue.load()[&Kind::Certificate];
+        let longest = Duration::from_secs(3);
+        assert_eq!(load(), Load { waiting: 2, running: 0, timed: 1, longest });
+        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(queue.next().await, key("b"));
+        assert_eq!(load(), Load { waiting: 0, running: 2, timed: 1, longest: Duration::ZERO });
+        queue.done(&key("a"), None, now());
+        queue.done(&key("b"), None, now());
+        assert_eq!(load(), Load { waiting: 0, running: 0, timed: 1, longest: Duration::ZERO });
     }
 
     #[tokio::test(start_paused = true)]

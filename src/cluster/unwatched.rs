@@ -7,7 +7,7 @@ use kube::{
 use serde_json::Value;
 
 use super::{
-    error::{ApiError, limited},
+    error::{ApiError, limited, written},
     key::ObjectName,
     write::{Cluster, of_version, patch_params, post_params},
 };
@@ -38,7 +38,8 @@ impl Cluster {
     pub async fn create_unwatched(&self, object: &DynamicObject, kind: &ApiResource) -> Result<(), ApiError> {
         let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
         let what = format!("create {} {name}", kind.kind);
-        limited(what, self.unwatched(&name, kind).create(&post_params(), object)).await.map(drop)
+        let api = self.unwatched(&name, kind);
+        written(((&*kind.kind).into(), "create"), what, api.create(&post_params(), object)).await.map(drop)
     }
 
     /// The object, if it is there.
@@ -53,9 +54,8 @@ impl Cluster {
     /// Deletes the object; that it is gone already is well.
     pub async fn delete_unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Result<(), ApiError> {
         let params = DeleteParams::background();
-        match limited(format!("delete {} {name}", kind.kind), self.unwatched(name, kind).delete(&name.name, &params))
-            .await
-        {
+        let (what, api) = (format!("delete {} {name}", kind.kind), self.unwatched(name, kind));
+        match written(((&*kind.kind).into(), "delete"), what, api.delete(&name.name, &params)).await {
             Ok(_) | Err(ApiError::Gone { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -80,7 +80,8 @@ impl Cluster {
         let name = ObjectName::new(seen.namespace().unwrap_or_default(), seen.name_any());
         let patch = Patch::Merge(of_version(part, seen.resource_version()));
         let what = format!("change {} {name}", kind.kind);
-        limited(what, self.unwatched(&name, kind).patch(&name.name, &patch_params(), &patch)).await.map(drop)
+        let (api, params) = (self.unwatched(&name, kind), patch_params());
+        written(((&*kind.kind).into(), "patch"), what, api.patch(&name.name, &params, &patch)).await.map(drop)
     }
 
     fn unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Api<DynamicObject> {

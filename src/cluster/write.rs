@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    error::{ApiError, limited},
+    error::{ApiError, limited, written},
     event::{Event, Recorder},
     hub::{Hub, Watched},
     key::ObjectName,
@@ -76,7 +76,7 @@ impl Cluster {
         let name = ObjectName::of(object);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("create {} {name}", K::kind(&()));
-        match limited(what, api.create(&post_params(), object)).await {
+        match written((K::kind(&()), "create"), what, api.create(&post_params(), object)).await {
             Ok(created) => Ok(self.take_in(created)),
             Err(conflict @ ApiError::Conflict { .. }) => {
                 self.refresh::<K>(&api, &name).await?;
@@ -101,8 +101,10 @@ impl Cluster {
         let name = ObjectName::of(seen);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("write the status of {} {name}", K::kind(&()));
-        let written = limited(what, api.patch_status(&name.name, &patch_params(), &Patch::Merge(patch))).await;
-        self.settle::<K>(&api, &name, seen, written).await
+        let (params, patch) = (patch_params(), Patch::Merge(patch));
+        let call = api.patch_status(&name.name, &params, &patch);
+        let outcome = written((K::kind(&()), "patch"), what, call).await;
+        self.settle::<K>(&api, &name, seen, outcome).await
     }
 
     /// Replaces the finalizers, provided that they are still those of `seen`. Whatever else has changed in the object
@@ -112,16 +114,18 @@ impl Cluster {
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("write the finalizers of {} {name}", K::kind(&()));
         let patch = Patch::Json::<()>(finalizers_patch(seen, finalizers));
-        let written = match limited(what, api.patch(&name.name, &patch_params(), &patch)).await {
+        let params = patch_params();
+        let call = api.patch(&name.name, &params, &patch);
+        let outcome = match written((K::kind(&()), "patch"), what, call).await {
             // That a test of the patch fails is told as an invalid object.
             Err(ApiError::Refused { what, code: 422, .. }) => Err(ApiError::Conflict { what }),
             other => other,
         };
-        if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && written.is_ok() {
+        if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && outcome.is_ok() {
             self.hub.bury::<K>(&name, seen.meta().uid.as_deref().unwrap_or_default());
             return Ok(());
         }
-        self.settle::<K>(&api, &name, seen, written).await
+        self.settle::<K>(&api, &name, seen, outcome).await
     }
 
     /// Sets one annotation of exactly the object that was seen, and gives the object as it is then.
@@ -130,8 +134,9 @@ impl Cluster {
         let api = K::api(self.client.clone(), &object.namespace);
         let what = format!("annotate {} {object}", K::kind(&()));
         let patch = serde_json::json!({ "metadata": { "uid": seen.meta().uid, "annotations": { name: value } } });
-        let written = limited(what, api.patch(&object.name, &patch_params(), &Patch::Merge(patch))).await?;
-        Ok(self.take_in(written))
+        let (params, patch) = (patch_params(), Patch::Merge(patch));
+        let annotated = written((K::kind(&()), "patch"), what, api.patch(&object.name, &params, &patch)).await?;
+        Ok(self.take_in(annotated))
     }
 
     /// Changes what `part` names, a merge patch (RFC 7396), of exactly the version that was seen.
@@ -150,7 +155,8 @@ impl Cluster {
         let api = K::api(self.client.clone(), &name.namespace);
         let params = PatchParams::apply(manager).force();
         let what = format!("apply {} {name}", K::kind(&()));
-        let applied = limited(what, api.patch(&name.name, &params, &Patch::Apply(object))).await?;
+        let patch = Patch::Apply(object);
+        let applied = written((K::kind(&()), "patch"), what, api.patch(&name.name, &params, &patch)).await?;
         Ok(self.take_in(applied))
     }
 
@@ -165,7 +171,7 @@ impl Cluster {
         };
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("delete {} {name}", K::kind(&()));
-        match limited(what, api.delete(&name.name, &params)).await {
+        match written((K::kind(&()), "delete"), what, api.delete(&name.name, &params)).await {
             Ok(answer) => match answer.left() {
                 Some(object) if stays_for_now(&object) => self.hub.put(object),
                 _ => self.hub.bury::<K>(&name, &uid),

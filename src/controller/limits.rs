@@ -24,7 +24,7 @@ use crate::{
     cluster::{Key, Kind, ObjectName, owner_entry},
     decide::{
         budget::{
-            Allowance, Calls, Ledger, OrderName, past,
+            Allowance, Balance, Calls, Ledger, OrderName, past,
             turn::{self, Gate, Turn, name_of},
         },
         hold::{self, Hold, Reach},
@@ -81,6 +81,26 @@ pub(super) fn leave(context: &Context, order: &ObjectName) {
     let head = left.and_then(|ledger| ledger.head(Timestamp::now()));
     drop(ledgers);
     wake(context, head);
+}
+
+/// What is left of the budgets, by issuer. Nothing before the first Order has asked: until then it is not known what a former
+/// process has used.
+pub fn balances(context: &Context, now: Timestamp) -> Vec<(Key, Balance)> {
+    if !context.limits.is_restored.load(Ordering::Acquire) {
+        return Vec::new();
+    }
+    let hub = &context.cluster.hub;
+    let issuers = hub.issuers.all().into_iter().map(HeldIssuer::Issuer);
+    let all = issuers.chain(hub.cluster_issuers.all().into_iter().map(HeldIssuer::ClusterIssuer));
+    let mut ledgers = context.limits.lock();
+    let balance = |issuer: HeldIssuer| {
+        let account = issuer.parts()?.1?.acme.as_ref()?.uri.as_ref()?;
+        let told = issuer.annotation(annotation::NEW_ORDERS).and_then(|text| Allowance::parse(text).ok());
+        let allowance = told.unwrap_or(context.options.allowance);
+        let ledger = ledgers.get_mut(account);
+        Some((issuer.key()?, ledger.map_or_else(|| Balance::unused(&allowance), |held| held.balance(&allowance, now))))
+    };
+    all.filter_map(balance).collect()
 }
 
 impl Limits {

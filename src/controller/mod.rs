@@ -12,6 +12,7 @@ mod beside;
 mod caa;
 mod certificate;
 mod challenge;
+mod contexts;
 pub mod dns01;
 mod download;
 mod held_issuer;
@@ -52,7 +53,9 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use contexts::Contexts;
 pub use leadership::{Election, Held, Leadership};
+pub use limits::balances;
 pub use run::run;
 
 use crate::{

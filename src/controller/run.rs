@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cluster::{ApiError, Hub, Key, Kind},
     decide::{TroubleClass, Wake, backoff, shard::Share},
+    measure,
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
@@ -36,14 +37,16 @@ pub async fn run(
     hub: Arc<Hub>,
     (workers, division): (usize, u32),
     mut held: watch::Receiver<Held>,
-    make: impl Fn(Share) -> Context,
+    make: impl Fn(Share) -> Arc<Context>,
     stop: impl Future<Output = ()>,
 ) {
     let workers = Arc::new(Semaphore::new(workers.max(1)));
     let mut terms = BTreeMap::new();
+    Kind::ALL.iter().for_each(|kind| measure::controller(kind.plural()));
     tokio::pin!(stop);
     loop {
         follow(&mut terms, &hub, division, &held.borrow_and_update().at(Instant::now()), &make).await;
+        measure::leads(!terms.is_empty());
         tokio::select! {
             () = &mut stop => break,
             Ok(()) = held.changed() => {}
@@ -69,7 +72,7 @@ async fn follow(
     hub: &Hub,
     division: u32,
     held: &BTreeMap<u32, Option<Instant>>,
-    make: &impl Fn(Share) -> Context,
+    make: &impl Fn(Share) -> Arc<Context>,
 ) {
     end_lost(terms, held).await;
     for (number, until) in held {
@@ -144,10 +147,12 @@ pub(super) async fn work(context: Arc<Context>, key: Key) {
         Ok(Some(Ok(outcome))) => outcome,
         Ok(None) => Outcome::Rest(Wake::OnChange),
         Ok(Some(Err(error))) => {
+            measure::step_failure(key.kind.plural(), "defect");
             tracing::error!(%key, %error, "a pass ended by a defect of certwright; the object is looked at again in 5 min");
             Outcome::Rest(Wake::At(Timestamp::now() + SignedDuration::from_mins(5)))
         }
         Err(_) => {
+            measure::step_failure(key.kind.plural(), "defect");
             tracing::warn!(%key, "a pass took too long; the object is looked at again");
             Outcome::Rest(Wake::At(Timestamp::now() + SignedDuration::from_secs(30)))
         }
@@ -180,6 +185,7 @@ enum Outcome {
 }
 
 async fn pass(context: Arc<Context>, key: Key) -> Outcome {
+    measure::pass(key.kind.plural());
     let mut memory = context.memories.take(&key);
     let outcome = rounds(&context, &key, &mut memory).await;
     context.memories.put(&key, memory);
@@ -188,7 +194,11 @@ async fn pass(context: Arc<Context>, key: Key) -> Outcome {
 
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
     for _ in 0..MOST_ROUNDS {
-        match round(context, key, memory).await {
+        let outcome = round(context, key, memory).await;
+        if let Some(class) = outcome.as_ref().err().and_then(StepError::class) {
+            measure::step_failure(key.kind.plural(), class);
+        }
+        match outcome {
             // Somebody else wrote: the store has it now, so look again.
             Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
             Ok(Round::Rest(wake)) => {

@@ -57,6 +57,18 @@ impl StepError {
         }
     }
 
+    /// One word for metrics: what helps. None for what is no failure.
+    pub fn class(&self) -> Option<&'static str> {
+        match self {
+            Self::Awaiting | Self::Write(ApiError::Conflict { .. } | ApiError::Gone { .. }) => None,
+            Self::Account(_) => Some("account"),
+            Self::Write(_) => Some("write"),
+            Self::Trouble { hold: Some(_), .. } => Some("limited"),
+            Self::Trouble { class: TroubleClass::Final, .. } => Some("final"),
+            Self::Trouble { class: TroubleClass::Transient, .. } => Some("transient"),
+        }
+    }
+
     /// For whoever looks after the account: what is wrong with it is no news, but the trouble itself.
     pub fn for_issuer(self) -> Self {
         match self {

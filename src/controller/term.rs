@@ -17,8 +17,8 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn new(context: Context, until: Option<Instant>) -> Self {
-        Self { context: Arc::new(context), until, passes: JoinSet::new() }
+    pub(super) fn new(context: Arc<Context>, until: Option<Instant>) -> Self {
+        Self { context, until, passes: JoinSet::new() }
     }
 
     /// Begins a pass over the object, which holds the permit as long as it takes.

@@ -75,6 +75,24 @@ pub enum Pace {
     Open(Option<Timestamp>),
 }
 
+/// What is left of an account's budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// How many orders may be created within the window; none if there is no limit.
+    pub most: Option<usize>,
+    /// How many of them were, or are about to be.
+    pub used: usize,
+    /// How many Orders wait.
+    pub waiting: usize,
+}
+
+impl Balance {
+    /// That of an account that nothing was ordered for.
+    pub fn unused(allowance: &Allowance) -> Self {
+        Self { most: (!allowance.is_unlimited()).then(|| allowance.all()), used: 0, waiting: 0 }
+    }
+}
+
 /// Whom to look at, and when.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
@@ -138,6 +156,12 @@ impl Ledger {
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// What is left of the budget.
+    pub fn balance(&mut self, allowance: &Allowance, now: Timestamp) -> Balance {
+        self.forget(allowance, now);
+        Balance { used: self.used(), waiting: self.waiting(), ..Balance::unused(allowance) }
     }
 
     /// Hands out the places that are free.

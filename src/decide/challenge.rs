@@ -1,5 +1,6 @@
 //! What to do about a Challenge.
 
+pub mod reason;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,9 @@ use super::{backoff, order::EXPIRED_BEFORE_FINISHED, refusal::UNTIL_SPEC_CHANGES
 /// The wait after the first hindered attempt; four times as long after each further one.
 const AFTER_HINDRANCE: SignedDuration = SignedDuration::from_mins(1);
 
+/// Stands in the message of a failure before when the next attempt is made.
+pub(super) const NEXT_ATTEMPT: &str = " (next attempt at ";
+
 /// See the module's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -31,6 +34,15 @@ impl Cause {
             Self::Hindrance
         } else {
             Self::Refusal
+        }
+    }
+
+    /// One word for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hindrance => "hindrance",
+            Self::Refusal => "refusal",
+            Self::Spec => "spec",
         }
     }
 

@@ -5,7 +5,7 @@
 //! report would otherwise read that service out to whoever may create Challenges.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HOST, LOCATION};
 use reqwest::{Client, Response, Url};
@@ -15,6 +15,7 @@ use super::client::problem;
 pub use super::client::{ClientError, client};
 pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
 use crate::api::{Challenge, Sensitive};
+use crate::measure;
 
 /// Time for each layer, redirects included.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,8 +61,18 @@ impl CheckTarget {
 
 /// Asks the solver Pod and the public name, both at once.
 pub async fn check(client: &Client, target: &CheckTarget) -> CheckReport {
-    let (pod, public) = tokio::join!(check_pod(client, target), check_public(client, target));
+    let pod = measured("solver", check_pod(client, target));
+    let (pod, public) = tokio::join!(pod, measured("public", check_public(client, target)));
     CheckReport { pod, public }
+}
+
+async fn measured(layer: &'static str, checking: impl Future<Output = LayerResult>) -> LayerResult {
+    let began = Instant::now();
+    let result = checking.await;
+    if result != LayerResult::NotAsked {
+        measure::self_check("HTTP-01", layer, result == LayerResult::Passed, began.elapsed());
+    }
+    result
 }
 
 async fn check_pod(client: &Client, target: &CheckTarget) -> LayerResult {
@@ -202,8 +213,6 @@ fn host(domain: &str) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Instant;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 

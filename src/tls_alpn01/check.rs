@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider};
@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::{PORT, PROTOCOL, server_name};
 use crate::api::{Challenge, Sensitive};
 use crate::http01::lookup::{Lookup, LookupError};
+use crate::measure;
 use crate::pki::acme_identifier::{self, Mismatch};
 
 /// Time for each layer, the look-up of the name included.
@@ -105,8 +106,16 @@ pub enum Problem {
 /// Asks the solver Pod and the public name, both at once.
 pub async fn check(target: &CheckTarget) -> CheckReport {
     let pod_place = [target.pod_address];
-    let (pod, public) = tokio::join!(bounded(target, ask(target, &pod_place)), bounded(target, ask_public(target)));
+    let pod = measured("solver", bounded(target, ask(target, &pod_place)));
+    let (pod, public) = tokio::join!(pod, measured("public", bounded(target, ask_public(target))));
     CheckReport { place: place(target), pod, public }
+}
+
+async fn measured(layer: &'static str, checking: impl Future<Output = Result<(), Problem>>) -> Result<(), Problem> {
+    let began = Instant::now();
+    let result = checking.await;
+    measure::self_check("TLS-ALPN-01", layer, result.is_ok(), began.elapsed());
+    result
 }
 
 fn place(target: &CheckTarget) -> String {

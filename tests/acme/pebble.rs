@@ -107,6 +107,7 @@ impl Pebble {
             accept: "application/json",
             body: None,
             limit: 1 << 20,
+            action: "unnamed_action",
         };
         let transport = HttpTransport::new(Some(self.ca_bundle.as_bytes()), false).unwrap();
         serde_json::from_slice(&transport.exchange(&request).await.unwrap().body).unwrap()

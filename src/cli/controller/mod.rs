@@ -9,6 +9,7 @@ pub(super) mod durations;
 mod http01;
 mod injection;
 mod leader_election;
+mod metrics;
 mod serving;
 mod sizes;
 #[cfg(test)]
@@ -24,10 +25,9 @@ use tokio::{
     time::Instant,
 };
 
-
 use crate::{
     cluster::{Cluster, Hub, Recorder},
-    controller::{Context, Leadership, Options},
+    controller::{Context, Contexts, Leadership, Options},
     decide::shard::Share,
     http01::client,
     pki::pem,
@@ -58,6 +58,8 @@ pub struct ControllerArgs {
     sizes: sizes::SizeArgs,
     #[command(flatten)]
     serving: serving::ServingArgs,
+    #[command(flatten)]
+    metrics: metrics::MetricsArgs,
     /// What is to be said of the flags once the log has begun.
     #[arg(skip)]
     pub(super) notes: Vec<String>,
@@ -82,6 +84,10 @@ pub enum ControllerError {
     Nameservers(String),
     #[error("--internal-healthz-listen-address {address:?}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("--profiler-address {address:?}: {problem}")]
+    Profiler { address: String, problem: String },
+    #[error("--metrics-listen-address {address:?}: {problem}")]
+    Metrics { address: String, problem: String },
     #[error("cannot listen on {0} for HTTP-01 challenges: {1}; check --pod-ip ($POD_IP)")]
     Challenges(SocketAddr, #[source] std::io::Error),
     #[error("cannot set up the self-check: {0}")]
@@ -96,7 +102,7 @@ pub enum ControllerError {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
-    args.serving.start_log();
+    let level = args.serving.start_log();
     pem::set_limits(args.sizes.limits()?);
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut leadership = Leadership::new(args.leader_election.election()?);
@@ -105,7 +111,11 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));
     let (held, patience) = (leadership.held(), args.leader_election.patience());
-    let make = maker(&args, Cluster::new(client.clone(), hub.clone(), recorder.clone()), api_server_ca)?;
+    let contexts = Contexts::default();
+    let cluster = Cluster::new(client.clone(), hub.clone(), recorder.clone());
+    let make = maker(&args, cluster, api_server_ca, contexts.clone())?;
+    metrics::serve_metrics(&args.metrics, &hub, contexts).await?;
+    serving::serve_debug(&args.serving, level).await?;
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
     hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
@@ -148,7 +158,8 @@ fn maker(
     args: &ControllerArgs,
     cluster: Cluster,
     api_server_ca: Option<Vec<u8>>,
-) -> Result<impl Fn(Share) -> Context + use<>, ControllerError> {
+    contexts: Contexts,
+) -> Result<impl Fn(Share) -> Arc<Context> + use<>, ControllerError> {
     let features = args.work.features();
     let options = Options {
         certificate: args.certificates.settings(features),
@@ -173,7 +184,9 @@ fn maker(
     let (resolver, solver, dns01) = (args.dns01.resolver()?, args.http01.solver_options(features), args.dns01.clone());
     Ok(move |share| {
         let options = Options { share, ..options.clone() };
-        Context::new(cluster.clone(), options, resolver.clone(), solver.clone(), http.clone(), dns01.providers())
+        let (resolver, solver, http) = (resolver.clone(), solver.clone(), http.clone());
+        let context = Context::new(cluster.clone(), options, resolver, solver, http, dns01.providers());
+        contexts.add(context)
     })
 }
 

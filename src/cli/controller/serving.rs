@@ -1,12 +1,19 @@
 //! The flags that say what is served to whoever watches over the controller, and how it logs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use tokio::sync::watch;
 
 use super::ControllerError;
-use crate::cli::{log, probe};
+use crate::{
+    cli::{
+        debug,
+        log::{self, Level},
+        probe,
+    },
+    serve,
+};
 
 /// What is served and logged.
 #[derive(Args, Clone, Debug)]
@@ -20,12 +27,31 @@ pub(super) struct ServingArgs {
     /// What is logged: a level (error, warn, info, debug, trace), or directives such as info,certwright::acme=debug.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(super) log_level: String,
+    /// Serve /debug/log-level at --profiler-address: PUT a level there, or directives as in --log-level, to change what is
+    /// logged.
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) enable_profiling: bool,
+    /// Where that is served: an address of the machine itself.
+    #[arg(long, value_name = "ADDRESS", default_value = "localhost:6060")]
+    pub(super) profiler_address: String,
 }
 
 impl ServingArgs {
-    pub(super) fn start_log(&self) {
-        log::start(self.logging_format, &self.log_level);
+    pub(super) fn start_log(&self) -> Level {
+        log::start(self.logging_format, &self.log_level)
     }
+}
+
+/// Serves what only who may reach into the pod may ask for, if that is wanted.
+pub(super) async fn serve_debug(args: &ServingArgs, level: Level) -> Result<(), ControllerError> {
+    if !args.enable_profiling {
+        return Ok(());
+    }
+    let address = &args.profiler_address;
+    let wrong = |problem: String| ControllerError::Profiler { address: address.clone(), problem };
+    let listener = serve::listen(&debug::own_address(address).map_err(wrong)?).await.map_err(wrong)?;
+    tokio::spawn(serve::serve(listener, debug::router(Arc::new(level))));
+    Ok(())
 }
 
 /// `is_alive` is asked for `/livez`.

@@ -1,12 +1,16 @@
 //! Looks at DNS servers, beside the passes: a server that does not answer must not hold the workers from others.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::check::{Look, Question, Tools};
 use crate::{
     cluster::{Hub, Key},
     controller::{beside::Beside, step_error::StepError},
     dns::{silence::Silence, verify::VerifyConfig, zone_cache::ZoneCache},
+    measure,
 };
 
 /// Looks under way at once. Each has a socket for every address that it asks.
@@ -39,7 +43,7 @@ impl Looks {
             }
             None => {
                 let (question, tools) = (question(), self.tools.clone());
-                Err(self.beside.begin(owner, (), async move { question.answer(&tools).await }))
+                Err(self.beside.begin(owner, (), measured(question, tools)))
             }
         }
     }
@@ -48,6 +52,14 @@ impl Looks {
     pub(in crate::controller) fn forget(&self, owner: &Key) {
         self.beside.forget(owner);
     }
+}
+
+async fn measured(question: Question, tools: Tools) -> Result<Look, StepError> {
+    let began = Instant::now();
+    let outcome = question.answer(&tools).await;
+    let passed = outcome.as_ref().is_ok_and(|look| look.missing.is_none());
+    measure::self_check("DNS-01", "dns", passed, began.elapsed());
+    outcome
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod digitalocean;
 mod environment;
 mod find;
 mod looks;
+mod measured;
 mod pool;
 mod record;
 mod rfc2136;
@@ -34,6 +35,7 @@ use self::{
     changes::Changes,
     check::Question,
     credentials::Credentials,
+    measured::Measured,
     pool::{Made, Pool},
 };
 use super::{Context, beside::Beside, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
@@ -164,7 +166,8 @@ async fn provider(context: &Context, challenge: &Challenge) -> Result<Made, Step
     if let Some(made) = context.providers.pool.last(&settings).filter(|made| made.identity == identity) {
         return Ok(made);
     }
-    let made = Made { identity, provider: Arc::from(make(&credentials, solver).await?) };
+    let provider = Measured { name: measured::name_of(solver), provider: make(&credentials, solver).await? };
+    let made = Made { identity, provider: Arc::new(provider) };
     Ok(context.providers.pool.put(settings, made))
 }
 

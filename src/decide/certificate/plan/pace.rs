@@ -12,7 +12,7 @@ use crate::{
     decide::{
         Wake,
         certificate::Settings,
-        failure::{self, Cause},
+        failure::{self, Cause, NEXT_ATTEMPT},
         later,
         policy::{self, Violation},
         template,
@@ -32,9 +32,6 @@ const ATTEMPTS_LEFT: i64 = 6;
 
 /// More of them are not remembered.
 const MOST_REMEMBERED: usize = 100;
-
-/// Stands in the message of a failure before when the next attempt is made.
-const NEXT_ATTEMPT: &str = " (next attempt at ";
 
 /// Why the next issuance does not begin yet.
 pub(super) struct Restraint {

@@ -1,0 +1,53 @@
+//! The flags that say where metrics are served.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::ControllerError;
+use crate::{
+    cluster::{Hub, Key, Kind},
+    controller::{Contexts, balances},
+    decide::budget::Balance,
+    metrics::{AccountBudget, Recorder, Sources, keep_up, router},
+    serve,
+};
+
+/// Where metrics are served.
+#[derive(Args, Clone, Debug)]
+pub(super) struct MetricsArgs {
+    /// Where /metrics is served for Prometheus, as ADDRESS:PORT; an empty value turns it off.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9402")]
+    pub(super) metrics_listen_address: String,
+}
+
+/// Serves metrics until the process ends, in every replica.
+pub(super) async fn serve_metrics(
+    args: &MetricsArgs,
+    hub: &Arc<Hub>,
+    contexts: Contexts,
+) -> Result<(), ControllerError> {
+    let address = &args.metrics_listen_address;
+    if address.is_empty() {
+        return Ok(());
+    }
+    let wrong = |problem: String| ControllerError::Metrics { address: address.clone(), problem };
+    let recorder = Recorder::install().map_err(wrong)?;
+    let listener = serve::listen(address).await.map_err(wrong)?;
+    let sources = Sources {
+        hub: hub.clone(),
+        recorder: recorder.clone(),
+        budgets: Box::new(move |now| {
+            let balances = contexts.all().into_iter().flat_map(|context| balances(&context, now));
+            balances.map(account_budget).collect()
+        }),
+    };
+    tokio::spawn(serve::serve(listener, router(Arc::new(sources))));
+    tokio::spawn(keep_up(recorder));
+    Ok(())
+}
+
+fn account_budget((issuer, balance): (Key, Balance)) -> AccountBudget {
+    let kind = if issuer.kind == Kind::ClusterIssuer { "ClusterIssuer" } else { "Issuer" };
+    AccountBudget { kind, namespace: issuer.object.namespace, name: issuer.object.name, balance }
+}

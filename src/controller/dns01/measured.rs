@@ -1,0 +1,93 @@
+//! Calls of providers, measured.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::{
+    api::dns01::Dns01Solver,
+    dns::provider::{Change, Provider, ProviderError},
+    measure,
+};
+
+/// A provider whose calls are measured. A call that is given up counts as unanswered.
+pub(super) struct Measured {
+    pub(super) name: &'static str,
+    pub(super) provider: Box<dyn Provider>,
+}
+
+#[async_trait]
+impl Provider for Measured {
+    async fn find_zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        let call = Call::begin(self.name, "find_zone");
+        let found = self.provider.find_zone(name).await;
+        match &found {
+            // The DNS tells: nobody was asked.
+            Ok(None) => call.leave_out(),
+            found => call.end(found),
+        }
+        found
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
+        let call = Call::begin(self.name, "apply");
+        let made = self.provider.apply(changes).await;
+        call.end(&made);
+        made
+    }
+
+    fn most_at_once(&self) -> usize {
+        self.provider.most_at_once()
+    }
+}
+
+/// The name of the solver's provider, as it stands in the solver.
+pub(super) fn name_of(solver: &Dns01Solver) -> &'static str {
+    let given = [
+        (solver.rfc2136.is_some(), "rfc2136"),
+        (solver.route53.is_some(), "route53"),
+        (solver.cloud_dns.is_some(), "cloudDNS"),
+        (solver.azure_dns.is_some(), "azureDNS"),
+        (solver.cloudflare.is_some(), "cloudflare"),
+        (solver.digitalocean.is_some(), "digitalocean"),
+        (solver.akamai.is_some(), "akamai"),
+        (solver.acme_dns.is_some(), "acmeDNS"),
+        (solver.webhook.is_some(), "webhook"),
+    ];
+    given.iter().find(|(is_given, _)| *is_given).map_or("none", |(_, name)| name)
+}
+
+struct Call {
+    provider: &'static str,
+    call: &'static str,
+    began: Instant,
+    outcome: Option<&'static str>,
+}
+
+impl Call {
+    fn begin(provider: &'static str, call: &'static str) -> Self {
+        Self { provider, call, began: Instant::now(), outcome: Some("unanswered") }
+    }
+
+    fn end<T>(mut self, outcome: &Result<T, ProviderError>) {
+        self.outcome = Some(match outcome {
+            Ok(_) => "ok",
+            Err(ProviderError::NoZone { .. }) => "no-zone",
+            Err(ProviderError::Refused { .. }) => "refused",
+            Err(ProviderError::Throttled { .. }) => "throttled",
+            Err(ProviderError::Transient { .. }) => "transient",
+        });
+    }
+
+    fn leave_out(mut self) {
+        self.outcome = None;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome {
+            measure::dns_call(self.provider, self.call, outcome, self.began.elapsed());
+        }
+    }
+}
