@@ -1,9 +1,13 @@
 //! Objects of kinds that not every cluster has: they are not watched, but created, read and deleted by name.
 
+use std::fmt::Debug;
+
 use kube::{
-    Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch},
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch},
+    core::NamespaceResourceScope,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
@@ -45,6 +49,18 @@ impl Cluster {
         kind: &ApiResource,
     ) -> Result<Option<DynamicObject>, ApiError> {
         limited(format!("read {} {name}", kind.kind), self.unwatched(name, kind).get_opt(&name.name)).await
+    }
+
+    /// Objects of a kind as the parameters select them, of one namespace or of all. Only the first page.
+    pub async fn list_unwatched<K>(&self, namespace: Option<&str>, params: &ListParams) -> Result<Vec<K>, ApiError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        limited(format!("list {}", K::plural(&())), api.list(params)).await.map(|list| list.items)
     }
 
     /// Deletes the object; that it is gone already is well.

@@ -43,6 +43,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
         context.records.forget(key);
+        context.self_checks.forget(key);
         return Ok(Round::Rest(Wake::OnChange));
     };
     memory.keep_for(&challenge.uid().unwrap_or_default());
@@ -50,6 +51,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     if memory.checked_solver != solver {
         memory.checked_solver = solver;
         memory.check = None;
+        context.self_checks.forget(key);
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
@@ -131,6 +133,7 @@ async fn act(
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;
+            memory.solver_since = None;
             memory.propagation = dns01::Propagation::default();
             // The Order read the authorization a moment ago; only a process that comes later has to ask.
             let next_look = now + CA_LEFT_ALONE;

@@ -36,6 +36,7 @@ pub mod renewal_information;
 pub mod request;
 pub mod revocation;
 pub mod secret;
+pub mod self_check;
 pub mod signing;
 pub mod solver;
 pub mod template;

@@ -4,9 +4,11 @@
 //! 8.3). For each Challenge a Pod that runs [`server`] is created, with a Service and an Ingress that lead to it
 //! ([`objects`]), or the Service leads to the controller, which runs the same server ([`endpoints`]); [`check`] asks what the CA will ask, before the CA does.
 
+mod ask;
 pub mod check;
 pub mod client;
 pub mod endpoints;
+mod host;
 pub mod in_place;
 pub mod lookup;
 pub mod objects;
@@ -14,7 +16,9 @@ mod pod;
 mod report;
 pub mod route;
 pub mod server;
+pub mod target;
 mod template;
+pub mod way;
 
 /// The path below which CAs ask, with the closing slash.
 pub const PATH_PREFIX: &str = "/.well-known/acme-challenge/";

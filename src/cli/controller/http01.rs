@@ -15,7 +15,11 @@ use crate::{
     cluster::Hub,
     controller::podless::OpenChallenges,
     decide::podless::{Answerer, Podless},
-    http01::{SOLVER_PORT, objects::SolverOptions, server},
+    http01::{
+        SOLVER_PORT,
+        objects::SolverOptions,
+        server::{self, HostHeader},
+    },
 };
 
 /// How HTTP-01 challenges are solved.
@@ -28,6 +32,10 @@ pub(super) struct Http01Args {
     /// The address at which others in the cluster reach the controller; without it the controller answers no challenges itself.
     #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
     pub(super) pod_ip: Option<IpAddr>,
+    /// Where requests to solvers have the name that they are for, if a proxy puts another one into the header Host: Host,
+    /// Forwarded (RFC 7239), or another header such as X-Forwarded-Host. Whoever can set that header can fetch the answer.
+    #[arg(long, value_name = "HEADER", default_value_t)]
+    pub(super) acme_http01_host_header: HostHeader,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
     #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
     pub(super) acme_http01_solver_image: String,
@@ -71,6 +79,7 @@ impl Http01Args {
             limit_cpu: Quantity(self.acme_http01_solver_resource_limits_cpu.clone()),
             limit_memory: Quantity(self.acme_http01_solver_resource_limits_memory.clone()),
             run_as_non_root: self.acme_http01_solver_run_as_non_root,
+            host_header: self.acme_http01_host_header.clone(),
             ..SolverOptions::default()
         }
     }
@@ -86,6 +95,11 @@ pub(super) async fn serve_challenges(args: &Http01Args, hub: &Arc<Hub>) -> Resul
     };
     let listener = TcpListener::bind((own, SOLVER_PORT)).await;
     let listener = listener.map_err(|error| ControllerError::Challenges(SocketAddr::new(own, SOLVER_PORT), error))?;
-    tokio::spawn(server::serve(listener, OpenChallenges(hub.clone()), std::future::pending()));
+    tokio::spawn(server::serve(
+        listener,
+        OpenChallenges(hub.clone()),
+        args.acme_http01_host_header.clone(),
+        std::future::pending(),
+    ));
     Ok(())
 }

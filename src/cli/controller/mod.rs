@@ -127,7 +127,7 @@ fn context(
         own_address: args.http01.pod_ip,
         ambient: args.dns01.ambient(),
     };
-    let http = client::client().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
+    let http = client::clients().map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
     Ok(Context::new(
         Cluster::new(client, hub, recorder),
         options,

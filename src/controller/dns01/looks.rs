@@ -1,17 +1,13 @@
 //! Looks at DNS servers, beside the passes: a server that does not answer must not hold the workers from others.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
+use tokio::time::timeout;
 
 use super::check::{Look, Question, Tools};
 use crate::{
     cluster::{Hub, Key},
-    controller::step_error::StepError,
+    controller::{beside::Beside, step_error::StepError},
     dns::{silence::Silence, verify::VerifyConfig, zone_cache::ZoneCache},
 };
 
@@ -23,15 +19,8 @@ const LONGEST_LOOK: Duration = Duration::from_mins(1);
 
 /// The looks under way, and the outcomes of those that are over, by object.
 pub struct Looks {
-    hub: Arc<Hub>,
     tools: Tools,
-    at_once: Arc<Semaphore>,
-    held: Arc<Mutex<HashMap<Key, State>>>,
-}
-
-enum State {
-    UnderWay(AbortHandle),
-    Done(Result<Look, StepError>),
+    beside: Beside<Result<Look, StepError>>,
 }
 
 impl Looks {
@@ -39,50 +28,28 @@ impl Looks {
     pub fn new(hub: Arc<Hub>, zones: Arc<ZoneCache>, port: u16) -> Self {
         let config = VerifyConfig { port, ..VerifyConfig::default() };
         let tools = Tools { zones, silence: Arc::new(Silence::default()), config };
-        Self { hub, tools, at_once: Arc::new(Semaphore::new(AT_ONCE)), held: Arc::default() }
+        Self { tools, beside: Beside::new(hub, AT_ONCE) }
     }
 
     /// The outcome of the look that was begun for this object, once. If there is none, a look is begun, and the error says
     /// that the object is woken when it is over.
     pub(super) fn take(&self, owner: &Key, question: impl FnOnce() -> Question) -> Result<Look, StepError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.remove(owner) {
-            Some(State::Done(outcome)) => return outcome,
-            Some(State::UnderWay(task)) => held.insert(owner.clone(), State::UnderWay(task)),
-            None => held.insert(owner.clone(), State::UnderWay(self.begin(owner.clone(), question()))),
-        };
-        Err(StepError::Awaiting)
+        let look = || answer(question(), self.tools.clone());
+        self.beside.take(owner, look).unwrap_or(Err(StepError::Awaiting))
     }
 
     /// The object wants no look any more, or another one.
     pub(in crate::controller) fn forget(&self, owner: &Key) {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
-        if let Some(State::UnderWay(task)) = held {
-            task.abort();
-        }
+        self.beside.forget(owner);
     }
+}
 
-    /// The caller holds the lock, so that the outcome finds its place.
-    fn begin(&self, owner: Key, question: Question) -> AbortHandle {
-        let (hub, tools, at_once, held) =
-            (self.hub.clone(), self.tools.clone(), self.at_once.clone(), self.held.clone());
-        let task = tokio::spawn(async move {
-            let Ok(_permit) = at_once.acquire_owned().await else { return };
-            let dns_name = question.dns_name.clone();
-            let outcome = timeout(LONGEST_LOOK, question.answer(&tools)).await.unwrap_or_else(|_| {
-                let limit = LONGEST_LOOK.as_secs();
-                Err(StepError::transient(format!("Looking for the TXT record of {dns_name} took more than {limit} s")))
-            });
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            let own = tokio::task::id();
-            if held.get(&owner).is_some_and(|state| matches!(state, State::UnderWay(task) if task.id() == own)) {
-                held.insert(owner.clone(), State::Done(outcome));
-                drop(held);
-                hub.queue.wake(&owner);
-            }
-        });
-        task.abort_handle()
-    }
+async fn answer(question: Question, tools: Tools) -> Result<Look, StepError> {
+    let dns_name = question.dns_name.clone();
+    timeout(LONGEST_LOOK, question.answer(&tools)).await.unwrap_or_else(|_| {
+        let limit = LONGEST_LOOK.as_secs();
+        Err(StepError::transient(format!("Looking for the TXT record of {dns_name} took more than {limit} s")))
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +83,5 @@ mod tests {
         let Err(StepError::Trouble { message, .. }) = looks.take(&owner, question) else { panic!() };
         assert!(message.starts_with("Failed to follow the CNAMEs of _acme-challenge.example.com: "), "{message}");
         assert!(matches!(looks.take(&owner, question), Err(StepError::Awaiting)), "each outcome once");
-        looks.forget(&owner);
-        assert!(looks.held.lock().unwrap().is_empty());
     }
 }
