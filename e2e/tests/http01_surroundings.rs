@@ -1,7 +1,7 @@
 //! HTTP-01 where the public name looks different from within: packets that do not come back in, a load balancer that insists on
 //! the PROXY protocol, a name that leads nowhere or in a circle, an answer without an end. These run inside a testbed, with a
-//! controller of their own that answers itself: `testbed run -- cargo test -p certwright-e2e --test http01_surroundings --
-//! --include-ignored`.
+//! controller of their own that answers itself:
+//! `testbed run -- cargo test -p certwright-e2e --test http01_surroundings -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "http01_surroundings/front.rs"]
@@ -53,6 +53,7 @@ async fn public_ways_that_look_different_from_within() {
         async { a_load_balancer_that_insists_on_more(&case("proxied").await, &public).await },
         async { told_and_given_up(&case("circle").await, "redirects in a circle").await },
         async { told_and_given_up(&case("endless").await, "something other than the key").await },
+        async { a_wait_in_place_of_the_check(&case("waits").await, &public).await },
         async { a_name_that_does_not_exist(&case("nowhere").await).await },
     );
 }
@@ -95,7 +96,7 @@ async fn packets_that_do_not_come_back(scene: &Scene, within: &Front) {
     scene.certificate("web", "pebble", &[&name]).await.unwrap();
     tell_address(scene).await;
     scene.issued("web").await.unwrap();
-    assert!(within.asked().contains(&name), "the way within the cluster was not asked");
+    assert!(within.has_passed(&name), "the way within the cluster was not asked");
     nothing_is_left(scene).await;
 }
 
@@ -110,7 +111,17 @@ async fn a_load_balancer_that_insists_on_more(scene: &Scene, public: &Front) {
     says(scene, &expected).await;
     says(scene, "closed the connection before it had answered").await;
     scene.wait_for::<Certificate>("web", "being ready in the end", DEADLINE, is_ready).await.unwrap();
-    assert!(public.asked().contains(&name), "the CA was not led through the public name");
+    assert!(public.has_passed(&name), "the CA was not led through the public name");
+    nothing_is_left(scene).await;
+}
+
+async fn a_wait_in_place_of_the_check(scene: &Scene, public: &Front) {
+    let solver = json!({ "waitInsteadOfSelfCheck": "1s", "http01": { "ingress": { "ingressClassName": "edge" } } });
+    scene.patch::<Issuer>("pebble", json!({ "spec": { "acme": { "solvers": [solver] } } })).await.unwrap();
+    let name = scene.dns_name("www");
+    scene.certificate("web", "pebble", &[&name]).await.unwrap();
+    scene.issued("web").await.unwrap();
+    assert!(public.has_passed(&name) && !public.has_met_controller(&name), "there was a self-check");
     nothing_is_left(scene).await;
 }
 

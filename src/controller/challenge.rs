@@ -12,6 +12,7 @@ use super::{
     pace::next_look,
     presenter,
     round::{Round, event, step_name},
+    self_check,
     step_error::StepError,
     tls_alpn01,
 };
@@ -151,7 +152,10 @@ async fn act(
             let next = later(now, check_interval(method, now.duration_since(since), longest));
             memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next });
         }
-        ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
+        ChallengeStep::Accept => {
+            self_check::take_over(context, challenge, memory).await?;
+            accept(context, challenge, issuer, memory).await?;
+        }
         ChallengeStep::Read => read(context, challenge, issuer, memory).await?,
         ChallengeStep::CleanUp => {
             if memory.clean_up == CleanUp::Untried {

@@ -94,6 +94,16 @@ async fn solver(
     Ok(Ok(address))
 }
 
+/// Sees to it that the CA's question reaches this process, if it is to answer and a former one presented. Without a self-check
+/// nobody else does.
+pub(super) async fn take_over(context: &Context, challenge: &Challenge, memory: &mut Memory) -> Result<(), StepError> {
+    if challenge.is_podless() && !memory.is_mine {
+        podless::reachable_address(context, challenge, memory.is_mine).await?;
+        memory.is_mine = true;
+    }
+    Ok(())
+}
+
 /// For how long the solver has answered, as far as this process knows.
 fn since_solver(memory: &mut Memory, report: &CheckReport, now: Timestamp) -> SignedDuration {
     if report.solver != LayerResult::Passed {

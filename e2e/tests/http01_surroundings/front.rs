@@ -31,8 +31,15 @@ pub enum Behaviour {
 
 /// It ends when it is dropped.
 pub struct Front {
-    asked: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Seen>,
     task: JoinHandle<()>,
+}
+
+/// The hosts of requests.
+#[derive(Default)]
+struct Seen {
+    passed: Mutex<Vec<String>>,
+    of_controller: Mutex<Vec<String>>,
 }
 
 impl Drop for Front {
@@ -45,19 +52,24 @@ impl Front {
     /// Listens on port 80 and leads to the solver at `solver`. `behaviour` says by the host what the controller meets.
     pub async fn start(address: Ipv4Addr, solver: Ipv4Addr, behaviour: fn(&str) -> Behaviour) -> Self {
         let listener = TcpListener::bind((address, 80)).await.unwrap();
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let seen = asked.clone();
+        let seen: Arc<Seen> = Arc::default();
+        let noted = seen.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, solver, behaviour, seen.clone()));
+                tokio::spawn(answer(stream, solver, behaviour, noted.clone()));
             }
         });
-        Self { asked, task }
+        Self { seen, task }
     }
 
-    /// The hosts that were led to the solver.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// Whether somebody was led to the solver for this host.
+    pub fn has_passed(&self, host: &str) -> bool {
+        self.seen.passed.lock().unwrap().iter().any(|seen| seen == host)
+    }
+
+    /// Whether the controller asked for this host.
+    pub fn has_met_controller(&self, host: &str) -> bool {
+        self.seen.of_controller.lock().unwrap().iter().any(|seen| seen == host)
     }
 }
 
@@ -65,7 +77,7 @@ async fn answer(
     mut near: TcpStream,
     solver: Ipv4Addr,
     behaviour: fn(&str) -> Behaviour,
-    asked: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Seen>,
 ) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -81,9 +93,12 @@ async fn answer(
     };
     let host = header("host").unwrap_or_default();
     let is_controller = header("user-agent").is_some_and(|agent| agent.starts_with("certwright/"));
+    if is_controller {
+        seen.of_controller.lock().unwrap().push(host.clone());
+    }
     match if is_controller { behaviour(&host) } else { Behaviour::Pass } {
         Behaviour::Pass => {
-            asked.lock().unwrap().push(host.clone());
+            seen.passed.lock().unwrap().push(host.clone());
             let mut far = TcpStream::connect((solver, 8089)).await?;
             // As proxies do that give themselves as the host.
             let (first, rest) = head.split_once("\r\n").unwrap();
