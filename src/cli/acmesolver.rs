@@ -12,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::Sensitive;
 use crate::api::names::challenge_type;
 use crate::http01::SOLVER_PORT;
-use crate::http01::server::{Answer, serve};
+use crate::http01::server::{Answer, HostHeader, serve};
 use crate::tls_alpn01::server as tls_alpn01;
 
-/// The flags of cert-manager's acmesolver, and one more.
+/// The flags of cert-manager's acmesolver, and two more.
 #[derive(Args)]
 pub struct AcmeSolverArgs {
     /// How to answer.
@@ -36,6 +36,10 @@ pub struct AcmeSolverArgs {
     // without the account's private key.
     #[arg(long)]
     key: String,
+    /// Where requests have the name that they are for: Host, Forwarded (RFC 7239), or another header such as
+    /// X-Forwarded-Host.
+    #[arg(long, value_name = "HEADER", default_value_t)]
+    host_header: HostHeader,
 }
 
 /// The types of challenges that a pod can answer.
@@ -73,7 +77,9 @@ pub async fn run(args: AcmeSolverArgs) -> Result<(), AcmeSolverError> {
     tracing::info!(port, domain = args.domain, "serving the answer to one challenge");
     let (domain, key) = (args.domain, Sensitive::from(args.key));
     match args.challenge_type {
-        ChallengeType::Http01 => serve(listener, Answer { domain, token: args.token, key }, stop).await,
+        ChallengeType::Http01 => {
+            serve(listener, Answer { domain, token: args.token, key }, args.host_header, stop).await;
+        }
         ChallengeType::TlsAlpn01 => {
             let settings = tls_alpn01::settings(&tls_alpn01::Answer { domain, key }, Timestamp::now())?;
             tls_alpn01::serve(listener, settings, stop).await;
@@ -114,6 +120,11 @@ mod tests {
         assert_eq!((args.domain.as_str(), args.token.as_str(), args.key.as_str()), ("2001:db8::7", "-_a", "-_a.-b"));
         let args = Cli::try_parse_from(["", "--domain=d", "--token=t", "--key=k"]).ok().unwrap().args;
         assert_eq!((args.listen_port, args.challenge_type), (8089, ChallengeType::Http01));
+        assert_eq!(args.host_header, HostHeader::Host);
+        let flags = ["", "--domain=d", "--token=t", "--key=k", "--host-header=forwarded"];
+        assert_eq!(Cli::try_parse_from(flags).ok().unwrap().args.host_header, HostHeader::Forwarded);
+        let flags = ["", "--domain=d", "--token=t", "--key=k", "--host-header=a b"];
+        assert!(Cli::try_parse_from(flags).is_err());
         let over_tls = ["", "--challenge-type=tls-alpn-01", "--domain=d", "--token=t", "--key=k"];
         assert_eq!(Cli::try_parse_from(over_tls).ok().unwrap().args.challenge_type, ChallengeType::TlsAlpn01);
         assert!(Cli::try_parse_from(["", "--domain=d", "--token=t"]).is_err());

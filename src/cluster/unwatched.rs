@@ -1,9 +1,13 @@
 //! Objects of kinds that not every cluster has: they are not watched, but created, read and deleted by name.
 
+use std::fmt::Debug;
+
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch},
+    core::NamespaceResourceScope,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
@@ -11,9 +15,6 @@ use super::{
     key::ObjectName,
     write::{Cluster, of_version, patch_params, post_params},
 };
-
-/// More objects are not asked for at once.
-const MOST_LISTED: u32 = 100;
 
 impl Cluster {
     /// The first of these versions in which the API server has the kind; `None` if it has it in none.
@@ -51,6 +52,18 @@ impl Cluster {
         limited(format!("read {} {name}", kind.kind), self.unwatched(name, kind).get_opt(&name.name)).await
     }
 
+    /// Objects of a kind as the parameters select them, of one namespace or of all. Only the first page.
+    pub async fn list_unwatched<K>(&self, namespace: Option<&str>, params: &ListParams) -> Result<Vec<K>, ApiError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        limited(format!("list {}", K::plural(&())), api.list(params)).await.map(|list| list.items)
+    }
+
     /// Deletes the object; that it is gone already is well.
     pub async fn delete_unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Result<(), ApiError> {
         let params = DeleteParams::background();
@@ -59,19 +72,6 @@ impl Cluster {
             Ok(_) | Err(ApiError::Gone { .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// The objects of a namespace with this label.
-    pub async fn list_unwatched(
-        &self,
-        namespace: &str,
-        label: &str,
-        kind: &ApiResource,
-    ) -> Result<Vec<DynamicObject>, ApiError> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
-        let params = ListParams::default().labels(label).limit(MOST_LISTED);
-        let what = format!("list {} of {namespace}", kind.plural);
-        Ok(limited(what, api.list(&params)).await?.items)
     }
 
     /// Changes what `part` names, a merge patch (RFC 7396), of exactly the version that was seen; [`ApiError::Conflict`] if somebody

@@ -13,7 +13,7 @@ use super::{
     pace::next_look,
     presenter,
     round::{Round, event, step_name},
-    schedule,
+    schedule, self_check,
     step_error::StepError,
     tls_alpn01,
 };
@@ -45,6 +45,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
         context.records.forget(key);
+        context.self_checks.forget(key);
         schedule::gone(context, key, Timestamp::now());
         return Ok(Round::Rest(Wake::OnChange));
     };
@@ -53,6 +54,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     if memory.checked_solver != solver {
         memory.checked_solver = solver;
         memory.check = None;
+        context.self_checks.forget(key);
     }
     let issuer = HeldIssuer::look_up(hub, &challenge.spec.issuer_ref, &key.object.namespace);
     forget_outdated_trouble(context, &challenge, memory).await?;
@@ -140,6 +142,7 @@ async fn act(
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;
+            memory.solver_since = None;
             memory.propagation = dns01::Propagation::default();
             // The Order read the authorization a moment ago; only a process that comes later has to ask.
             let next_look = now + CA_LEFT_ALONE;
@@ -163,7 +166,10 @@ async fn act(
             let is_lost = memory.propagation.is_to_be_presented_again(presenter::waited_since_presented(challenge));
             memory.check = Some(Check { passed: found.is_none(), summary: found.unwrap_or_default(), next, is_lost });
         }
-        ChallengeStep::Accept => accept(context, challenge, issuer, memory).await?,
+        ChallengeStep::Accept => {
+            self_check::take_over(context, challenge, memory).await?;
+            accept(context, challenge, issuer, memory).await?;
+        }
         ChallengeStep::Read => read(context, challenge, issuer, memory).await?,
         ChallengeStep::CleanUp => {
             if memory.clean_up == CleanUp::Untried {

@@ -57,6 +57,8 @@ pub struct Memory {
     pub checked_solver: Option<String>,
     /// When the first self-check since presenting was made.
     pub checked_since: Option<Timestamp>,
+    /// Since when the HTTP-01 solver itself has answered.
+    pub solver_since: Option<Timestamp>,
     /// How far the TXT record of a challenge has come.
     pub propagation: Propagation,
     pub clean_up: CleanUp,
@@ -98,6 +100,7 @@ impl Memory {
             check,
             checked_solver,
             checked_since,
+            solver_since,
             propagation,
             clean_up,
             is_mine,
@@ -114,6 +117,7 @@ impl Memory {
             || check.is_some()
             || checked_solver.is_some()
             || checked_since.is_some()
+            || solver_since.is_some()
             || !propagation.is_blank()
             || *clean_up != CleanUp::Untried
             || *is_mine;

@@ -39,12 +39,14 @@ mod route;
 mod run;
 mod schedule;
 pub mod secret;
+mod self_check;
 mod service;
 mod shared_route;
 pub mod signer;
 mod step_error;
 mod term;
 mod tls_alpn01;
+mod ways;
 
 use std::{
     net::IpAddr,
@@ -65,7 +67,7 @@ use crate::{
         template::CopiedAnnotations, turns::Turns,
     },
     dns::{resolver::Resolver, zone_cache::ZoneCache},
-    http01::objects::SolverOptions,
+    http01::{client::Clients, objects::SolverOptions},
 };
 
 /// How many zones are remembered for the time that their records allow.
@@ -82,7 +84,7 @@ pub struct Context {
     pub accounts: account::Accounts,
     pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
-    pub http: reqwest::Client,
+    self_checks: self_check::SelfChecks,
     pub providers: dns01::Providers,
     records: dns01::Records,
     /// When this process began.
@@ -139,7 +141,7 @@ impl Context {
         options: Options,
         resolver: Arc<Resolver>,
         solver: SolverOptions,
-        http: reqwest::Client,
+        clients: Clients,
         providers: dns01::Providers,
     ) -> Self {
         let zones = Arc::new(ZoneCache::new(MOST_ZONES));
@@ -147,6 +149,7 @@ impl Context {
             looks: dns01::Looks::new(cluster.hub.clone(), zones.clone(), options.authoritative_port),
             inquiries: renewal_information::Inquiries::new(cluster.hub.clone()),
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
+            self_checks: self_check::SelfChecks::new(cluster.clone(), clients),
             records: dns01::Records::new(&cluster.hub),
             places: schedule::Places::new(options.most_challenges),
             cluster,
@@ -157,7 +160,6 @@ impl Context {
             accounts: account::Accounts::default(),
             approvals: approvals::Approvals::default(),
             authorities: signer::Authorities::default(),
-            http,
             providers,
             started: Timestamp::now(),
             turns: Mutex::default(),

@@ -7,16 +7,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{
-    Context, dns01, held_issuer::HeldIssuer, memory::Memory, podless, route, step_error::StepError, tls_alpn01,
+    Context, dns01, held_issuer::HeldIssuer, memory::Memory, podless, route, self_check, step_error::StepError,
+    tls_alpn01,
 };
 use crate::{
     api::Challenge,
     cluster::{ApiError, owner_entry},
     decide::{fixed_name, solver::Method},
-    http01::{
-        check::{CheckTarget, LayerResult, check as check_http},
-        objects,
-    },
+    http01::objects,
 };
 
 /// Makes the answer visible to the CA. Doing it twice is as good as doing it once.
@@ -39,7 +37,7 @@ pub(super) async fn check(
 ) -> Result<Option<String>, StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::check(context, challenge, issuer, &mut memory.propagation),
-        Some(Method::Http01) => Box::pin(check_http01(context, challenge, memory.is_mine)).await,
+        Some(Method::Http01) => Box::pin(self_check::check(context, challenge, memory)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),
     }
@@ -102,32 +100,6 @@ const PUBLIC_WAY_WAITED_FOR: SignedDuration = SignedDuration::from_secs(60);
 pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option<String> {
     let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(challenge.metadata.uid.as_deref()?));
     pods.first().and_then(|pod| pod.metadata.resource_version.clone())
-}
-
-async fn check_http01(context: &Context, challenge: &Challenge, is_mine: bool) -> Result<Option<String>, StepError> {
-    let address = if challenge.is_podless() {
-        podless::reachable_address(context, challenge, is_mine).await?
-    } else {
-        match solver_address(context, challenge).await? {
-            Ok(address) => address,
-            Err(why) => return Ok(Some(why.to_owned())),
-        }
-    };
-    let target = CheckTarget::of(challenge, Some(address));
-    let report = check_http(&context.http, &target).await;
-    let Some(failure) = report.failure() else { return Ok(None) };
-    if report.pod != LayerResult::Passed {
-        return Ok(Some(failure));
-    }
-    // What no Gateway takes the CA cannot find either, however long it is waited.
-    match route::what_became_of_it(context, challenge).await? {
-        Some(why) => Ok(Some(format!("{failure}; {why}"))),
-        None if public_way_was_waited_for(challenge) => Ok(None),
-        None => Ok(Some(match route::hint(context, challenge) {
-            Some(hint) => format!("{failure}; {hint}"),
-            None => failure,
-        })),
-    }
 }
 
 /// Where the solver pod can be asked, or why it cannot be yet. One that is gone or spent is replaced.

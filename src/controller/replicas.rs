@@ -8,13 +8,16 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ApiResource;
+use kube::api::ListParams;
 
 use super::Context;
 use crate::http01::endpoints::{of_service, with_replicas};
 
 /// What was read is taken for right for so long, so that a burst of challenges asks once.
 const KEPT: SignedDuration = SignedDuration::from_secs(5);
+
+/// Each holds a hundred addresses.
+const MOST_SLICES: u32 = 10;
 
 /// What was last read, and when.
 #[derive(Default)]
@@ -27,16 +30,14 @@ pub(super) async fn addresses(context: &Context, own: IpAddr) -> BTreeSet<IpAddr
     if let Some(known) = remembered(context) {
         return known;
     }
-    let label = of_service(&service.name);
-    let kind = ApiResource::erase::<EndpointSlice>(&());
-    let found = match context.cluster.list_unwatched(&service.namespace, &label, &kind).await {
-        Ok(found) => found,
+    let selected = ListParams::default().labels(&of_service(&service.name)).limit(MOST_SLICES);
+    let slices = match context.cluster.list_unwatched::<EndpointSlice>(Some(&service.namespace), &selected).await {
+        Ok(slices) => slices,
         Err(error) => {
             tracing::warn!(%error, "the other replicas are not known, so that only this one answers HTTP-01 challenges");
             return alone;
         }
     };
-    let slices: Vec<EndpointSlice> = found.into_iter().filter_map(|slice| slice.try_parse().ok()).collect();
     let addresses = with_replicas(own, &slices);
     let mut kept = context.replicas.0.lock().unwrap_or_else(PoisonError::into_inner);
     *kept = Some((Timestamp::now(), addresses.clone()));

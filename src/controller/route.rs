@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{Challenge, names::GATEWAY_GROUP},
-    cluster::{ApiError, ObjectName},
+    cluster::{ApiError, Cluster, ObjectName},
     http01::{
         in_place,
         ingress::{self, ingress_for, leads, leads_exactly},
@@ -306,6 +306,12 @@ fn odd(found: &DynamicObject, error: &serde_json::Error) -> StepError {
 
 fn ingress_kind() -> ApiResource {
     ApiResource::erase::<Ingress>(&())
+}
+
+/// How Gateways are reached; `None` if the cluster has none.
+pub(super) async fn gateway_kind(cluster: &Cluster) -> Result<Option<ApiResource>, ApiError> {
+    let version = cluster.served_version(GATEWAY_GROUP, "gateways", &route::VERSIONS).await?;
+    Ok(version.map(route::gateway_resource))
 }
 
 /// The newest version of the kind that the cluster has.

@@ -208,6 +208,7 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
                 context.keys.forget(key);
                 context.inquiries.forget(key);
                 context.looks.forget(key);
+                context.self_checks.forget(key);
                 return Outcome::Rest(wake);
             }
             Err(StepError::Awaiting) => return Outcome::Rest(Wake::At(Timestamp::now() + LONGEST_SILENCE)),

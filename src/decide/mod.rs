@@ -41,6 +41,7 @@ pub mod request;
 pub mod revocation;
 pub mod schedule;
 pub mod secret;
+pub mod self_check;
 pub mod shard;
 pub mod signing;
 pub mod solver;

@@ -1,69 +1,60 @@
 //! The self-check: asks what the CA will ask, before the CA does.
 //!
-//! One call is one bounded round: it neither sleeps nor repeats. What it reports has no changing parts, so that an equal
-//! outcome gives an equal status, and it never repeats what a server said: with a name that leads to an inner service the
-//! report would otherwise read that service out to whoever may create Challenges.
+//! One call is one bounded round: it does not repeat. What it reports has no changing parts, so that an equal outcome gives an
+//! equal status, and it never repeats what a server said: with a name that leads to an inner service the report would otherwise
+//! read that service out to whoever may create Challenges.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{HOST, LOCATION};
-use reqwest::{Client, Response, Url};
+use futures::future::{Either, join_all, select};
+use reqwest::{Client, Url};
 use tokio::time::timeout;
 
-use super::client::problem;
-pub use super::client::{ClientError, client};
+use super::ask::{ask_directly, follow, place};
+use super::client::pinned;
+pub use super::client::{ClientError, Clients};
 pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
-use crate::api::{Challenge, Sensitive};
+pub use super::target::{CheckTarget, TIMEOUT};
 use crate::measure;
 
-/// Time for each layer, redirects included.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// Where CAs give up.
-const MAX_REDIRECTS: usize = 10;
-/// Bytes read beyond the key's length: enough for stray white space, too little to hurt.
-const BODY_MARGIN: usize = 1024;
+/// So many places within the cluster are asked.
+const MAX_WAYS: usize = 4;
+/// A name with more addresses is not told with them: they may change from look to look.
+const MAX_TOLD: usize = 2;
 
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub struct CheckTarget {
-    /// DNS name or IP address, as in the Challenge.
-    pub domain: String,
-    /// The CA's token.
-    pub token: String,
-    /// The key authorization that must come back.
-    pub key: Sensitive,
-    /// Where the solver listens, if that is known.
-    pub pod_address: Option<SocketAddr>,
+/// A place within the cluster that leads to the solver as the public name does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub address: IpAddr,
     /// What messages call it.
-    pub solver: &'static str,
-    /// Port of the name; CAs ask on 80.
-    pub port: u16,
-    /// Time for each layer, redirects included.
-    pub timeout: Duration,
+    pub name: String,
 }
 
-impl CheckTarget {
-    /// What the CA of the Challenge will ask for.
-    pub fn of(challenge: &Challenge, pod_address: Option<SocketAddr>) -> Self {
-        let spec = &challenge.spec;
-        Self {
-            domain: spec.dns_name.clone(),
-            token: spec.token.clone(),
-            key: spec.key.clone(),
-            pod_address,
-            solver: if challenge.is_podless() { "the controller" } else { "the solver pod" },
-            port: 80,
-            timeout: TIMEOUT,
-        }
-    }
-}
-
-/// Asks the solver Pod and the public name, both at once.
-pub async fn check(client: &Client, target: &CheckTarget) -> CheckReport {
-    let pod = measured("solver", check_pod(client, target));
-    let (pod, public) = tokio::join!(pod, measured("public", check_public(client, target)));
-    CheckReport { pod, public }
+/// Asks the solver and the public name, both at once. If the solver answers, and the name does not or takes its time, `ways`
+/// is waited for, and what it gives is asked too.
+pub async fn check(clients: &Clients, target: &CheckTarget, ways: impl Future<Output = Vec<Way>>) -> CheckReport {
+    let mut public = pin!(measured("public", check_public(clients, target)));
+    let head_start = target.timeout / 5;
+    let (solver, early) =
+        tokio::join!(measured("solver", check_solver(&clients.any, target)), timeout(head_start, &mut public));
+    let answers = solver == LayerResult::Passed;
+    let inside = pin!(async move {
+        if answers { measured("inside", check_inside(target, ways.await)).await } else { LayerResult::NotAsked }
+    });
+    let (inside, public) = match early {
+        Ok(LayerResult::Passed) => (LayerResult::NotAsked, LayerResult::Passed),
+        Ok(public) => (inside.await, public),
+        Err(_) => match select(inside, public).await {
+            // That is enough to know: whoever could not be reached from here so far is not waited for.
+            Either::Left((LayerResult::Passed, _)) => (LayerResult::Passed, unanswered(target, head_start)),
+            Either::Left((inside, public)) => (inside, public.await),
+            Either::Right((LayerResult::Passed, _)) => (LayerResult::NotAsked, LayerResult::Passed),
+            Either::Right((public, inside)) => (inside.await, public),
+        },
+    };
+    CheckReport { solver, inside, public }
 }
 
 async fn measured(layer: &'static str, checking: impl Future<Output = LayerResult>) -> LayerResult {
@@ -75,30 +66,127 @@ async fn measured(layer: &'static str, checking: impl Future<Output = LayerResul
     result
 }
 
-async fn check_pod(client: &Client, target: &CheckTarget) -> LayerResult {
-    let Some(address) = target.pod_address else { return LayerResult::NotAsked };
-    let outcome = match (url(&address.to_string(), &target.token), host(&target.domain)) {
-        (Some(url), Some(host)) => bounded(target, ask_pod(client, target, url, &host)).await,
+async fn check_solver(client: &Client, target: &CheckTarget) -> LayerResult {
+    let Some(address) = target.solver_address else { return LayerResult::NotAsked };
+    let outcome = match (target.url_at(&address.to_string()), target.host()) {
+        (Some(url), Some(host)) => {
+            let headers = target.host_header.headers_for(&host);
+            bounded(target, ask_directly(client, target, &url, headers)).await
+        }
         _ => Err(Problem::Malformed),
     };
     // The address changes with every Pod, so it is not said.
     layer(outcome, || target.solver.to_owned())
 }
 
-async fn ask_pod(client: &Client, target: &CheckTarget, url: Url, host: &str) -> Result<(), Problem> {
-    match ask(client, &url, Some(host), target.key.expose()).await? {
-        Reply::Key => Ok(()),
-        Reply::Redirect { status, .. } => Err(Problem::Status(status)),
+/// One way that leads there is enough: what another shows is told if none does.
+async fn check_inside(target: &CheckTarget, ways: Vec<Way>) -> LayerResult {
+    let asked = ways.into_iter().take(MAX_WAYS).map(async |way| {
+        let outcome = bounded(target, ask_way(target, &way)).await;
+        layer(outcome, || format!("within the cluster {}", way.name))
+    });
+    let mut results = join_all(asked).await;
+    match results.iter().position(|result| *result == LayerResult::Passed) {
+        Some(passed) => results.swap_remove(passed),
+        None => results.into_iter().next().unwrap_or(LayerResult::NotAsked),
     }
 }
 
-async fn check_public(client: &Client, target: &CheckTarget) -> LayerResult {
-    let Some(first) = target.public_url() else {
+async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
+    let (url, host) = target.public_url().zip(target.host()).ok_or(Problem::Malformed)?;
+    let client = pinned(&host, way.address).map_err(|_| Problem::Other)?;
+    if target.address().is_none() {
+        return follow(&client, &client, target, &mut vec![url]).await;
+    }
+    // A client cannot be told to look for an address elsewhere.
+    let place = SocketAddr::new(way.address, target.port).to_string();
+    let url = target.url_at(&place).ok_or(Problem::Malformed)?;
+    ask_directly(&client, target, &url, super::host::HostHeader::Host.headers_for(&host)).await
+}
+
+async fn check_public(clients: &Clients, target: &CheckTarget) -> LayerResult {
+    let Some(url) = target.public_url() else {
         return layer(Err(Problem::Malformed), || "the challenge's URL".to_owned());
     };
-    let mut trail = vec![first];
-    let outcome = bounded(target, follow(client, target, &mut trail)).await;
-    layer(outcome, || place(&trail))
+    if target.address().is_some() {
+        return asked(clients, &clients.any, target, &url)
+            .await
+            .map_or_else(LayerResult::Failed, |()| LayerResult::Passed);
+    }
+    let (ipv6, ipv4) = by_family(clients, target, &url).await;
+    match both(ipv6, ipv4) {
+        Ok(()) => LayerResult::Passed,
+        Err(error) => {
+            let addresses = addresses_told(clients, target).await;
+            LayerResult::Failed(CheckError { elsewhere: format!("{}{addresses}", error.elsewhere), ..error })
+        }
+    }
+}
+
+/// Both families at once; as soon as one passes, the other gets only a moment more.
+async fn by_family(clients: &Clients, target: &CheckTarget, url: &Url) -> (Outcome, Outcome) {
+    let ipv6 = pin!(asked(clients, &clients.ipv6, target, url));
+    let ipv4 = pin!(asked(clients, &clients.ipv4, target, url));
+    let moment = target.timeout / 5;
+    let late = || Err(error(url.to_string(), Problem::NoConnection(moment)));
+    match select(ipv6, ipv4).await {
+        // CAs prefer it, so the other one does not matter any more.
+        Either::Left((Ok(()), _)) => (Ok(()), late()),
+        Either::Left((ipv6, ipv4)) => (ipv6, ipv4.await),
+        Either::Right((Ok(()), ipv6)) => (timeout(moment, ipv6).await.unwrap_or_else(|_| late()), Ok(())),
+        Either::Right((ipv4, ipv6)) => (ipv6.await, ipv4),
+    }
+}
+
+type Outcome = Result<(), CheckError>;
+
+/// As Let's Encrypt does it: IPv6 if the name has it, and IPv4 if there is no connection over IPv6 at all.
+fn both(ipv6: Outcome, ipv4: Outcome) -> Outcome {
+    let Err(ipv6) = ipv6 else { return Ok(()) };
+    if matches!(ipv6.problem, Problem::NameNotFound | Problem::LookupFailed) {
+        return match ipv4 {
+            Err(ipv4) if ipv4.problem == Problem::NameNotFound => Err(ipv6),
+            ipv4 => ipv4,
+        };
+    }
+    let elsewhere = match ipv4 {
+        Ok(()) if ipv6.problem.is_without_connection() => {
+            tracing::debug!(problem = %ipv6.problem, "going on without the IPv6 address of the name");
+            return Ok(());
+        }
+        Ok(()) => " over IPv6; over IPv4 the key comes back".to_owned(),
+        Err(ipv4) if ipv4.problem == Problem::NameNotFound => String::new(),
+        Err(ipv4) if ipv4.problem == ipv6.problem => " over IPv6 and IPv4".to_owned(),
+        Err(ipv4) => format!(" over IPv6; over IPv4 it {}", ipv4.problem),
+    };
+    Err(CheckError { elsewhere, ..ipv6 })
+}
+
+async fn asked(clients: &Clients, client: &Client, target: &CheckTarget, url: &Url) -> Outcome {
+    let mut trail = vec![url.clone()];
+    let outcome = bounded(target, follow(client, &clients.any, target, &mut trail)).await;
+    outcome.map_err(|problem| match problem {
+        // That a name has no addresses of a family is no fault of it; that of a redirect is.
+        Problem::NameNotFound if trail.len() > 1 => error(place(&trail), Problem::RedirectNotFound),
+        problem => error(place(&trail), problem),
+    })
+}
+
+/// Where the name leads, as seen from here: with two views of the DNS that is not where the CA goes.
+async fn addresses_told(clients: &Clients, target: &CheckTarget) -> String {
+    let found = timeout(target.timeout, clients.addresses(&target.domain)).await.unwrap_or_default();
+    let mut told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    told.sort();
+    if told.is_empty() || told.len() > MAX_TOLD {
+        String::new()
+    } else {
+        format!(" (the name leads to {})", told.join(" and "))
+    }
+}
+
+fn unanswered(target: &CheckTarget, within: Duration) -> LayerResult {
+    let url = target.public_url().map(|url| url.to_string()).unwrap_or_default();
+    LayerResult::Failed(error(url, Problem::TimedOut(within)))
 }
 
 async fn bounded(target: &CheckTarget, asking: impl Future<Output = Result<(), Problem>>) -> Result<(), Problem> {
@@ -108,400 +196,13 @@ async fn bounded(target: &CheckTarget, asking: impl Future<Output = Result<(), P
 fn layer(outcome: Result<(), Problem>, place: impl FnOnce() -> String) -> LayerResult {
     match outcome {
         Ok(()) => LayerResult::Passed,
-        Err(problem) => LayerResult::Failed(CheckError { place: place(), problem }),
+        Err(problem) => LayerResult::Failed(error(place(), problem)),
     }
 }
 
-/// Only the origin of a redirect is said: the rest of it is text of whoever answered.
-fn place(trail: &[Url]) -> String {
-    match trail {
-        [] => String::new(),
-        [only] => only.to_string(),
-        [first, .., last] => format!("{first}, redirected to {},", last.origin().ascii_serialization()),
-    }
-}
-
-/// Follows redirects as CAs do; the trail holds every URL that was asked.
-async fn follow(client: &Client, target: &CheckTarget, trail: &mut Vec<Url>) -> Result<(), Problem> {
-    while let Some(url) = trail.last().cloned() {
-        let location = match ask(client, &url, None, target.key.expose()).await? {
-            Reply::Key => break,
-            Reply::Redirect { location, .. } => location.ok_or(Problem::RedirectNowhere)?,
-        };
-        let next = redirect_target(&url, &location, target.port)?;
-        if trail.contains(&next) {
-            return Err(Problem::RedirectLoop);
-        }
-        if trail.len() > MAX_REDIRECTS {
-            return Err(Problem::TooManyRedirects(MAX_REDIRECTS));
-        }
-        trail.push(next);
-    }
-    Ok(())
-}
-
-fn redirect_target(from: &Url, location: &str, own_port: u16) -> Result<Url, Problem> {
-    let mut next = from.join(location).map_err(|_| Problem::RedirectNowhere)?;
-    next.set_fragment(None);
-    let port_is_allowed = next.port_or_known_default().is_some_and(|port| [80, 443, own_port].contains(&port));
-    if matches!(next.scheme(), "http" | "https") && port_is_allowed {
-        Ok(next)
-    } else {
-        Err(Problem::RedirectElsewhere)
-    }
-}
-
-enum Reply {
-    Key,
-    Redirect { status: u16, location: Option<String> },
-}
-
-async fn ask(client: &Client, url: &Url, host: Option<&str>, key: &str) -> Result<Reply, Problem> {
-    let mut request = client.get(url.clone());
-    if let Some(host) = host {
-        request = request.header(HOST, host);
-    }
-    let response = request.send().await.map_err(|error| problem(&error, url))?;
-    match response.status().as_u16() {
-        200 => read_key(response, url, key).await.map(|()| Reply::Key),
-        status @ (301 | 302 | 303 | 307 | 308) => {
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            Ok(Reply::Redirect { status, location })
-        }
-        status => Err(Problem::Status(status)),
-    }
-}
-
-async fn read_key(mut response: Response, url: &Url, key: &str) -> Result<(), Problem> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| problem(&error, url))? {
-        if body.len() + chunk.len() > key.len() + BODY_MARGIN {
-            return Err(Problem::OtherBody);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    // CAs let white space at the end pass (RFC 8555 section 8.3).
-    if body.trim_ascii_end() == key.as_bytes() { Ok(()) } else { Err(Problem::OtherBody) }
-}
-
-impl CheckTarget {
-    fn public_url(&self) -> Option<Url> {
-        let host = host(&self.domain)?;
-        let url = url(&format!("{host}:{}", self.port), &self.token)?;
-        // URLs know more spellings of an IPv4 address than names do: `127.1` must not become one.
-        let is_as_written = url.host_str().is_some_and(|parsed| parsed == host);
-        is_as_written.then_some(url)
-    }
-}
-
-fn url(authority: &str, token: &str) -> Option<Url> {
-    super::is_token(token).then(|| Url::parse(&format!("http://{authority}{}", super::path(token))).ok()).flatten()
-}
-
-/// The name in lower case as it stands in URLs and Host headers, IPv6 addresses in brackets. `None` if it is none.
-fn host(domain: &str) -> Option<String> {
-    match domain.parse() {
-        Ok(IpAddr::V6(address)) => Some(format!("[{address}]")),
-        Ok(IpAddr::V4(address)) => Some(address.to_string()),
-        Err(_) => {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-            (!domain.is_empty() && domain.bytes().all(allowed)).then(|| domain.to_ascii_lowercase())
-        }
-    }
+fn error(place: String, problem: Problem) -> CheckError {
+    CheckError { place, problem, elsewhere: String::new() }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::super::client::builder;
-    use super::super::server::{Answer, serve};
-    use super::*;
-
-    const TOKEN: &str = "tok-en_1";
-    const KEY: &str = "tok-en_1.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
-
-    /// Leads all names that the tests use to this machine.
-    fn test_client() -> Client {
-        let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        builder().unwrap().resolve("example.com", here).resolve("www.example.com", here).build().unwrap()
-    }
-
-    fn target(domain: &str, port: u16) -> CheckTarget {
-        CheckTarget {
-            domain: domain.into(),
-            token: TOKEN.into(),
-            key: KEY.into(),
-            pod_address: None,
-            solver: "the solver pod",
-            port,
-            timeout: TIMEOUT,
-        }
-    }
-
-    async fn solver(domain: &str) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer = Answer { domain: domain.into(), token: TOKEN.into(), key: KEY.into() };
-        tokio::spawn(serve(listener, answer, std::future::pending()));
-        address
-    }
-
-    /// A server that answers every request with what the function makes of its target and the port.
-    async fn scripted(script: impl Fn(&str, u16) -> String + Send + 'static) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let head = read_head(&mut stream).await;
-                let path = head.split(' ').nth(1).unwrap_or_default();
-                drop(stream.write_all(script(path, port).as_bytes()).await);
-            }
-        });
-        port
-    }
-
-    async fn read_head(stream: &mut TcpStream) -> String {
-        let mut head = Vec::new();
-        let mut buffer = [0; 1024];
-        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-            match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => break,
-                Ok(length) => head.extend_from_slice(&buffer[..length]),
-            }
-            if head.first() == Some(&0x16) {
-                break;
-            }
-        }
-        String::from_utf8_lossy(&head).into_owned()
-    }
-
-    fn ok(body: &str) -> String {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-    }
-
-    fn to(location: &str) -> String {
-        format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
-    }
-
-    async fn problem_with(port: u16) -> Problem {
-        match check(&test_client(), &target("example.com", port)).await.public {
-            LayerResult::Failed(error) => error.problem,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn the_solver_passes_in_both_layers() {
-        for domain in ["example.com", "127.0.0.1", "EXAMPLE.com"] {
-            let address = solver(domain).await;
-            let target = CheckTarget { pod_address: Some(address), ..target(domain, address.port()) };
-            let report = check(&test_client(), &target).await;
-            assert_eq!(report, CheckReport { pod: LayerResult::Passed, public: LayerResult::Passed }, "{domain}");
-            assert!(report.passed());
-            assert_eq!(report.failure(), None);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_pod_is_asked_with_the_host_of_the_challenge() {
-        for domain in ["example.com", "2001:db8::7"] {
-            let address = solver(domain).await;
-            let target =
-                CheckTarget { pod_address: Some(address), timeout: Duration::from_secs(2), ..target(domain, 1) };
-            let report = check(&test_client(), &target).await;
-            assert_eq!(report.pod, LayerResult::Passed, "{domain}");
-            assert!(!report.passed());
-        }
-    }
-
-    #[tokio::test]
-    async fn each_wrong_answer_has_its_name() {
-        let status = scripted(|_, _| "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into()).await;
-        assert_eq!(problem_with(status).await, Problem::Status(404));
-        let empty = scripted(|_, _| "HTTP/1.1 204 No Content\r\n\r\n".into()).await;
-        assert_eq!(problem_with(empty).await, Problem::Status(204));
-        for body in ["", "another key", &KEY[..20], &format!("{KEY}x"), &format!(" {KEY}")] {
-            let body = ok(body);
-            let other = scripted(move |_, _| body.clone()).await;
-            assert_eq!(problem_with(other).await, Problem::OtherBody);
-        }
-        let no_http = scripted(|_, _| "SSH-2.0-OpenSSH_9.2\r\n\r\n".into()).await;
-        assert_eq!(problem_with(no_http).await, Problem::NotHttp);
-        let silent = scripted(|_, _| String::new()).await;
-        assert_eq!(problem_with(silent).await, Problem::Closed);
-        let cut = scripted(|_, _| format!("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{KEY}")).await;
-        assert_eq!(problem_with(cut).await, Problem::Closed);
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        assert_eq!(problem_with(nobody).await, Problem::Refused);
-    }
-
-    #[tokio::test]
-    async fn white_space_after_the_key_passes() {
-        let port = scripted(|_, _| ok(&format!("{KEY}\r\n \n"))).await;
-        assert!(check(&test_client(), &target("example.com", port)).await.passed());
-    }
-
-    #[tokio::test]
-    async fn an_endless_body_is_not_read_to_its_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            read_head(&mut stream).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
-        });
-        assert_eq!(problem_with(port).await, Problem::OtherBody);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_hangs_costs_no_more_than_the_time_limit() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let limit = Duration::from_millis(300);
-        let target =
-            CheckTarget { pod_address: Some(address), timeout: limit, ..target("example.com", address.port()) };
-        let begun = Instant::now();
-        let report = check(&test_client(), &target).await;
-        assert!(begun.elapsed() < 3 * limit, "the layers are asked at once: {:?}", begun.elapsed());
-        let expected = format!(
-            "http://example.com:{}/.well-known/acme-challenge/tok-en_1 did not answer within 300ms; \
-             the solver pod did not answer within 300ms",
-            address.port()
-        );
-        assert_eq!(report.failure(), Some(expected));
-    }
-
-    #[tokio::test]
-    async fn redirects_are_followed_as_cas_do() {
-        // Ten redirects to other paths and another name, relative and absolute, and then the key.
-        let hops = scripted(|path, port| match path.strip_prefix("/hop/").map(|hop| hop.parse().unwrap()) {
-            None => to("/hop/1"),
-            Some(10) => ok(KEY),
-            Some(hop) if hop % 2 == 0 => to(&format!("{}", hop + 1)),
-            Some(hop) => to(&format!("http://www.example.com:{port}/hop/{}", hop + 1)),
-        });
-        assert!(check(&test_client(), &target("example.com", hops.await)).await.passed());
-        let endless = scripted(|path, _| to(&format!("{path}1"))).await;
-        assert_eq!(problem_with(endless).await, Problem::TooManyRedirects(10));
-        let circle = scripted(|path, _| to(if path == "/a" { "/b" } else { "/a" })).await;
-        assert_eq!(problem_with(circle).await, Problem::RedirectLoop);
-        let nowhere = scripted(|_, _| "HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n".into()).await;
-        assert_eq!(problem_with(nowhere).await, Problem::RedirectNowhere);
-        for elsewhere in
-            ["http://example.com:8080/", "https://example.com:8443/", "ftp://example.com/", "file:///etc/passwd"]
-        {
-            let port = scripted(move |_, _| to(elsewhere)).await;
-            assert_eq!(problem_with(port).await, Problem::RedirectElsewhere, "{elsewhere}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_redirect_to_tls_is_named() {
-        let port = scripted(|path, port| {
-            if path.starts_with('/') {
-                to(&format!("https://www.example.com:{port}/secret?a=b"))
-            } else {
-                "no TLS".into()
-            }
-        });
-        let port = port.await;
-        let report = check(&test_client(), &target("example.com", port)).await;
-        let expected = format!(
-            "http://example.com:{port}/.well-known/acme-challenge/tok-en_1, redirected to https://www.example.com:{port}, \
-             did not complete the TLS handshake"
-        );
-        assert_eq!(report.failure(), Some(expected));
-    }
-
-    #[tokio::test]
-    async fn certificates_are_not_verified_after_a_redirect() {
-        let port = scripted_with_tls();
-        assert!(check(&test_client(), &target("example.com", port)).await.passed());
-    }
-
-    /// Redirects plain requests to TLS on the same port, and answers there with the key under a certificate that nobody
-    /// trusts.
-    fn scripted_with_tls() -> u16 {
-        use std::io::{Read as _, Write as _};
-        use std::sync::Arc;
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(vec!["other.test".into()]).unwrap();
-        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key.into())
-            .unwrap();
-        let config = Arc::new(config);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().take(2) {
-                let mut stream = stream.unwrap();
-                let mut first = [0];
-                stream.peek(&mut first).unwrap();
-                let mut buffer = [0; 4096];
-                if first == [0x16] {
-                    let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-                    let mut stream = rustls::StreamOwned::new(session, stream);
-                    let _ = stream.read(&mut buffer).unwrap();
-                    stream.write_all(ok(KEY).as_bytes()).unwrap();
-                } else {
-                    let _ = stream.read(&mut buffer).unwrap();
-                    stream.write_all(to(&format!("https://www.example.com:{port}/")).as_bytes()).unwrap();
-                }
-            }
-        });
-        port
-    }
-
-    #[tokio::test]
-    async fn what_is_no_name_is_not_asked_for() {
-        let address = solver("example.com").await;
-        for domain in
-            ["", "a b", "example.com/x?", "user@example.com", "example.com:80", "exämple.com", "127.1", "0x7f000001"]
-        {
-            let report = check(&test_client(), &target(domain, address.port())).await;
-            let LayerResult::Failed(error) = report.public else { panic!("{domain} was asked for") };
-            assert_eq!(error.problem, Problem::Malformed, "{domain}");
-        }
-        let target =
-            CheckTarget { token: "../x".into(), pod_address: Some(address), ..target("example.com", address.port()) };
-        let failure = check(&test_client(), &target).await.failure().unwrap();
-        assert!(failure.starts_with("the challenge's URL cannot be asked: "), "{failure}");
-    }
-
-    #[tokio::test]
-    async fn the_ports_of_the_challenge_and_of_cas_are_the_default() {
-        let challenge = Challenge::new(
-            "c",
-            crate::api::ChallengeSpec {
-                dns_name: "2001:DB8::7".into(),
-                token: TOKEN.into(),
-                ..crate::api::ChallengeSpec::default()
-            },
-        );
-        let target = CheckTarget::of(&challenge, None);
-        assert_eq!(target.public_url().unwrap().as_str(), "http://[2001:db8::7]/.well-known/acme-challenge/tok-en_1");
-        assert_eq!(target.timeout, TIMEOUT);
-    }
-
-    #[tokio::test]
-    async fn failures_say_how_far_the_way_is_clear() {
-        let address = solver("example.com").await;
-        let port = scripted(|_, _| "HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n".into()).await;
-        let target = CheckTarget { pod_address: Some(address), ..target("example.com", port) };
-        let expected = format!(
-            "http://example.com:{port}/.well-known/acme-challenge/tok-en_1 answered 503 where the key was expected; \
-             the solver itself answers with the key"
-        );
-        assert_eq!(check(&test_client(), &target).await.failure(), Some(expected));
-    }
-}
+mod tests;

@@ -1,14 +1,20 @@
-//! The HTTP client of the self-check.
+//! The HTTP clients of the self-check.
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
+use reqwest::dns::{Name, Resolve};
 use reqwest::{Client, ClientBuilder, Url, redirect};
 use thiserror::Error;
 
-use super::lookup::{Lookup, LookupError};
+use super::lookup::{Family, Lookup, LookupError};
 use super::report::Problem;
+
+/// An address that swallows packets is told from a server that thinks.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why there is no client for the check.
 #[derive(Debug, Error)]
@@ -19,30 +25,60 @@ pub enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
-/// The client for [`check`](super::check::check), to be made once. It asks directly, without a proxy, as CAs do.
-pub fn client() -> Result<Client, ClientError> {
-    builder().map_err(ClientError::Lookup)?.build().map_err(ClientError::Client)
+/// The clients for [`check`](super::check::check), to be made once. They ask directly, without a proxy, as CAs do.
+#[derive(Clone)]
+pub struct Clients {
+    /// Asks any address of a name.
+    pub(super) any: Client,
+    /// Asks only IPv4 addresses.
+    pub(super) ipv4: Client,
+    /// Asks only IPv6 addresses.
+    pub(super) ipv6: Client,
+    /// Tells the addresses of names, for the report.
+    pub(super) lookup: Arc<dyn Resolve>,
 }
 
-/// The same, which asks these name servers in place of the machine's, if there are any.
-pub fn client_asking(nameservers: &[SocketAddr]) -> Result<Client, ClientError> {
-    if nameservers.is_empty() {
-        return client();
+/// The same, for the machine that this runs on. These name servers are asked in place of the machine's, if there are any.
+pub fn clients(nameservers: &[SocketAddr]) -> Result<Clients, ClientError> {
+    let lookup = |family| {
+        let made = match nameservers {
+            [] => Lookup::from_system(family),
+            servers => Lookup::from_nameservers(servers, family),
+        };
+        made.map_err(ClientError::Lookup).map(|found| Arc::new(found) as _)
+    };
+    Clients::from_lookups([lookup(Family::Any)?, lookup(Family::V4)?, lookup(Family::V6)?])
+}
+
+impl Clients {
+    /// For any family, IPv4 and IPv6, in this order.
+    pub(super) fn from_lookups([any, ipv4, ipv6]: [Arc<dyn Resolve>; 3]) -> Result<Self, ClientError> {
+        let client = |lookup: &Arc<dyn Resolve>| builder().dns_resolver(Arc::clone(lookup)).build();
+        let client = |lookup| client(lookup).map_err(ClientError::Client);
+        Ok(Self { any: client(&any)?, ipv4: client(&ipv4)?, ipv6: client(&ipv6)?, lookup: any })
     }
-    let lookup = Lookup::from_nameservers(nameservers).map_err(ClientError::Lookup)?;
-    builder_with(lookup).build().map_err(ClientError::Client)
+
+    /// The addresses of a name; none if they cannot be had.
+    pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let Ok(name) = name.parse::<Name>() else { return Vec::new() };
+        match self.lookup.resolve(name).await {
+            Ok(found) => found.map(|address| address.ip()).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
 }
 
-pub(super) fn builder() -> Result<ClientBuilder, hickory_net::NetError> {
-    Lookup::from_system().map(builder_with)
+/// A client that finds a name at this address and nowhere else.
+pub(super) fn pinned(name: &str, address: IpAddr) -> Result<Client, ClientError> {
+    builder().resolve(name, SocketAddr::new(address, 0)).build().map_err(ClientError::Client)
 }
 
-fn builder_with(lookup: Lookup) -> ClientBuilder {
+fn builder() -> ClientBuilder {
     Client::builder()
-        .dns_resolver(lookup)
         .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .http1_only()
+        .connect_timeout(CONNECT_TIMEOUT)
         // Each round must see the way as it is now, and the address of a Pod may soon be that of another.
         .pool_max_idle_per_host(0)
         .redirect(redirect::Policy::none())
@@ -69,7 +105,7 @@ pub(super) fn problem(error: &reqwest::Error, url: &Url) -> Problem {
         }
         cause = error.source();
     }
-    Problem::Other
+    if error.is_connect() && error.is_timeout() { Problem::NoConnection(CONNECT_TIMEOUT) } else { Problem::Other }
 }
 
 fn io_problem(error: &io::Error, url: &Url) -> Option<Problem> {
@@ -85,6 +121,7 @@ fn io_problem(error: &io::Error, url: &Url) -> Option<Problem> {
     }
     match error.kind() {
         Kind::ConnectionRefused => Some(Problem::Refused),
+        Kind::TimedOut => Some(Problem::NoConnection(CONNECT_TIMEOUT)),
         Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::AddrNotAvailable => Some(Problem::NoRoute),
         Kind::UnexpectedEof if url.scheme() == "https" => Some(Problem::Tls),
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => {

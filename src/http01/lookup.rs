@@ -22,18 +22,26 @@ pub enum LookupError {
     Failed(#[source] NetError),
 }
 
+/// Which addresses are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Any,
+    V4,
+    V6,
+}
+
 /// Looks names up as the machine is set up (`/etc/hosts`, then the name servers of `/etc/resolv.conf`), without the C
 /// library: nothing blocks a thread, nothing outlives the check, and "no such name" is told from "no answer".
 pub struct Lookup(TokioResolver);
 
 impl Lookup {
     /// As `/etc/hosts` and `/etc/resolv.conf` are now.
-    pub fn from_system() -> Result<Self, NetError> {
-        Self::from_builder(TokioResolver::builder_tokio()?)
+    pub fn from_system(family: Family) -> Result<Self, NetError> {
+        Self::from_builder(TokioResolver::builder_tokio()?, family)
     }
 
     /// Asks these name servers alone.
-    pub fn from_nameservers(servers: &[SocketAddr]) -> Result<Self, NetError> {
+    pub fn from_nameservers(servers: &[SocketAddr], family: Family) -> Result<Self, NetError> {
         let at = |server: &SocketAddr, mut connection: ConnectionConfig| {
             connection.port = server.port();
             connection
@@ -44,7 +52,7 @@ impl Lookup {
             NameServerConfig::new(server.ip(), true, connections.into())
         };
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(config).collect());
-        Self::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+        Self::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()), family)
     }
 
     /// The addresses of a name, at least one.
@@ -54,13 +62,17 @@ impl Lookup {
         if addresses.is_empty() { Err(LookupError::NotFound) } else { Ok(addresses) }
     }
 
-    fn from_builder(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Self, NetError> {
+    fn from_builder(mut builder: ResolverBuilder<TokioRuntimeProvider>, family: Family) -> Result<Self, NetError> {
         let options = builder.options_mut();
         // Pods have search domains and `ndots:5`: without this a public name would be tried below each of them first.
         options.ndots = 0;
         options.timeout = ATTEMPT_TIMEOUT;
         options.attempts = 1;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.ip_strategy = match family {
+            Family::Any => LookupIpStrategy::Ipv4AndIpv6,
+            Family::V4 => LookupIpStrategy::Ipv4Only,
+            Family::V6 => LookupIpStrategy::Ipv6Only,
+        };
         // A record that was just corrected must count at once.
         options.cache_size = 0;
         Ok(Self(builder.build()?))
@@ -125,9 +137,9 @@ mod tests {
         reply
     }
 
-    async fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    async fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, String> {
         let server = name_server().await;
-        let lookup = Lookup::from_nameservers(&[server]).unwrap();
+        let lookup = Lookup::from_nameservers(&[server], family).unwrap();
         match lookup.resolve(Name::from_str(name).unwrap()).await {
             Ok(found) => Ok(found.map(|address| address.ip()).collect()),
             Err(error) => Err(error.downcast::<LookupError>().unwrap().to_string()),
@@ -136,8 +148,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_such_name_is_told_from_no_answer() {
-        assert_eq!(addresses("known.example").await, Ok(vec![IpAddr::from([192, 0, 2, 7])]));
-        assert_eq!(addresses("unknown.example").await, Err("the name does not resolve".into()));
-        assert_eq!(addresses("broken.example").await, Err("the name servers gave no answer for the name".into()));
+        for family in [Family::Any, Family::V4] {
+            assert_eq!(addresses("known.example", family).await, Ok(vec![IpAddr::from([192, 0, 2, 7])]));
+        }
+        assert_eq!(addresses("known.example", Family::V6).await, Err("the name does not resolve".into()));
+        assert_eq!(addresses("unknown.example", Family::Any).await, Err("the name does not resolve".into()));
+        let silence = "the name servers gave no answer for the name";
+        assert_eq!(addresses("broken.example", Family::Any).await, Err(silence.into()));
     }
 }

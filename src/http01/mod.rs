@@ -5,9 +5,11 @@
 //! ([`objects`]), or the Service leads to the controller, which runs the same server ([`endpoints`]) and answers for all names of
 //! an Order; [`check`] asks what the CA will ask, before the CA does.
 
+mod ask;
 pub mod check;
 pub mod client;
 pub mod endpoints;
+mod host;
 pub mod in_place;
 pub mod ingress;
 pub mod lookup;
@@ -18,7 +20,9 @@ pub mod question;
 mod report;
 pub mod route;
 pub mod server;
+pub mod target;
 mod template;
+pub mod way;
 
 /// The path below which CAs ask, with the closing slash.
 pub const PATH_PREFIX: &str = "/.well-known/acme-challenge/";

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 
 use super::SOLVER_PORT;
+use super::host::HostHeader;
 pub use super::ingress::ingress;
 pub use super::pod::{pod, pod_address, pod_is_spent};
 use super::route::gateway;
@@ -39,6 +40,8 @@ pub struct SolverOptions {
     pub runtime_class_name: Option<String>,
     /// Whether the Ingress says that the path must match exactly; some ingress controllers know only their own way.
     pub exact_path: bool,
+    /// Where solvers expect the name that a request is for.
+    pub host_header: HostHeader,
 }
 
 impl Default for SolverOptions {
@@ -54,6 +57,7 @@ impl Default for SolverOptions {
             extra_labels: BTreeMap::new(),
             runtime_class_name: None,
             exact_path: true,
+            host_header: HostHeader::default(),
         }
     }
 }

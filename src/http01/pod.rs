@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::SOLVER_PORT;
+use super::host::HostHeader;
 use super::objects::{PORT, SolverOptions, merge_metadata, metadata, pod_template};
 use super::template::{self, TemplateError};
 use crate::api::Challenge;
@@ -65,8 +66,25 @@ fn pod_spec(challenge: &Challenge, options: &SolverOptions) -> PodSpec {
     }
 }
 
-fn container(challenge: &Challenge, options: &SolverOptions) -> Container {
+/// The image's entry point is the certwright binary. cert-manager's solver image ignores the first argument, so either image
+/// may be set, as long as the last one is not wished for. The key is readable in the Pod's spec, as it is in the Challenge:
+/// whoever may read Pods learns what the CA will fetch in the open anyway, and nothing that helps without the account's key.
+fn arguments(challenge: &Challenge, options: &SolverOptions) -> Vec<String> {
     let spec = &challenge.spec;
+    let mut arguments = vec![
+        "acmesolver".into(),
+        format!("--listen-port={SOLVER_PORT}"),
+        format!("--domain={}", spec.dns_name),
+        format!("--token={}", spec.token),
+        format!("--key={}", spec.key.expose()),
+    ];
+    if options.host_header != HostHeader::Host {
+        arguments.push(format!("--host-header={}", options.host_header));
+    }
+    arguments
+}
+
+fn container(challenge: &Challenge, options: &SolverOptions) -> Container {
     let resources = |cpu: &Quantity, memory: &Quantity| {
         Some(BTreeMap::from([("cpu".to_owned(), cpu.clone()), ("memory".to_owned(), memory.clone())]))
     };
@@ -74,16 +92,7 @@ fn container(challenge: &Challenge, options: &SolverOptions) -> Container {
         name: "acmesolver".into(),
         image: Some(options.image.clone()),
         image_pull_policy: Some(options.image_pull_policy.clone()),
-        // The image's entry point is the certwright binary. cert-manager's solver image ignores the first argument, so
-        // either image may be set. The key is readable in the Pod's spec, as it is in the Challenge: whoever may read
-        // Pods learns what the CA will fetch in the open anyway, and nothing that helps without the account's key.
-        args: Some(vec![
-            "acmesolver".into(),
-            format!("--listen-port={SOLVER_PORT}"),
-            format!("--domain={}", spec.dns_name),
-            format!("--token={}", spec.token),
-            format!("--key={}", spec.key.expose()),
-        ]),
+        args: Some(arguments(challenge, options)),
         ports: Some(vec![ContainerPort {
             name: Some("http".into()),
             container_port: PORT,

@@ -7,33 +7,42 @@ use thiserror::Error;
 /// What a round found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {
-    /// The solver Pod itself, asked by its address.
-    pub pod: LayerResult,
+    /// The solver itself, asked by its address.
+    pub solver: LayerResult,
+    /// The Ingress or Gateway that leads to it, asked within the cluster for the name.
+    pub inside: LayerResult,
     /// The name, asked as the CA does it.
     pub public: LayerResult,
 }
 
 impl CheckReport {
-    /// Whether the CA will find the key, as far as can be told from here.
+    /// Whether the CA finds the key, as far as the public way tells.
     pub fn passed(&self) -> bool {
         self.public == LayerResult::Passed
     }
 
-    /// What is wrong, in one sentence that also says how far the way is clear. `None` if it passed.
+    /// What was asked and what came back, in one sentence that also says how far the way is clear. `None` if it passed.
     pub fn failure(&self) -> Option<String> {
         let LayerResult::Failed(public) = &self.public else { return None };
-        Some(match &self.pod {
-            LayerResult::NotAsked => public.to_string(),
-            LayerResult::Passed => format!("{public}; the solver itself answers with the key"),
-            LayerResult::Failed(pod) => format!("{public}; {pod}"),
-        })
+        let mut parts = vec![public.to_string()];
+        match &self.inside {
+            LayerResult::NotAsked => {}
+            LayerResult::Passed => parts.push("within the cluster the key comes back for this name".to_owned()),
+            LayerResult::Failed(inside) => parts.push(inside.to_string()),
+        }
+        match &self.solver {
+            LayerResult::NotAsked => {}
+            LayerResult::Passed => parts.push("the solver itself answers with the key".to_owned()),
+            LayerResult::Failed(solver) => parts.push(solver.to_string()),
+        }
+        Some(parts.join("; "))
     }
 }
 
 /// What a layer found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerResult {
-    /// There is nothing to ask yet.
+    /// There is nothing to ask, or no need to.
     NotAsked,
     /// The key came back.
     Passed,
@@ -41,13 +50,25 @@ pub enum LayerResult {
     Failed(CheckError),
 }
 
+impl LayerResult {
+    /// What came back instead of the key.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Failed(error) => Some(&error.problem),
+            _ => None,
+        }
+    }
+}
+
 /// Who was asked, and what happened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{place} {problem}")]
+#[error("{place} {problem}{elsewhere}")]
 pub struct CheckError {
-    /// The URL that was asked first and the origin of the last redirect, or the solver pod.
+    /// The URL that was asked first and the origin of the last redirect, the place within the cluster, or the solver.
     pub place: String,
     pub problem: Problem,
+    /// What came of the addresses of the other family, as the end of the sentence; empty if there are none.
+    pub elsewhere: String,
 }
 
 /// What came back instead of the key.
@@ -63,6 +84,8 @@ pub enum Problem {
     Refused,
     #[error("cannot be reached: there is no route to its address")]
     NoRoute,
+    #[error("did not take the connection within {0:?}")]
+    NoConnection(Duration),
     #[error("did not answer within {0:?}")]
     TimedOut(Duration),
     #[error("closed the connection before it had answered")]
@@ -81,8 +104,25 @@ pub enum Problem {
     RedirectNowhere,
     #[error("redirects to where CAs do not follow: only http on port 80 and https on port 443 are allowed")]
     RedirectElsewhere,
+    #[error("redirects to a bare IP address, where CAs do not follow")]
+    RedirectToAddress,
+    #[error("cannot be asked: that name does not resolve")]
+    RedirectNotFound,
     #[error("redirects in a circle")]
     RedirectLoop,
     #[error("redirects more than {0} times")]
     TooManyRedirects(usize),
+}
+
+impl Problem {
+    /// Whether there was no connection at all; then CAs try the name's IPv4 address after its IPv6 address.
+    pub fn is_without_connection(&self) -> bool {
+        matches!(self, Self::Refused | Self::NoRoute | Self::NoConnection(_))
+    }
+
+    /// Whether nothing was heard that speaks against the name: the way there is shut from here, and may be open for others.
+    pub fn is_out_of_reach(&self) -> bool {
+        let is_cut_off = matches!(self, Self::LookupFailed | Self::TimedOut(_) | Self::Closed | Self::Other);
+        self.is_without_connection() || is_cut_off
+    }
 }

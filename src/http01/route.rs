@@ -12,12 +12,17 @@ use crate::api::Challenge;
 use crate::api::names::{GATEWAY_GROUP, KIND_HTTP_ROUTE};
 use crate::api::solver::Http01GatewayHttpRoute;
 
-/// Versions of the HTTPRoute kind, the newest first.
+/// Versions of the kinds HTTPRoute and Gateway, the newest first.
 pub const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// How HTTPRoutes of this version are reached.
 pub fn resource(version: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GATEWAY_GROUP, version, KIND_HTTP_ROUTE), "httproutes")
+}
+
+/// How Gateways of this version are reached.
+pub fn gateway_resource(version: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(GATEWAY_GROUP, version, "Gateway"))
 }
 
 /// The settings of a solver that leads through a Gateway.

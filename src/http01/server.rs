@@ -1,12 +1,11 @@
 //! The solver's server: answers one token for one name, and nothing else.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,6 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::PATH_PREFIX;
+pub use super::host::HostHeader;
+use super::host::names_same_host;
 use crate::api::Sensitive;
 
 /// No client needs longer to send the head of its request.
@@ -54,12 +55,18 @@ impl Answers for Answer {
     }
 }
 
-/// Serves the answers until `shutdown` is done, then lets open requests finish for a few seconds.
+/// Serves the answers until `shutdown` is done, then lets open requests finish for a few seconds. `host_header` says where
+/// requests have the name that they are for.
 ///
 /// `/` and `/healthz` answer 200, for those who check whether the server is there. Of everything else, only a GET or HEAD of
 /// exactly a token's path with its name as its host gets the key authorization; the rest gets 404.
-pub async fn serve(listener: TcpListener, answers: impl Answers, shutdown: impl Future<Output = ()>) {
-    let answers: Arc<dyn Answers> = Arc::new(answers);
+pub async fn serve(
+    listener: TcpListener,
+    answers: impl Answers,
+    host_header: HostHeader,
+    shutdown: impl Future<Output = ()>,
+) {
+    let rules = Arc::new(Rules { answers: Box::new(answers), host_header });
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -70,9 +77,9 @@ pub async fn serve(listener: TcpListener, answers: impl Answers, shutdown: impl 
             accepted = accept(&listener, &slots) => accepted,
         };
         if let Some((stream, slot)) = accepted {
-            let (answers, stopped) = (Arc::clone(&answers), stopped.clone());
+            let (rules, stopped) = (Arc::clone(&rules), stopped.clone());
             connections.spawn(async move {
-                connection(stream, answers, stopped).await;
+                connection(stream, rules, stopped).await;
                 drop(slot);
             });
         }
@@ -103,9 +110,9 @@ async fn accept(
 }
 
 /// One request on one connection: whoever asks has one question, and an idle connection would only hold a slot.
-async fn connection(stream: TcpStream, answers: Arc<dyn Answers>, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, rules: Arc<Rules>, mut stopped: watch::Receiver<bool>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&*answers, &request);
+        let response = rules.respond(&request);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -129,14 +136,41 @@ async fn connection(stream: TcpStream, answers: Arc<dyn Answers>, mut stopped: w
     }
 }
 
-fn respond<B>(answers: &dyn Answers, request: &Request<B>) -> Response<String> {
-    let verdict = judge(answers, request);
-    // Neither path nor host are logged: the one holds the token, the other is whatever the client likes.
-    tracing::info!(method = %request.method(), "{}", verdict.explanation());
-    match verdict {
-        Verdict::Key(key) => text(StatusCode::OK, key.expose()),
-        Verdict::Alive => text(StatusCode::OK, ""),
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+/// What is answered to whom.
+struct Rules {
+    answers: Box<dyn Answers>,
+    host_header: HostHeader,
+}
+
+impl Rules {
+    fn respond<B>(&self, request: &Request<B>) -> Response<String> {
+        let verdict = self.judge(request);
+        // Neither path nor host are logged: the one holds the token, the other is whatever the client likes.
+        tracing::info!(method = %request.method(), "{}", verdict.explanation());
+        match verdict {
+            Verdict::Key(key) => text(StatusCode::OK, key.expose()),
+            Verdict::Alive => text(StatusCode::OK, ""),
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    fn judge<B>(&self, request: &Request<B>) -> Verdict {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Verdict::OtherMethod;
+        }
+        // The path as it was sent: nothing is decoded, joined or cleaned, so there is only one spelling of the right one.
+        let path = request.uri().path();
+        if path == "/" || path == "/healthz" {
+            return Verdict::Alive;
+        }
+        let token = path.strip_prefix(PATH_PREFIX).filter(|token| super::is_token(token));
+        let found = token.map(|token| self.answers.find(token)).unwrap_or_default();
+        if found.is_empty() {
+            return Verdict::OtherPath;
+        }
+        let Some(host) = self.host_header.asked_host(request) else { return Verdict::OtherHost };
+        let right = found.into_iter().find(|answer| names_same_host(&host, &answer.domain));
+        right.map_or(Verdict::OtherHost, |answer| Verdict::Key(answer.key))
     }
 }
 
@@ -168,69 +202,6 @@ impl Verdict {
     }
 }
 
-fn judge<B>(answers: &dyn Answers, request: &Request<B>) -> Verdict {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Verdict::OtherMethod;
-    }
-    // The path as it was sent: nothing is decoded, joined or cleaned, so there is only one spelling of the right one.
-    let path = request.uri().path();
-    if path == "/" || path == "/healthz" {
-        return Verdict::Alive;
-    }
-    let token = path.strip_prefix(PATH_PREFIX).filter(|token| super::is_token(token));
-    let found = token.map(|token| answers.find(token)).unwrap_or_default();
-    if found.is_empty() {
-        return Verdict::OtherPath;
-    }
-    let Some(host) = host(request) else { return Verdict::OtherHost };
-    let right = found.into_iter().find(|answer| names_same_host(host, &answer.domain));
-    right.map_or(Verdict::OtherHost, |answer| Verdict::Key(answer.key))
-}
-
-/// The host that is asked for: that of an absolute target before the header (RFC 9112 section 3.2.2). `None` if there is
-/// not exactly one.
-fn host<B>(request: &Request<B>) -> Option<&str> {
-    if let Some(authority) = request.uri().authority() {
-        return Some(authority.as_str());
-    }
-    let mut values = request.headers().get_all(HOST).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    }
-}
-
-/// Whether a Host header names the domain. Case, a closing dot, a port and the brackets of an IPv6 address do not matter.
-fn names_same_host(host: &str, domain: &str) -> bool {
-    let Some(host) = without_port(host) else { return false };
-    match (address(host), address(domain)) {
-        (Some(asked), Some(ours)) => asked == ours,
-        (None, None) => without_dot(host).eq_ignore_ascii_case(without_dot(domain)) && !without_dot(host).is_empty(),
-        _ => false,
-    }
-}
-
-/// The host without `:port`; an IPv6 address keeps its brackets. `None` if what follows the colon is no port.
-fn without_port(host: &str) -> Option<&str> {
-    // Some clients forget the brackets.
-    if host.parse::<Ipv6Addr>().is_ok() {
-        return Some(host);
-    }
-    let name_end = if host.starts_with('[') { host.find(']')? + 1 } else { host.find(':').unwrap_or(host.len()) };
-    let (name, port) = host.split_at(name_end);
-    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    (port.is_empty() || port.strip_prefix(':').is_some_and(digits)).then_some(name)
-}
-
-fn address(host: &str) -> Option<IpAddr> {
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.map_or_else(|| host.parse().ok(), |inner| inner.parse().ok().map(IpAddr::V6))
-}
-
-fn without_dot(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -246,11 +217,15 @@ mod tests {
     const PATH: &str = "/.well-known/acme-challenge/tok-en_1";
 
     async fn start(domain: &str) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+        start_with(domain, HostHeader::Host).await
+    }
+
+    async fn start_with(domain: &str, rule: HostHeader) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Answer { domain: domain.into(), token: "tok-en_1".into(), key: KEY.into() };
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, answer, async { drop(stopped.await) }));
+        let server = tokio::spawn(serve(listener, answer, rule, async { drop(stopped.await) }));
         (address, stop, server)
     }
 
@@ -357,6 +332,15 @@ mod tests {
             "/.well-known/x/../acme-challenge/tok-en_1",
             "/.well-known/acme-challenge/./tok-en_1",
             "/.well-known/acme-challenge/%74ok-en_1",
+            "/.well-known/acme-challenge/tok-en_1%00",
+            "/.well-known/acme-challenge/tok-en_1;x",
+            "/.well-known/acme-challenge/tok-en_1%2f",
+            "/.Well-Known/acme-challenge/tok-en_1",
+            "/.well-known/ACME-challenge/tok-en_1",
+            "/.well-known//acme-challenge/tok-en_1",
+            "/.well-known\\acme-challenge\\tok-en_1",
+            "/./.well-known/acme-challenge/tok-en_1",
+            "/.well-known/acme-challenge/x/../tok-en_1",
             "/%2ewell-known/acme-challenge/tok-en_1",
             "/.well-known%2facme-challenge/tok-en_1",
             "/tok-en_1",
@@ -383,6 +367,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_proxy_may_say_the_host_in_a_header_of_its_own() {
+        let (address, _stop, _) = start_with("example.com", HostHeader::Forwarded).await;
+        for (headers, answered) in [
+            ("Host: inner\r\nForwarded: for=192.0.2.43;host=\"example.com:80\"", true),
+            ("Host: inner\r\nForwarded: host=other.test, host=example.com", false),
+            ("Host: example.com", false),
+            ("Host: example.com\r\nX-Forwarded-Host: example.com", false),
+        ] {
+            let response = exchange(address, &format!("GET {PATH} HTTP/1.1\r\n{headers}\r\n\r\n")).await;
+            assert_eq!(response.ends_with(KEY), answered, "{headers:?}: {response}");
+        }
+        let absolute = ask(address, &format!("GET http://example.com{PATH}"), "example.com").await;
+        assert_eq!(status(&absolute), 404, "only the header counts");
+    }
+
+    #[tokio::test]
+    async fn a_query_changes_nothing() {
+        let (address, _stop, _) = start("example.com").await;
+        assert!(ask(address, &format!("GET {PATH}?a=/../b"), "example.com").await.ends_with(KEY));
+        let other = ask(address, &format!("GET /.well-known/acme-challenge/x?{PATH}"), "example.com").await;
+        assert_eq!(status(&other), 404);
+    }
+
+    #[tokio::test]
     async fn other_requests_are_refused() {
         let (address, _stop, _) = start("example.com").await;
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
@@ -406,7 +414,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Answer { domain: "example.com".into(), token: "a/b".into(), key: KEY.into() };
-        let server = tokio::spawn(serve(listener, answer, std::future::pending()));
+        let server = tokio::spawn(serve(listener, answer, HostHeader::Host, std::future::pending()));
         let response = ask(address, "GET /.well-known/acme-challenge/a/b", "example.com").await;
         assert_eq!(status(&response), 404);
         server.abort();

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{PORT, PROTOCOL, server_name};
 use crate::api::{Challenge, Sensitive};
-use crate::http01::lookup::{Lookup, LookupError};
+use crate::http01::lookup::{Family, Lookup, LookupError};
 use crate::measure;
 use crate::pki::acme_identifier::{self, Mismatch};
 
@@ -143,7 +143,7 @@ async fn ask_public(target: &CheckTarget) -> Result<(), Problem> {
 async fn look_up(name: &str) -> Result<Vec<IpAddr>, Problem> {
     // What is no server name is not asked for either.
     ServerName::try_from(name).map_err(|_| Problem::Malformed)?;
-    let lookup = Lookup::from_system().map_err(|_| Problem::LookupFailed)?;
+    let lookup = Lookup::from_system(Family::Any).map_err(|_| Problem::LookupFailed)?;
     lookup.addresses(name).await.map_err(|error| match error {
         LookupError::NotFound => Problem::NameNotFound,
         LookupError::Failed(_) => Problem::LookupFailed,

@@ -16,7 +16,11 @@ use crate::{
     cluster::{Hub, ObjectName},
     controller::podless::OpenChallenges,
     decide::podless::{Answerer, Podless},
-    http01::{SOLVER_PORT, objects::SolverOptions, server},
+    http01::{
+        SOLVER_PORT,
+        objects::SolverOptions,
+        server::{self, HostHeader},
+    },
 };
 
 /// How HTTP-01 challenges are solved.
@@ -33,6 +37,10 @@ pub(super) struct Http01Args {
     /// that leads.
     #[arg(long, value_name = "SERVICE", env = "CERTWRIGHT_SERVICE", value_parser = service)]
     pub(super) acme_http01_solver_service: Option<ObjectName>,
+    /// Where requests to solvers have the name that they are for, if a proxy puts another one into the header Host: Host,
+    /// Forwarded (RFC 7239), or another header such as X-Forwarded-Host. Whoever can set that header can fetch the answer.
+    #[arg(long, value_name = "HEADER", default_value_t)]
+    pub(super) acme_http01_host_header: HostHeader,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
     #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
     pub(super) acme_http01_solver_image: String,
@@ -94,6 +102,7 @@ impl Http01Args {
             runtime_class_name: Some(self.acme_http01_solver_runtime_class_name.clone())
                 .filter(|name| !name.is_empty()),
             exact_path: features.exact_path,
+            host_header: self.acme_http01_host_header.clone(),
         }
     }
 }
@@ -117,7 +126,12 @@ pub(super) async fn serve_challenges(args: &Http01Args, hub: &Arc<Hub>) -> Resul
     };
     let listener = TcpListener::bind((own, SOLVER_PORT)).await;
     let listener = listener.map_err(|error| ControllerError::Challenges(SocketAddr::new(own, SOLVER_PORT), error))?;
-    tokio::spawn(server::serve(listener, OpenChallenges(hub.clone()), std::future::pending()));
+    tokio::spawn(server::serve(
+        listener,
+        OpenChallenges(hub.clone()),
+        args.acme_http01_host_header.clone(),
+        std::future::pending(),
+    ));
     Ok(())
 }
 

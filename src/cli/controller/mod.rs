@@ -179,7 +179,7 @@ fn maker(
         ambient: args.dns01.ambient(),
         api_server_ca,
     };
-    let http = client::client_asking(&args.http01.acme_http01_solver_nameservers)
+    let http = client::clients(&args.http01.acme_http01_solver_nameservers)
         .map_err(|error| ControllerError::SelfCheck(error.to_string()))?;
     let (resolver, solver, dns01) = (args.dns01.resolver()?, args.http01.solver_options(features), args.dns01.clone());
     Ok(move |share| {

@@ -1,0 +1,114 @@
+//! Where the Ingress or Gateway that leads to a solver can be asked within the cluster.
+//!
+//! Their status says at which addresses they can be reached. Such an address may lead out and not back in again (hairpin NAT),
+//! or to a load balancer that puts something in front of each connection (PROXY protocol), so the Service behind it is asked
+//! too. Nothing of this is watched: it is read when the public name did not answer, and what cannot be read is left out.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{core::v1::Service, networking::v1::Ingress};
+use kube::{
+    ResourceExt,
+    api::{ApiResource, ListParams},
+};
+
+use super::route;
+use crate::{
+    api::Challenge,
+    cluster::{ApiError, Cluster, ObjectName, owner_entry},
+    http01::{check::Way, client::Clients, in_place, way},
+};
+
+/// The load balancers of the cluster are listed again after this time.
+const SERVICES_KEPT: Duration = Duration::from_secs(30);
+/// So many of them are looked at, which is as many as a page has.
+const MOST_SERVICES: u32 = 250;
+
+/// Reads them.
+pub(super) struct Ways {
+    cluster: Cluster,
+    clients: Clients,
+    balancers: Mutex<Option<(Instant, Arc<Vec<Service>>)>>,
+}
+
+impl Ways {
+    pub(super) fn new(cluster: Cluster, clients: Clients) -> Self {
+        Self { cluster, clients, balancers: Mutex::default() }
+    }
+
+    /// The places that lead to the Challenge's solver, the best first; none if none is known.
+    pub(super) async fn of(&self, challenge: &Challenge) -> Vec<Way> {
+        self.read(challenge).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the way within the cluster is not asked");
+            Vec::new()
+        })
+    }
+
+    async fn read(&self, challenge: &Challenge) -> Result<Vec<Way>, ApiError> {
+        if let Some((gateway, name)) = self.gateway(challenge).await? {
+            let selected = ListParams::default().labels(&way::gateway_selector(&name.name)).limit(MOST_SERVICES);
+            let services = self.cluster.list_unwatched::<Service>(Some(&name.namespace), &selected).await?;
+            return Ok(self.all(&services, &gateway, &format!("the Gateway {name}")).await);
+        }
+        let Some((addresses, name)) = self.ingress(challenge).await? else { return Ok(Vec::new()) };
+        if addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let services = self.balancers().await?;
+        let behind: Vec<Service> =
+            services.iter().filter(|service| way::is_behind(service, &addresses)).cloned().collect();
+        Ok(self.all(&behind, &addresses, &format!("the Ingress {name}")).await)
+    }
+
+    /// The Services by their addresses within the cluster, then what the status says.
+    async fn all(&self, services: &[Service], addresses: &[String], name: &str) -> Vec<Way> {
+        let mut ways: Vec<Way> = services.iter().filter_map(way::of_service).collect();
+        for address in addresses {
+            let found = match address.parse::<IpAddr>() {
+                Ok(address) => Some(address),
+                Err(_) => self.clients.addresses(address).await.first().copied(),
+            };
+            ways.extend(found.map(|found| Way { address: found, name: format!("{name} at {address}") }));
+        }
+        ways
+    }
+
+    /// The addresses of the first Gateway that the route is to hang on, and its name.
+    async fn gateway(&self, challenge: &Challenge) -> Result<Option<(Vec<String>, ObjectName)>, ApiError> {
+        let Some((namespace, name)) = way::gateway_name(challenge) else { return Ok(None) };
+        let name = ObjectName::new(namespace, name);
+        let Some(kind) = route::gateway_kind(&self.cluster).await? else { return Ok(None) };
+        let found = self.cluster.read_unwatched(&name, &kind).await?;
+        Ok(found.map(|gateway| (way::gateway_addresses(&gateway), name)))
+    }
+
+    /// The addresses of the Challenge's own Ingress, or of the one that got a path more.
+    async fn ingress(&self, challenge: &Challenge) -> Result<Option<(Vec<String>, ObjectName)>, ApiError> {
+        if let Some(ingress) = in_place::ingress_name(challenge) {
+            let name = ObjectName::new(challenge.namespace().unwrap_or_default(), ingress);
+            let found = self.cluster.read_unwatched(&name, &ApiResource::erase::<Ingress>(&())).await?;
+            return Ok(found.map(|ingress| (way::ingress_addresses(&ingress.data), name)));
+        }
+        let owner = owner_entry(&challenge.uid().unwrap_or_default());
+        let found = self.cluster.hub.solver_ingresses.indexed(&owner).into_iter().next();
+        Ok(found.map(|ingress| {
+            let status = serde_json::json!({ "status": ingress.status });
+            (way::ingress_addresses(&status), ObjectName::of(&*ingress))
+        }))
+    }
+
+    async fn balancers(&self) -> Result<Arc<Vec<Service>>, ApiError> {
+        let known = self.balancers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, services)) = known.filter(|(at, _)| at.elapsed() < SERVICES_KEPT) {
+            return Ok(services);
+        }
+        let all = ListParams::default().fields("spec.type=LoadBalancer").limit(MOST_SERVICES);
+        let services = Arc::new(self.cluster.list_unwatched::<Service>(None, &all).await?);
+        *self.balancers.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), services.clone()));
+        Ok(services)
+    }
+}
