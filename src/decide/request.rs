@@ -34,7 +34,7 @@ use crate::{
 pub struct SeenRequest<'a> {
     pub request: &'a CertificateRequest,
     pub issuer: SeenIssuerOf<'a>,
-    /// The Order of the fixed name, whoever owns it.
+    /// See [`super::order_of`].
     pub order: Option<&'a Order>,
     /// Which annotations go on to the Order.
     pub copied_annotations: &'a super::template::CopiedAnnotations,
