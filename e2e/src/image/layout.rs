@@ -127,6 +127,8 @@ fn header(size: u64, mode: u32) -> Result<tar::Header> {
     let mut header = tar::Header::new_gnu();
     header.set_size(size);
     header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mtime(epoch()?.unwrap_or_default());
     Ok(header)
 }
