@@ -141,6 +141,14 @@ impl Hub {
         self.wake_each(&self.challenges, Kind::Challenge, &is_meant);
     }
 
+    /// Takes in an object that says more than the API server keeps, in place of what it said of the same version.
+    pub fn amend<K: Watched>(&self, mut object: K) {
+        keep_own_note(object.managed_fields_mut());
+        if let Put::Stored { former, now } = K::store(self).amend(object) {
+            self.wake_dependents(Queue::wake, former.as_deref(), Some(&*now));
+        }
+    }
+
     fn wake_each<K: Watched>(&self, store: &Store<K>, kind: Kind, is_meant: &impl Fn(&Key) -> bool) {
         for object in store.all() {
             let key = Key { kind, object: ObjectName::of(&*object) };

@@ -24,6 +24,7 @@ pub mod issuer_of;
 pub mod keystore;
 pub mod lease;
 pub mod order;
+pub mod order_of;
 pub mod outlook;
 pub mod owned_fields;
 pub mod place;

@@ -4,16 +4,12 @@ use std::{env, path::PathBuf};
 
 use clap::Args;
 use kube::{
-    Api, Client, Config,
-    api::ListParams,
+    Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
 use super::{ControllerError, injection};
-use crate::{
-    api::{Certificate, Order},
-    cluster::Namespaces,
-};
+use crate::cluster::Namespaces;
 
 /// Which cluster is served.
 #[derive(Args, Clone, Debug)]
@@ -74,18 +70,5 @@ async fn configuration(args: &ClusterArgs) -> Result<Config, ControllerError> {
         // An API server that asks nobody who he is needs no kubeconfig.
         (Err(_), Some(master)) if args.kubeconfig.is_none() => Ok(Config::new(master)),
         (found, _) => found,
-    }
-}
-
-/// One question per group tells whether the kinds are served at all.
-pub(super) async fn check_crds(client: &Client, namespaces: &Namespaces) -> Result<(), ControllerError> {
-    let params = ListParams::default().limit(1);
-    let certificates: Api<Certificate> = namespaces.any_api(client);
-    let orders: Api<Order> = namespaces.any_api(client);
-    let answers = tokio::join!(certificates.list_metadata(&params), orders.list_metadata(&params));
-    match answers.0.err().or(answers.1.err()) {
-        None => Ok(()),
-        Some(kube::Error::Api(status)) if status.code == 404 => Err(ControllerError::NoCrds(status.message)),
-        Some(other) => Err(ControllerError::Api(other.to_string())),
     }
 }

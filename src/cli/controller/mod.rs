@@ -4,6 +4,7 @@ mod acme;
 mod certificates;
 mod challenges;
 mod cluster;
+mod definitions;
 mod dns01;
 pub(super) mod durations;
 mod http01;
@@ -76,10 +77,6 @@ pub enum ControllerError {
     Master(String),
     #[error("cannot reach the Kubernetes API: {0}")]
     Api(String),
-    #[error(
-        "the CustomResourceDefinitions are not installed ({0}); install them with: certwright crds | kubectl apply -f -"
-    )]
-    NoCrds(String),
     #[error("--dns01-recursive-nameservers: {0}")]
     Nameservers(String),
     #[error("--internal-healthz-listen-address {address:?}: {problem}")]
@@ -107,7 +104,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut leadership = Leadership::new(args.leader_election.election()?);
     let (client, api_server_ca) = cluster::connect(&args.cluster).await?;
-    cluster::check_crds(&client, &args.cluster.namespaces()).await?;
+    definitions::wait(&client, &args.cluster.namespaces()).await;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));
     let (held, patience) = (leadership.held(), args.leader_election.patience());

@@ -1,6 +1,6 @@
 //! The Challenges that an Order wants. They follow from the Order and its issuer alone, so those that are not yet there are known.
 
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use kube::{ResourceExt, api::ObjectMeta};
 
 use crate::{
     api::{
@@ -10,6 +10,7 @@ use crate::{
         order::OrderAuthorization,
     },
     decide::{
+        children::owner_references,
         fixed_name,
         podless::{self, Answerer},
         solver::{self, Choice, Method, NoSolver},
@@ -64,7 +65,7 @@ pub fn challenge(wishes: &Wishes<'_>, authorization: &OrderAuthorization) -> Res
             annotations,
             // Set from the start, so that nothing is presented which would not be cleaned up.
             finalizers: Some(vec![finalizer::CHALLENGE.to_owned()]),
-            owner_references: order.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owner_references(order),
             ..ObjectMeta::default()
         },
         spec: ChallengeSpec {
