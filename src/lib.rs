@@ -13,11 +13,13 @@
 //! - [`tls_alpn01`]: the same for TLS-ALPN-01
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
 //! - [`controller`]: gather, decide, act: one file per kind
+//! - [`admission`]: the optional webhook
 //! - [`cli`]: the subcommands
 //!
 //! Who may import whom is enforced by `tests/layers.rs`.
 
 pub mod acme;
+pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod cloud;

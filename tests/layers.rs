@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster"]),
     ("metrics", &["api", "decide"]),
     ("serve", &["api", "decide"]),
-    ("admission", &["api", "decide"]),
+    ("admission", &["api", "pki", "decide"]),
     (
         "cli",
         &[

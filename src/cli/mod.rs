@@ -7,6 +7,7 @@ mod feature_gates;
 mod issuer;
 mod log;
 mod probe;
+mod webhook;
 
 use std::{error::Error, process::ExitCode};
 
@@ -30,6 +31,8 @@ enum Command {
     Crds,
     /// Prints an issuer for a well-known CA, for `kubectl apply -f -`.
     Issuer(issuer::IssuerArgs),
+    /// Answers the API server whether objects may be written. Optional: see docs/admission.md. Runs until it is told to stop.
+    Webhook(Box<webhook::WebhookArgs>),
 }
 
 /// Reads the command line and does what it says.
@@ -62,6 +65,10 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Command::Crds => Ok(crds::run()?),
         Command::Issuer(args) => Ok(issuer::run(&args)?),
+        Command::Webhook(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(webhook::run(*args))?)
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! follow, and one function from the first to a [`Decision`] over the second. Nothing here reads a clock, rolls dice or
 //! talks to anybody, so a test states what is seen and compares what is decided.
 
+pub mod admission;
 pub mod authority;
 pub mod backoff;
 pub mod budget;
@@ -37,6 +38,7 @@ pub mod renewal_information;
 pub mod request;
 pub mod revocation;
 pub mod secret;
+pub mod serving;
 pub mod signing;
 pub mod solver;
 pub mod template;

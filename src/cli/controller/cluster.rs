@@ -24,7 +24,7 @@ pub(super) struct ClusterArgs {
 }
 
 /// A client, and the CA that the API server is known by, in PEM form.
-pub(super) async fn connect(
+pub(in crate::cli) async fn connect(
     kubeconfig: Option<&PathBuf>,
 ) -> Result<(Client, Option<Vec<u8>>), ControllerError> {
     let unreadable = |error: &dyn std::fmt::Display| ControllerError::Kubeconfig(error.to_string());

@@ -21,6 +21,8 @@ use tokio::{
     sync::watch,
 };
 
+pub(super) use cluster::connect;
+pub(super) use durations::window as positive_duration;
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},

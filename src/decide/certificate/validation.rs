@@ -17,7 +17,7 @@ const LEAST_RENEW_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 const DEFAULT_DURATION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The first thing because of which nothing is requested, with its place.
-pub(super) fn problem(spec: &CertificateSpec) -> Result<(), SpecError> {
+pub(in crate::decide) fn problem(spec: &CertificateSpec) -> Result<(), SpecError> {
     if spec.secret_name.is_empty() {
         return Err(SpecError::new("spec.secretName", "is empty; name the Secret that shall hold the certificate"));
     }
@@ -155,7 +155,7 @@ fn keystores(spec: &CertificateSpec) -> Result<(), SpecError> {
 }
 
 /// RFC 1123, as Kubernetes checks it.
-fn is_subdomain(name: &str) -> bool {
+pub(in crate::decide) fn is_subdomain(name: &str) -> bool {
     let is_label = |label: &str| {
         let inner = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
@@ -164,7 +164,7 @@ fn is_subdomain(name: &str) -> bool {
 }
 
 /// `prefix/name` or `name`, as keys of labels are.
-fn is_qualified_name(key: &str) -> bool {
+pub(in crate::decide) fn is_qualified_name(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
         None => is_name(key),
@@ -172,7 +172,7 @@ fn is_qualified_name(key: &str) -> bool {
 }
 
 /// The name part of a label's key, or a label's value.
-fn is_name(name: &str) -> bool {
+pub(in crate::decide) fn is_name(name: &str) -> bool {
     let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();
     name.len() <= 63
