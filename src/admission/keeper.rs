@@ -216,7 +216,8 @@ fn leaf(
 ) -> Result<(ParsedCertificate, PrivateKey), PkiError> {
     let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256))?;
     let names = SubjectAltNames { dns_names: settings.dns_names.clone(), ..SubjectAltNames::default() };
-    let template = CertificateRequestTemplate { names, ..CertificateRequestTemplate::default() };
+    // What it may be used for is said when it is signed.
+    let template = CertificateRequestTemplate { names, encode_usages: false, ..CertificateRequestTemplate::default() };
     let request = ParsedRequest::from_der(&template.build(&key)?)?;
     let usages = Usages::from_spec(&["digital signature", "server auth"], false)?;
     let end = (now + settings.lifetime).min(authority.not_after());

@@ -18,7 +18,13 @@ fn user() -> User {
 }
 
 fn asked(resource: &str, object: &Value, old: Option<&Value>) -> Findings {
-    judge(&Asked { resource, subresource: "", object, old, user: &user() })
+    let complete = |object: &Value| {
+        let mut object = object.clone();
+        object.as_object_mut().unwrap().entry("metadata").or_insert_with(|| json!({}));
+        object
+    };
+    let (object, old) = (complete(object), old.map(complete));
+    judge(&Asked { resource, subresource: "", object: &object, old: old.as_ref(), user: &user() })
 }
 
 fn refusal(resource: &str, object: &Value, old: Option<&Value>) -> String {
@@ -191,13 +197,22 @@ fn what_would_not_be_issued_is_warned_of() {
     assert!(findings.warnings.len() == 1 && findings.warnings[0].starts_with("spec.dnsNames"), "{findings:?}");
 }
 
-fn request(changes: &Value) -> Value {
+/// In base64; the same each time, because signatures differ.
+fn signing_request() -> &'static str {
     use base64::Engine as _;
-    let names = SubjectAltNames { dns_names: vec!["a.test".to_owned()], ..SubjectAltNames::default() };
-    let template = CertificateRequestTemplate { names, encode_usages: true, ..CertificateRequestTemplate::default() };
-    let pem = crate::pki::pem::encode("CERTIFICATE REQUEST", &template.build(key(0)).unwrap());
+    static REQUEST: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        let names = SubjectAltNames { dns_names: vec!["a.test".to_owned()], ..SubjectAltNames::default() };
+        let template =
+            CertificateRequestTemplate { names, encode_usages: true, ..CertificateRequestTemplate::default() };
+        let pem = crate::pki::pem::encode("CERTIFICATE REQUEST", &template.build(key(0)).unwrap());
+        base64::engine::general_purpose::STANDARD.encode(pem)
+    });
+    &REQUEST
+}
+
+fn request(changes: &Value) -> Value {
     let spec = json!({
-        "issuerRef": { "name": "ca" }, "request": base64::engine::general_purpose::STANDARD.encode(pem),
+        "issuerRef": { "name": "ca" }, "request": signing_request(),
         "username": "jane", "uid": "1", "groups": ["b", "a"], "extra": { "x": ["y"] },
     });
     json!({ "metadata": { "namespace": "shop", "name": "a" }, "spec": with(spec, changes) })
