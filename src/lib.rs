@@ -16,11 +16,13 @@
 //! - [`metrics`]: what is scraped
 //! - [`serve`]: a small HTTP server for those who watch over the controller
 //! - [`controller`]: gather, decide, act: one file per kind
+//! - [`admission`]: the optional webhook
 //! - [`cli`]: the subcommands
 //!
 //! Who may import whom is enforced by `tests/layers.rs`.
 
 pub mod acme;
+pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod cloud;

@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster", "measure"]),
     ("metrics", &["api", "decide", "cluster", "measure"]),
     ("serve", &["api", "decide"]),
-    ("admission", &["api", "decide"]),
+    ("admission", &["api", "pki", "decide"]),
     (
         "cli",
         &[

@@ -12,6 +12,7 @@ mod log;
 mod pflag;
 mod probe;
 mod suggestion;
+mod webhook;
 mod without_effect;
 
 use std::{error::Error, process::ExitCode};
@@ -36,6 +37,8 @@ enum Command {
     Crds,
     /// Prints an issuer for a well-known CA, for `kubectl apply -f -`.
     Issuer(issuer::IssuerArgs),
+    /// Answers the API server whether objects may be written. Optional: see docs/admission.md. Runs until it is told to stop.
+    Webhook(Box<webhook::WebhookArgs>),
 }
 
 /// Reads the command line and does what it says.
@@ -68,6 +71,10 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
         }
         Command::Crds => Ok(crds::run()?),
         Command::Issuer(args) => Ok(issuer::run(&args)?),
+        Command::Webhook(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(webhook::run(*args))?)
+        }
     }
 }
 

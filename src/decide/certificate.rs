@@ -31,6 +31,7 @@ use crate::{
 };
 pub use held_key::HeldKey;
 use plan::Plan;
+pub(in crate::decide) use validation::problem;
 
 /// Everything that the decision rests on.
 pub struct SeenCertificate<'a> {

@@ -4,6 +4,7 @@
 //! follow, and one function from the first to a [`Decision`] over the second. Nothing here reads a clock, rolls dice or
 //! talks to anybody, so a test states what is seen and compares what is decided.
 
+pub mod admission;
 pub mod admittance;
 pub mod authority;
 pub mod backoff;
@@ -43,6 +44,7 @@ pub mod revocation;
 pub mod schedule;
 pub mod secret;
 pub mod self_check;
+pub mod serving;
 pub mod shard;
 pub mod signing;
 pub mod solver;

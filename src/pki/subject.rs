@@ -116,7 +116,7 @@ impl Subject {
 }
 
 /// The common name of a distinguished name: the last one, if there are several.
-pub(super) fn common_name(name: &Name) -> Option<String> {
+pub fn common_name(name: &Name) -> Option<String> {
     common_names(name).pop()
 }
 

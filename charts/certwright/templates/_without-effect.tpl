@@ -4,7 +4,18 @@
 {{- if omit $values.cainjector "enabled" }}
   cainjector, but for its enabled
 {{- end }}
-{{- range list "ingressShim" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "webhook" }}
+{{- if not $values.webhook.enabled }}
+{{- if omit $values.webhook "enabled" }}
+  webhook, unless webhook.enabled
+{{- end }}
+{{- else }}
+{{- range keys $values.webhook | sortAlpha }}
+{{- if not (has . (include "certwright.webhookValues" $ | splitList " ")) }}
+  webhook.{{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range list "ingressShim" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}

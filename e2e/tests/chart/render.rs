@@ -238,3 +238,40 @@ fn limited_to_namespaces_it_has_rights_there_only() {
     let flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
     assert!(flags.contains(&json!("--namespace=shop,blog")), "{flags:?}");
 }
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_webhook_is_there_where_it_is_wanted() {
+    let show = "--show-only=templates/webhook.yaml";
+    assert!(!render("cert-manager", &[]).contains("kind: ValidatingWebhookConfiguration\n"));
+    let rendered = objects(&render("cert-manager", &[show, "--set=webhook.enabled=true,webhook.replicaCount=2"]));
+    let names: BTreeSet<_> = rendered.iter().map(name_of).collect();
+    let expected = [
+        "ClusterRole/cert-manager-webhook:subjectaccessreviews",
+        "ClusterRoleBinding/cert-manager-webhook:subjectaccessreviews",
+        "Deployment/cert-manager-webhook",
+        "MutatingWebhookConfiguration/cert-manager-webhook",
+        "Role/cert-manager-webhook:dynamic-serving",
+        "RoleBinding/cert-manager-webhook:dynamic-serving",
+        "Service/cert-manager-webhook",
+        "ServiceAccount/cert-manager-webhook",
+        "ValidatingWebhookConfiguration/cert-manager-webhook",
+    ];
+    assert_eq!(names, expected.map(str::to_owned).into());
+    let deployment = rendered.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let flags: Vec<_> = args.as_array().unwrap().iter().map(|flag| flag.as_str().unwrap()).collect();
+    let output = Command::new(binary().unwrap()).args(&flags).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_right_to_inject_goes_with_the_work() {
+    let with = |values: &str| render("x", &["--set", values]);
+    assert!(with("cainjector.enabled=true").contains("name: x-certwright-cainjector\n"));
+    let without = with("cainjector.enabled=false");
+    assert!(!without.contains("cainjector") && !without.contains("apiregistration.k8s.io"));
+    assert!(without.contains("--enable-apiservices-injectable=false"));
+}

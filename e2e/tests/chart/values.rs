@@ -49,6 +49,8 @@ fn wrong_values_are_refused() {
             "acmesolver.image.repository=quay.io/jetstack/cert-manager-acmesolver",
             "acmesolver.image: cert-manager's needs its own tag, which quay.io/jetstack/cert-manager-acmesolver:0.1.0 is not",
         ),
+        ("webhook.enabled=true,cainjector.enabled=false", "webhook.enabled needs cainjector.enabled"),
+        ("webhook.replicaCount=many", "at '/webhook/replicaCount': got string, want integer"),
         ("acmesolver.image.name=cert-manager-acmesolver", "acmesolver.image: cert-manager's needs its own tag"),
     ] {
         let chart = chart().display().to_string();

@@ -35,9 +35,12 @@ impl ClusterArgs {
     }
 }
 
-/// A client, and the CA that the API server is known by, in PEM form.
-pub(super) async fn connect(args: &ClusterArgs) -> Result<(Client, Option<Vec<u8>>), ControllerError> {
-    let mut config = configuration(args).await?;
+/// A client, and the CA that the API server is known by, in PEM form. An address goes before that of the kubeconfig.
+pub(in crate::cli) async fn connect(
+    kubeconfig: Option<&PathBuf>,
+    master: Option<&str>,
+) -> Result<(Client, Option<Vec<u8>>), ControllerError> {
+    let mut config = configuration(kubeconfig, master).await?;
     // kube takes the proxy of the environment for the API server too, and heeds NO_PROXY in that only for the proxy itself.
     let proxies: Vec<_> = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| env::var(name).ok()).collect();
     config.proxy_url.take_if(|proxy| proxies.iter().any(|text| *proxy == **text));
@@ -48,12 +51,12 @@ pub(super) async fn connect(args: &ClusterArgs) -> Result<(Client, Option<Vec<u8
     Ok((client, authority))
 }
 
-async fn configuration(args: &ClusterArgs) -> Result<Config, ControllerError> {
+async fn configuration(kubeconfig: Option<&PathBuf>, master: Option<&str>) -> Result<Config, ControllerError> {
     let unreadable = |error: &dyn std::fmt::Display| ControllerError::Kubeconfig(error.to_string());
     // As in cert-manager, an empty value is none.
-    let master = args.master.as_deref().filter(|url| !url.is_empty());
+    let master = master.filter(|url| !url.is_empty());
     let master = master.map(|url| url.parse().map_err(|_| ControllerError::Master(url.to_owned()))).transpose()?;
-    let found = match args.kubeconfig.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+    let found = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
@@ -68,7 +71,7 @@ async fn configuration(args: &ClusterArgs) -> Result<Config, ControllerError> {
             Ok(config)
         }
         // An API server that asks nobody who he is needs no kubeconfig.
-        (Err(_), Some(master)) if args.kubeconfig.is_none() => Ok(Config::new(master)),
+        (Err(_), Some(master)) if kubeconfig.is_none() => Ok(Config::new(master)),
         (found, _) => found,
     }
 }

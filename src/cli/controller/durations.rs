@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::api::GoDuration;
 
-pub(super) fn window(text: &str) -> Result<SignedDuration, String> {
+pub(in crate::cli) fn window(text: &str) -> Result<SignedDuration, String> {
     match duration(text)? {
         window if window > SignedDuration::ZERO => Ok(window),
         _ => Err("the time must be longer than nothing".to_owned()),

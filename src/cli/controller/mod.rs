@@ -26,6 +26,9 @@ use tokio::{
     time::Instant,
 };
 
+pub(super) use cluster::connect;
+pub(super) use durations::window as positive_duration;
+
 use crate::{
     cluster::{Cluster, Hub, Recorder},
     controller::{Context, Contexts, Leadership, Options},
@@ -103,7 +106,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     pem::set_limits(args.sizes.limits()?);
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut leadership = Leadership::new(args.leader_election.election()?);
-    let (client, api_server_ca) = cluster::connect(&args.cluster).await?;
+    let (client, api_server_ca) = connect(args.cluster.kubeconfig.as_ref(), args.cluster.master.as_deref()).await?;
     definitions::wait(&client, &args.cluster.namespaces()).await;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));

@@ -22,7 +22,7 @@ const LEAST_RENEW_BEFORE: SignedDuration = SignedDuration::from_mins(5);
 const DEFAULT_DURATION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The first thing because of which nothing is requested, with its place.
-pub(super) fn problem(spec: &CertificateSpec, features: Features) -> Result<(), SpecError> {
+pub(in crate::decide) fn problem(spec: &CertificateSpec, features: Features) -> Result<(), SpecError> {
     turned_off(spec, features)?;
     if spec.secret_name.is_empty() {
         return Err(SpecError::new("spec.secretName", "is empty; name the Secret that shall hold the certificate"));

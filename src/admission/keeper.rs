@@ -1,0 +1,276 @@
+//! Keeps the webhook's certificates valid: watches the Secret of its CA, and makes what is missing or due.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::tls::{Certificates, TlsError};
+use crate::{
+    api::names::{annotation, field_manager, label, secret_key},
+    decide::{
+        Wake,
+        authority::Authority,
+        backoff,
+        serving::{AUTHORITY_LIFETIME, CLOCK_SKEW, Leaf, SeenServing, ServingStep, decide, usable},
+    },
+    pki::{
+        CertificateRequestTemplate, Curve, Encoding, Error as PkiError, Issuance, KeyAlgorithm, ParsedCertificate,
+        ParsedRequest, PrivateKey, SubjectAltNames, Usages,
+    },
+};
+
+/// For one write to the API server.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest timer; a later time is reached in several steps.
+const LONGEST_TIMER: Duration = Duration::from_hours(1);
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace and the name of the Secret of the CA.
+    pub namespace: String,
+    pub secret: String,
+    /// The names that the certificate is for.
+    pub dns_names: Vec<String>,
+    /// How long the certificate is valid.
+    pub lifetime: SignedDuration,
+}
+
+/// See the module's description.
+pub struct Keeper {
+    api: Api<Secret>,
+    settings: Settings,
+    certificates: Arc<Certificates>,
+    secret: Option<Secret>,
+    leaf: Option<Leaf>,
+    failures: u32,
+}
+
+/// Why a step failed. It is tried again.
+#[derive(Debug, thiserror::Error)]
+enum KeeperError {
+    #[error("cannot write the Secret of the CA: {0}")]
+    Write(String),
+    #[error("cannot make a certificate: {0}")]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Keeper {
+    pub fn new(client: Client, settings: Settings, certificates: Arc<Certificates>) -> Self {
+        let api = Api::namespaced(client, &settings.namespace);
+        Self { api, settings, certificates, secret: None, leaf: None, failures: 0 }
+    }
+
+    /// Works until the process ends.
+    pub async fn run(mut self) {
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.settings.secret));
+        let mut events = watcher::watcher(self.api.clone(), config).default_backoff().boxed();
+        self.first_look(&mut events).await;
+        loop {
+            let due = self.work().await;
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.take_in(event),
+                    None => return,
+                },
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// Waits for the first list: what is there already is not made anew.
+    async fn first_look(&mut self, events: &mut (impl Stream<Item = watcher::Result<Event<Secret>>> + Unpin)) {
+        while let Some(event) = events.next().await {
+            let is_done = matches!(event, Ok(Event::InitDone));
+            self.take_in(event);
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: watcher::Result<Event<Secret>>) {
+        match event {
+            Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.secret = Some(secret),
+            Ok(Event::Delete(_) | Event::Init) => self.secret = None,
+            Ok(Event::InitDone) => {}
+            Err(error) => tracing::warn!(%error, "the watch of the CA's Secret was interrupted; it is taken up again"),
+        }
+    }
+
+    /// Does what there is to do; when to look again.
+    async fn work(&mut self) -> Instant {
+        let now = Timestamp::now();
+        let decision = decide(&SeenServing { secret: self.secret.as_ref(), leaf: self.leaf.as_ref() }, now);
+        let mut wake = decision.wake;
+        for step in decision.steps {
+            // What was done is looked at at once.
+            wake = Wake::At(now);
+            if let Err(error) = self.act(step, now).await {
+                self.failures = self.failures.saturating_add(1);
+                tracing::warn!(%error, failures = self.failures, "the webhook's certificate is not renewed yet");
+                wake = Wake::At(now + backoff::after_failures(self.failures));
+            } else {
+                self.failures = 0;
+            }
+        }
+        let wait =
+            wake.time().map_or(LONGEST_TIMER, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        Instant::now() + wait.min(LONGEST_TIMER)
+    }
+
+    async fn act(&mut self, step: ServingStep, now: Timestamp) -> Result<(), KeeperError> {
+        match step {
+            ServingStep::MakeAuthority(why) => {
+                tracing::info!(secret = self.settings.secret, why, "making a CA for the webhook");
+                let data = authority(&self.settings.secret, now)?;
+                let written = timeout(TIMEOUT, self.write(data)).await;
+                self.secret = Some(written.map_err(|_| KeeperError::Write("no answer in time".to_owned()))??);
+            }
+            ServingStep::MakeLeaf => {
+                let Ok(authority) = usable(self.secret.as_ref(), now) else { return Ok(()) };
+                let (certificate, key) = leaf(&authority, &self.settings, now)?;
+                self.certificates.put(std::slice::from_ref(&certificate), &key)?;
+                tracing::info!(until = %certificate.not_after, "serving with a new certificate");
+                let authority = authority.certificate().map(|own| own.der.clone()).unwrap_or_default();
+                self.leaf = Some(Leaf { certificate, authority });
+            }
+        }
+        Ok(())
+    }
+
+    /// If another replica was faster, its CA is the one.
+    async fn write(&self, data: BTreeMap<String, ByteString>) -> Result<Secret, KeeperError> {
+        let name = &self.settings.secret;
+        let params = PostParams { field_manager: Some(field_manager::CERTWRIGHT.to_owned()), ..PostParams::default() };
+        let written = match &self.secret {
+            Some(held) => {
+                let mut secret = held.clone();
+                secret.metadata.managed_fields = None;
+                secret.data.get_or_insert_default().extend(data);
+                allow_injection(&mut secret);
+                self.api.replace(name, &params, &secret).await
+            }
+            None => {
+                let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+                let mut secret = Secret { metadata, data: Some(data), ..Secret::default() };
+                allow_injection(&mut secret);
+                self.api.create(&params, &secret).await
+            }
+        };
+        let failed = |error: kube::Error| KeeperError::Write(error.to_string());
+        match written {
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+                let held = self.api.get_opt(name).await.map_err(failed)?;
+                held.ok_or_else(|| KeeperError::Write("it was deleted meanwhile".to_owned()))
+            }
+            other => other.map_err(failed),
+        }
+    }
+}
+
+fn allow_injection(secret: &mut Secret) {
+    let annotations = secret.metadata.annotations.get_or_insert_default();
+    annotations.insert(annotation::ALLOW_DIRECT_INJECTION.to_owned(), label::TRUE.to_owned());
+}
+
+/// The data of the Secret of a new CA.
+fn authority(name: &str, now: Timestamp) -> Result<BTreeMap<String, ByteString>, PkiError> {
+    let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P384))?;
+    let template = CertificateRequestTemplate {
+        common_name: Some(name.to_owned()),
+        is_ca: true,
+        ..CertificateRequestTemplate::default()
+    };
+    let request = ParsedRequest::from_der(&template.build(&key)?)?;
+    let usages = Usages::from_spec::<&str>(&[], true)?;
+    let issuance = issuance(&request, &usages, true, now, now + AUTHORITY_LIFETIME);
+    let certificate = ParsedCertificate::from_der(&issuance.self_sign(&key)?)?.to_pem();
+    let entries = [
+        (secret_key::TLS_CRT, certificate.clone()),
+        (secret_key::CA_CRT, certificate),
+        (secret_key::TLS_KEY, key.to_pem(Encoding::Pkcs8)?),
+    ];
+    Ok(entries.into_iter().map(|(entry, text)| (entry.to_owned(), ByteString(text.into_bytes()))).collect())
+}
+
+/// A certificate from the CA, and its key.
+fn leaf(
+    authority: &Authority,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<(ParsedCertificate, PrivateKey), PkiError> {
+    let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256))?;
+    let names = SubjectAltNames { dns_names: settings.dns_names.clone(), ..SubjectAltNames::default() };
+    // What it may be used for is said when it is signed.
+    let template = CertificateRequestTemplate { names, encode_usages: false, ..CertificateRequestTemplate::default() };
+    let request = ParsedRequest::from_der(&template.build(&key)?)?;
+    let usages = Usages::from_spec(&["digital signature", "server auth"], false)?;
+    let end = (now + settings.lifetime).min(authority.not_after());
+    let issuance = issuance(&request, &usages, false, now, end);
+    let own = authority.certificate().ok_or(PkiError::Crypto("find the certificate of the CA"))?;
+    Ok((ParsedCertificate::from_der(&issuance.sign_with_ca(own, &authority.key)?)?, key))
+}
+
+fn issuance<'a>(
+    request: &'a ParsedRequest,
+    usages: &'a Usages,
+    is_ca: bool,
+    now: Timestamp,
+    not_after: Timestamp,
+) -> Issuance<'a> {
+    Issuance {
+        request,
+        usages,
+        is_ca,
+        not_before: now - CLOCK_SKEW,
+        not_after,
+        crl_distribution_points: &[],
+        ocsp_servers: &[],
+        issuing_certificate_urls: &[],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What is made is what the decision takes for good, and then there is nothing to do.
+    #[test]
+    fn what_is_made_is_at_rest() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let settings = Settings {
+            namespace: "a".to_owned(),
+            secret: "webhook-ca".to_owned(),
+            dns_names: vec!["webhook.a.svc".to_owned()],
+            lifetime: SignedDuration::from_hours(168),
+        };
+        let secret = Secret { data: Some(authority("webhook-ca", now).unwrap()), ..Secret::default() };
+        let authority = usable(Some(&secret), now).unwrap();
+        let (certificate, key) = leaf(&authority, &settings, now).unwrap();
+        assert!(certificate.verify_issued_by(authority.certificate().unwrap()).is_ok());
+        assert_eq!(certificate.names.dns_names, ["webhook.a.svc"]);
+        let certificates = Arc::new(Certificates::default());
+        assert!(!certificates.is_ready());
+        certificates.put(std::slice::from_ref(&certificate), &key).unwrap();
+        assert!(certificates.is_ready());
+        let leaf = Leaf { certificate, authority: authority.certificate().unwrap().der.clone() };
+        let decision = decide(&SeenServing { secret: Some(&secret), leaf: Some(&leaf) }, now);
+        assert!(decision.steps.is_empty() && decision.wake.time().unwrap() > now + SignedDuration::from_hours(100));
+    }
+}

@@ -1,0 +1,74 @@
+//! The certificate that is served at present, which may change between two connections.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs::{default_provider, sign},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use crate::pki::{Encoding, Error as PkiError, ParsedCertificate, PrivateKey};
+
+/// Why a certificate cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("the certificate or its key cannot be used: {0}")]
+    Pki(#[from] PkiError),
+    #[error("the TLS library refuses the certificate or its key: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// See the module's description. Before there is one, handshakes fail.
+#[derive(Default)]
+pub struct Certificates {
+    current: RwLock<Option<Arc<CertifiedKey>>>,
+}
+
+impl Certificates {
+    /// Serves this chain, the certificate itself first, from now on.
+    pub fn put(&self, chain: &[ParsedCertificate], key: &PrivateKey) -> Result<(), TlsError> {
+        let (_, key) = key.to_der(Encoding::Pkcs8)?;
+        let key = sign::any_supported_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key)))?;
+        let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der.clone())).collect();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(CertifiedKey::new(chain, key)));
+        Ok(())
+    }
+
+    /// Whether there is one.
+    pub fn is_ready(&self) -> bool {
+        self.get().is_some()
+    }
+
+    /// The settings of a server that serves whatever is current.
+    pub fn settings(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver(self.clone())));
+        Ok(Arc::new(config))
+    }
+
+    fn get(&self) -> Option<Arc<CertifiedKey>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct Resolver(Arc<Certificates>);
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.get()
+    }
+}
