@@ -6,8 +6,10 @@ mod certificate;
 mod dns01;
 mod foreign;
 mod http01;
+mod install;
 mod issuance;
 mod lagging;
+mod leader;
 mod outage;
 mod overhead;
 mod podless;
@@ -113,6 +115,10 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     }
     if acme.iter().any(|bar| bar.name != bar::ACME_OVERHEAD) {
         measured.extend(outage::measure(testbed).await?);
+    }
+    let install = of(&[bar::INSTALL]);
+    if !install.is_empty() {
+        measured.extend(install::measure(testbed, &install).await?);
     }
     Ok(measured)
 }
