@@ -48,8 +48,11 @@ impl ApiError {
 }
 
 /// Makes a call, for a limited time. `what` says what it does, for messages.
-pub(super) async fn limited<T>(what: String, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    limited_to(TIMEOUT, what, call).await
+pub(super) fn limited<T>(
+    what: String,
+    call: impl Future<Output = kube::Result<T>>,
+) -> impl Future<Output = Result<T, ApiError>> {
+    limited_to(TIMEOUT, what, call)
 }
 
 /// [`limited`] to another time.

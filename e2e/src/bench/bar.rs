@@ -89,16 +89,18 @@ pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
 pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
 pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
 
-/// The group of the bars about installing, and about taking over from cert-manager.
+/// The group of the bars about installing, taking over from cert-manager, and losing a controller.
 pub const INSTALL: &str = "install";
 pub const INSTALL_TAKE_OVER: &str = "install.take-over";
 pub const INSTALL_CHART_BYTES: &str = "install.chart-bytes";
 pub const INSTALL_CRDS_BYTES: &str = "install.crds-bytes";
 pub const INSTALL_LARGEST_CRD_BYTES: &str = "install.largest-crd-bytes";
 pub const INSTALL_FIRST_CERTIFICATE: &str = "install.first-certificate-seconds";
+pub const INSTALL_LEADER_KILL: &str = "install.leader-kill-seconds";
+pub const INSTALL_LEADER_ORDERS: &str = "install.leader-kill-orders-too-many";
 
 /// Every bar.
-pub const BARS: [Bar; 32] = [
+pub const BARS: [Bar; 34] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -119,6 +121,9 @@ pub const BARS: [Bar; 32] = [
     bar(DNS01_UPDATES, "updates", Side::Below, 200.0, Tier::Api),
     bar(DNS01_LAGGING, "s", Side::AtMost, 1.5, Tier::Api),
     bar(DNS01_MEANWHILE, "percent", Side::AtLeast, 80.0, Tier::Api),
+    // The lease duration is 5 s there.
+    bar(INSTALL_LEADER_KILL, "s", Side::AtMost, 7.0, Tier::Api),
+    bar(INSTALL_LEADER_ORDERS, "orders", Side::AtMost, 0.0, Tier::Api),
     bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
     bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),

@@ -1,9 +1,9 @@
-//! Bars of the group `install`: what an operator touches.
+//! Bars of the group `install`: what an operator sees of installing, taking over and losing a controller.
 
 use anyhow::Result;
 
 use super::bar::{self, Bar, Measured};
-use super::{helm_install, take_over};
+use super::{helm_install, leader, take_over};
 use crate::testbed::Testbed;
 
 /// Those of tier `api`.
@@ -15,6 +15,9 @@ pub(super) async fn api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured
     }
     if is_meant(bar::INSTALL_TAKE_OVER) {
         measured.push(take_over::measure(testbed).await?);
+    }
+    if [bar::INSTALL_LEADER_KILL, bar::INSTALL_LEADER_ORDERS].into_iter().any(is_meant) {
+        measured.extend(leader::measure(testbed).await?);
     }
     Ok(measured)
 }

@@ -10,6 +10,7 @@ mod http01;
 mod install;
 mod issuance;
 mod lagging;
+mod leader;
 mod outage;
 mod overhead;
 mod podless;
