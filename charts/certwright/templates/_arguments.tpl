@@ -5,6 +5,7 @@
 {{- $level := index (list "error" "warn" "info" "info" "debug" "trace" "trace") (int $values.global.logLevel) -}}
 {{- if ne $level "info" }}{{ $_ := set $flags "log-level" $level }}{{ end -}}
 {{- if ne $values.global.logFormat "text" }}{{ $_ := set $flags "logging-format" $values.global.logFormat }}{{ end -}}
+{{- if not $values.prometheus.enabled }}{{ $_ := set $flags "metrics-listen-address" "0" }}{{ end -}}
 {{- with $values.featureGates }}{{ $_ := set $flags "feature-gates" . }}{{ end -}}
 {{- if $values.enableCertificateOwnerRef }}{{ $_ := set $flags "enable-certificate-owner-ref" "true" }}{{ end -}}
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}

@@ -1,7 +1,7 @@
 {{/* Which of cert-manager's values were given that certwright has no use for (yet), a line each. */}}
 {{- define "certwright.withoutEffect" -}}
 {{- $values := .Values -}}
-{{- range list "cainjector" "config" "ingressShim" "maxConcurrentChallenges" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" "strategy" "webhook" }}
+{{- range list "cainjector" "config" "ingressShim" "maxConcurrentChallenges" "startupapicheck" "strategy" "webhook" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}

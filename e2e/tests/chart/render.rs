@@ -67,6 +67,7 @@ fn a_release_called_cert_manager_has_its_names() {
     let names: BTreeSet<_> = objects(&render("cert-manager", &[])).iter().map(name_of).collect();
     let mut expected: BTreeSet<_> = [
         "Deployment/cert-manager",
+        "Service/cert-manager",
         "ServiceAccount/cert-manager",
         "ClusterRole/cert-manager-cluster-view",
         "ClusterRole/cert-manager-view",
