@@ -89,8 +89,13 @@ pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
 pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
 pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
 
+/// The group of the bars about what is scraped.
+pub const METRICS: &str = "metrics";
+pub const METRICS_SECONDS: &str = "metrics.scrape-of-10000-seconds";
+pub const METRICS_MEMORY: &str = "metrics.scrape-memory-mib";
+
 /// Every bar.
-pub const BARS: [Bar; 27] = [
+pub const BARS: [Bar; 29] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -111,6 +116,8 @@ pub const BARS: [Bar; 27] = [
     bar(DNS01_UPDATES, "updates", Side::Below, 200.0, Tier::Api),
     bar(DNS01_LAGGING, "s", Side::AtMost, 1.5, Tier::Api),
     bar(DNS01_MEANWHILE, "percent", Side::AtLeast, 80.0, Tier::Api),
+    bar(METRICS_SECONDS, "s", Side::Below, 1.0, Tier::Api),
+    bar(METRICS_MEMORY, "MiB", Side::AtMost, 5.0, Tier::Api),
     bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
     bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),
