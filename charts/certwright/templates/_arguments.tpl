@@ -8,6 +8,7 @@
 {{- with $values.watchNamespaces }}{{ $_ := set $flags "namespace" (join "," .) }}{{ end -}}
 {{- if $values.config }}{{ $_ := set $flags "config" "/var/cert-manager/config/config.yaml" }}{{ end -}}
 {{- with $values.acmesolver.runtimeClassName }}{{ $_ := set $flags "acme-http01-solver-runtime-class-name" . }}{{ end -}}
+{{- if not $values.prometheus.enabled }}{{ $_ := set $flags "metrics-listen-address" "0" }}{{ end -}}
 {{- with $values.featureGates }}{{ $_ := set $flags "feature-gates" . }}{{ end -}}
 {{- if $values.enableCertificateOwnerRef }}{{ $_ := set $flags "enable-certificate-owner-ref" "true" }}{{ end -}}
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}

@@ -15,7 +15,7 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range list "ingressShim" "prometheus" "serviceAnnotations" "serviceIPFamilies" "serviceIPFamilyPolicy" "serviceLabels" "startupapicheck" }}
+{{- range list "ingressShim" "startupapicheck" }}
 {{- if index $values . }}
   {{ . }}
 {{- end }}

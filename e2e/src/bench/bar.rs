@@ -99,8 +99,13 @@ pub const INSTALL_FIRST_CERTIFICATE: &str = "install.first-certificate-seconds";
 pub const INSTALL_LEADER_KILL: &str = "install.leader-kill-seconds";
 pub const INSTALL_LEADER_ORDERS: &str = "install.leader-kill-orders-too-many";
 
+/// The group of the bars about what is scraped.
+pub const METRICS: &str = "metrics";
+pub const METRICS_SECONDS: &str = "metrics.scrape-of-10000-seconds";
+pub const METRICS_MEMORY: &str = "metrics.scrape-memory-mib";
+
 /// Every bar.
-pub const BARS: [Bar; 34] = [
+pub const BARS: [Bar; 36] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -124,6 +129,8 @@ pub const BARS: [Bar; 34] = [
     // The lease duration is 5 s there.
     bar(INSTALL_LEADER_KILL, "s", Side::AtMost, 7.0, Tier::Api),
     bar(INSTALL_LEADER_ORDERS, "orders", Side::AtMost, 0.0, Tier::Api),
+    bar(METRICS_SECONDS, "s", Side::Below, 1.0, Tier::Api),
+    bar(METRICS_MEMORY, "MiB", Side::AtMost, 5.0, Tier::Api),
     bar(HTTP01_SECONDS, "s", Side::Below, 4.0, Tier::Cluster),
     bar(HTTP01_WAITING, "s", Side::Below, 0.3, Tier::Cluster),
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),

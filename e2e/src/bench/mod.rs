@@ -16,6 +16,7 @@ mod overhead;
 mod podless;
 mod propagation;
 pub mod resources;
+mod scrape;
 mod single;
 mod steps;
 mod take_over;
@@ -111,6 +112,9 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     let dns01 = of(&[bar::DNS01]);
     if !dns01.is_empty() {
         measured.extend(propagation::measure(testbed, &dns01).await?);
+    }
+    if !of(&[bar::METRICS]).is_empty() {
+        measured.extend(scrape::measure(testbed).await?);
     }
     if acme.iter().any(|bar| bar.name == bar::ACME_OVERHEAD) {
         measured.push(overhead::measure(testbed).await?);

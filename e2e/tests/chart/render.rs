@@ -67,6 +67,7 @@ fn a_release_called_cert_manager_has_its_names() {
     let names: BTreeSet<_> = objects(&render("cert-manager", &[])).iter().map(name_of).collect();
     let mut expected: BTreeSet<_> = [
         "Deployment/cert-manager",
+        "Service/cert-manager",
         "ServiceAccount/cert-manager",
         "Role/cert-manager:leaderelection",
         "RoleBinding/cert-manager:leaderelection",
@@ -274,4 +275,47 @@ fn the_right_to_inject_goes_with_the_work() {
     let without = with("cainjector.enabled=false");
     assert!(!without.contains("cainjector") && !without.contains("apiregistration.k8s.io"));
     assert!(without.contains("--enable-apiservices-injectable=false"));
+}
+
+#[test]
+#[ignore = "runs inside a testbed"]
+fn metrics_have_a_service_or_a_monitor_and_alerts_if_wished() {
+    let kinds = |options: &str| -> BTreeSet<String> {
+        let wanted = ["Service", "ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"];
+        let rendered = objects(&render("x", &["--set", options]));
+        let kinds = rendered.iter().map(|object| object["kind"].as_str().unwrap().to_owned());
+        kinds.filter(|kind| wanted.contains(&kind.as_str())).collect()
+    };
+    let set = |kinds: &[&str]| kinds.iter().map(|&kind| kind.to_owned()).collect::<BTreeSet<String>>();
+    assert_eq!(kinds("prometheus.enabled=true"), set(&["Service"]));
+    assert_eq!(kinds("prometheus.servicemonitor.enabled=true"), set(&["Service", "ServiceMonitor"]));
+    assert_eq!(kinds("prometheus.podmonitor.enabled=true"), set(&["PodMonitor"]));
+    let both = "prometheus.rules.enabled=true,prometheus.dashboard.enabled=true";
+    assert_eq!(kinds(both), set(&["ConfigMap", "PrometheusRule", "Service"]));
+    assert_eq!(kinds(&format!("prometheus.enabled=false,{both}")), set(&[]));
+
+    let deployment =
+        |options: &str| objects(&render("x", &["--show-only=templates/deployment.yaml", "--set", options])).remove(0);
+    let annotations = |options: &str| deployment(options)["spec"]["template"]["metadata"]["annotations"].clone();
+    assert_eq!(annotations("prometheus.enabled=true")["prometheus.io/port"], "9402");
+    assert_eq!(annotations("prometheus.servicemonitor.enabled=true"), Value::Null);
+    let container = deployment("prometheus.enabled=false")["spec"]["template"]["spec"]["containers"][0].clone();
+    assert!(container["args"].as_array().unwrap().contains(&json!("--metrics-listen-address=0")), "{container}");
+    assert_eq!(container["ports"].as_array().unwrap().len(), 2, "{container}");
+}
+
+/// Nothing of the files is taken for a template, and nothing is lost on the way.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn alerts_and_dashboard_are_those_of_the_files() {
+    let options = ["--set=prometheus.rules.enabled=true,prometheus.dashboard.enabled=true"];
+    let rendered = objects(&render("x", &options));
+    let of_kind = |kind: &str| rendered.iter().find(|object| object["kind"] == kind).unwrap();
+    let file = |name: &str| std::fs::read_to_string(chart().join("files").join(name)).unwrap();
+    let rules: Value = serde_yaml::from_str(&file("rules.yaml")).unwrap();
+    assert_eq!(of_kind("PrometheusRule")["spec"], rules);
+    let told = of_kind("ConfigMap")["data"]["certwright.json"].as_str().unwrap();
+    let (told, dashboard): (Value, Value) =
+        (serde_json::from_str(told).unwrap(), serde_json::from_str(&file("dashboard.json")).unwrap());
+    assert_eq!(told, dashboard);
 }

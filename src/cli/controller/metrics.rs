@@ -9,6 +9,7 @@ use crate::{
     cluster::{Hub, Key, Kind},
     controller::{Contexts, balances},
     decide::budget::Balance,
+    measure,
     metrics::{AccountBudget, Recorder, Sources, keep_up, router},
     serve,
 };
@@ -16,7 +17,7 @@ use crate::{
 /// Where metrics are served.
 #[derive(Args, Clone, Debug)]
 pub(super) struct MetricsArgs {
-    /// Where /metrics is served for Prometheus, as ADDRESS:PORT; an empty value turns it off.
+    /// Where /metrics is served for Prometheus, as ADDRESS:PORT; an empty value or 0 turns it off.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9402")]
     pub(super) metrics_listen_address: String,
 }
@@ -28,11 +29,12 @@ pub(super) async fn serve_metrics(
     contexts: Contexts,
 ) -> Result<(), ControllerError> {
     let address = &args.metrics_listen_address;
-    if address.is_empty() {
+    if address.is_empty() || address == "0" {
         return Ok(());
     }
     let wrong = |problem: String| ControllerError::Metrics { address: address.clone(), problem };
     let recorder = Recorder::install().map_err(wrong)?;
+    measure::leads(false);
     let listener = serve::listen(address).await.map_err(wrong)?;
     let sources = Sources {
         hub: hub.clone(),
