@@ -8,6 +8,7 @@ mod support;
 
 use std::process::Command;
 
+use certwright::api::{Certificate, CertificateRequest, Challenge, Order};
 use certwright_e2e::controller::binary;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::PATIENCE;
@@ -22,8 +23,8 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use support::{
-    certificate, comes_back, controller, define_routes, edge, issuer, names, nothing_is_left, routes, says, scene,
-    solver_writes, testbed, there,
+    certificate, comes_back, controller, define_routes, edge, issuer, issuer_with, names, nothing_is_left, routes,
+    says, scene, solver_writes, testbed, there,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,6 +188,74 @@ async fn every_replica_that_is_ready_is_an_endpoint() {
     let _edge = edge(testbed.state.node_address).await;
     scene.issued("web").await.unwrap();
     nothing_is_left(&scene).await;
+}
+
+/// Killed while everything is in place, and while it is taken away: the next process finds what is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_killed_controller_leaves_nothing_behind() {
+    let testbed = testbed();
+    let mut controller = controller(&testbed, &[]).await;
+    let scene = scene(&testbed, &controller, json!({ "ingress": { "class": "edge" } }), "controller").await;
+    let mark = testbed.mark().unwrap();
+    certificate(&scene, &names(&scene, 8)).await;
+    let is_whole = |ingress: &Ingress| ingress.spec.as_ref().unwrap().rules.as_ref().unwrap().len() == 8;
+    there::<Ingress>(&scene, is_whole).await;
+    controller.kill().unwrap();
+    controller.restart().unwrap();
+    controller.ready().await.unwrap();
+    let edge = edge(testbed.state.node_address).await;
+    there::<Challenge>(&scene, |challenge| state_of(challenge) == Some("valid")).await;
+    controller.kill().unwrap();
+    controller.restart().unwrap();
+    controller.ready().await.unwrap();
+    scene.issued("web").await.unwrap();
+    nothing_is_left(&scene).await;
+    drop(edge);
+    let ingresses: Vec<_> = solver_writes(&scene, mark).await;
+    let made = ingresses.iter().filter(|write| *write == "create ingresses").count();
+    assert_eq!(made, 1, "{ingresses:?}");
+}
+
+/// The CA refuses the names, and somebody deletes an Order: each time all goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn nothing_stays_after_a_failure_or_a_deletion() {
+    let testbed = testbed();
+    let controller = controller(&testbed, &[]).await;
+    let failing = Scene::new(&testbed, controller.log(), "routes").await.unwrap();
+    let mut spec = failing.issuer_spec("pebble-account").unwrap();
+    spec["acme"]["solvers"] = json!([{ "http01": { "ingress": {} }, "waitInsteadOfSelfCheck": "1s" }]);
+    issuer_with(&failing, spec, "controller").await;
+    let deleted = scene(&testbed, &controller, json!({ "ingress": {} }), "controller").await;
+    for scene in [&failing, &deleted] {
+        certificate(scene, &names(scene, 4)).await;
+        there::<Ingress>(scene, |_| true).await;
+    }
+    let challenges: Vec<Challenge> = deleted.list().await.unwrap();
+    assert_eq!(challenges.len(), 4);
+    // The certificate first, or it would be tried again; then as the garbage collector does.
+    deleted.api::<Certificate>().delete("web", &DeleteParams::default()).await.unwrap();
+    let (everything, any) = (DeleteParams::default(), ListParams::default());
+    deleted.api::<CertificateRequest>().delete_collection(&everything, &any).await.unwrap();
+    deleted.api::<Order>().delete_collection(&everything, &any).await.unwrap();
+    for challenge in challenges {
+        deleted.api::<Challenge>().delete(&challenge.name_any(), &everything).await.unwrap();
+    }
+    nothing_is_left(&deleted).await;
+
+    // Challenges that have failed stay for people to look at.
+    there::<Challenge>(&failing, |challenge| state_of(challenge) == Some("invalid")).await;
+    let look = async || {
+        let left = (failing.list::<Ingress>().await?.len(), failing.list::<Service>().await?.len());
+        anyhow::ensure!((left, failing.list::<EndpointSlice>().await?.len()) == ((0, 0), 0), "{left:?}");
+        Ok(Some(()))
+    };
+    until("everything but the Challenges to be gone", PATIENCE, look).await.unwrap();
+}
+
+fn state_of(challenge: &Challenge) -> Option<&str> {
+    challenge.status.as_ref()?.state.as_deref()
 }
 
 /// What [`solver_writes`] tells if each of these is created and deleted once.

@@ -19,6 +19,8 @@ pub const KIND_CHALLENGE: &str = "Challenge";
 
 /// API group of the Gateway API, and its kinds for TLS that is passed through and for HTTP.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// API group of those of its kinds that are still tried out.
+pub const GATEWAY_EXPERIMENTAL_GROUP: &str = "gateway.networking.x-k8s.io";
 pub const KIND_TLS_ROUTE: &str = "TLSRoute";
 pub const KIND_HTTP_ROUTE: &str = "HTTPRoute";
 

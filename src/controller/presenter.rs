@@ -21,7 +21,7 @@ use crate::{
 pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     match Method::of(challenge) {
         Some(Method::Dns01) => dns01::present(context, challenge).await,
-        Some(Method::Http01) if challenge.is_podless() => podless::present(context, challenge).await,
+        Some(Method::Http01) if challenge.is_podless() => Box::pin(podless::present(context, challenge)).await,
         Some(Method::Http01) => Box::pin(present_http01(context, challenge)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::present(context, challenge)).await,
         None => Err(unknown_type(challenge)),

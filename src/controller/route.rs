@@ -67,24 +67,24 @@ pub(super) fn lead<'a>(context: &Context, challenge: &'a Challenge, name: &'a st
     Lead { questions: questions(context, challenge), path_type, ..alone }
 }
 
-/// Whether the question of the Challenge is led already. `led` is what an object leads that is not watched.
-pub(super) fn is_led(context: &Context, challenge: &Challenge, led: &BTreeSet<Question>) -> bool {
+/// Whether the question of the Challenge is led. `already` is what an object leads that is not watched.
+pub(super) fn is_led(context: &Context, challenge: &Challenge, already: &BTreeSet<Question>) -> bool {
     let (name, question) = (name_of(challenge), Question::of(challenge));
     if !has_own_ingress(challenge) {
-        return led.contains(&question);
+        return already.contains(&question);
     }
     let ingress = context.cluster.hub.solver_ingresses.get(&name);
     ingress.is_some_and(|ingress| leads(rules_of(&ingress), &name.name, &question))
 }
 
 /// Creates the Ingress or HTTPRoute, or adds the paths; what is there already is well.
-pub(super) async fn put(context: &Context, lead: &Lead<'_>, led: &mut BTreeSet<Question>) -> Result<(), StepError> {
+pub(super) async fn put(context: &Context, lead: &Lead<'_>, already: &mut BTreeSet<Question>) -> Result<(), StepError> {
     if route::gateway(lead.challenge).is_some() {
-        put_http_route(context, lead, led.is_empty()).await?;
+        put_http_route(context, lead, already.is_empty()).await?;
     } else {
         put_paths(context, lead).await?;
     }
-    led.extend(lead.questions.iter().cloned());
+    already.extend(lead.questions.iter().cloned());
     Ok(())
 }
 
@@ -130,23 +130,23 @@ pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) 
 pub(super) async fn look_after(
     context: &Context,
     lead: &Lead<'_>,
-    led: &mut BTreeSet<Question>,
+    already: &mut BTreeSet<Question>,
 ) -> Result<Option<Told>, StepError> {
-    led.clear();
+    already.clear();
     if in_place::ingress_name(lead.challenge).is_some() {
         // Whoever manages the Ingress, such as a GitOps pipeline, may have put it back.
-        put(context, lead, led).await?;
+        put(context, lead, already).await?;
         return Ok(None);
     }
     let name = name_of(lead.challenge);
     if route::gateway(lead.challenge).is_some() {
-        return look_after_http_route(context, lead, &name, led).await;
+        return look_after_http_route(context, lead, &name, already).await;
     }
     let found = context.cluster.hub.solver_ingresses.get(&name);
     if found.as_ref().is_some_and(|found| leads_exactly(rules_of(found), lead)) {
         return Ok(None);
     }
-    put(context, lead, led).await?;
+    put(context, lead, already).await?;
     Ok(found.is_none().then(|| Told::MadeAgain("the Ingress was gone and is made again".to_owned())))
 }
 
@@ -249,16 +249,16 @@ async fn look_after_http_route(
     context: &Context,
     lead: &Lead<'_>,
     name: &ObjectName,
-    led: &mut BTreeSet<Question>,
+    already: &mut BTreeSet<Question>,
 ) -> Result<Option<Told>, StepError> {
     let Some((version, kind)) = kind(context).await? else { return Ok(None) };
     let Some(found) = context.cluster.read_unwatched(name, &kind).await? else {
-        put(context, lead, led).await?;
+        put(context, lead, already).await?;
         return Ok(Some(Told::MadeAgain("the HTTPRoute was gone and is made again".to_owned())));
     };
     let wanted = route::route(lead, &context.solver, version);
     correct_http_route(context, lead, (&found, &wanted), &kind).await?;
-    led.extend(lead.questions.iter().cloned());
+    already.extend(lead.questions.iter().cloned());
     Ok(route::rejection(&found).map(|why| Told::Rejected(format!("of the HTTPRoute {name}: {why}"))))
 }
 

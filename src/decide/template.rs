@@ -6,7 +6,7 @@ use crate::{
     api::{
         CertificateSpec,
         certificate::{NameConstraintItem, NameConstraints},
-        names::annotation,
+        names::{GATEWAY_EXPERIMENTAL_GROUP, annotation},
         solver::{AcmeSolver, ParentReference},
     },
     pki::{
@@ -211,7 +211,9 @@ fn add_parent(parents: &mut Vec<ParentReference>, annotations: &BTreeMap<String,
             && (parent.namespace.is_none() || parent.namespace == namespace)
     };
     parents.retain(|parent| !is_same(parent));
-    parents.push(ParentReference { kind: Some(kind), name, namespace, ..ParentReference::default() });
+    // Kinds of the Gateway API that are still tried out are in a group of their own, and their names begin so.
+    let group = kind.starts_with('X').then(|| GATEWAY_EXPERIMENTAL_GROUP.to_owned());
+    parents.push(ParentReference { group, kind: Some(kind), name, namespace, ..ParentReference::default() });
 }
 
 #[cfg(test)]
@@ -242,6 +244,13 @@ mod tests {
         assert_eq!(overridden(&[(name, "other"), (kind, "Gateway")]), [edge.clone(), parent("other", "shop")]);
         let elsewhere = (annotation::HTTP01_PARENT_REF_NAMESPACE, "gateways");
         assert_eq!(overridden(&[(name, "edge"), (kind, "Gateway"), elsewhere]), [edge, parent("edge", "gateways")]);
+        let mut parents = Vec::new();
+        for set in ["ListenerSet", "XListenerSet"] {
+            let wishes = [(name, "web"), (kind, set)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+            add_parent(&mut parents, &BTreeMap::from(wishes), None);
+        }
+        let groups: Vec<_> = parents.iter().map(|parent| parent.group.as_deref()).collect();
+        assert_eq!(groups, [None, Some("gateway.networking.x-k8s.io")]);
     }
 
     #[test]

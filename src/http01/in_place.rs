@@ -45,13 +45,13 @@ pub fn without_paths(rules: &[IngressRule], service: &str) -> Option<Vec<Ingress
 
 fn add(rules: &mut Vec<IngressRule>, host: Option<&str>, path: HTTPIngressPath) {
     // A rule without paths means something else than one with a path, so it is left alone.
-    match rules.iter_mut().find(|rule| rule.host.as_deref() == host && !paths(rule).is_empty()) {
-        Some(rule) => rule.http.get_or_insert_default().paths.insert(0, path),
-        None => {
-            let http = Some(HTTPIngressRuleValue { paths: vec![path] });
-            rules.push(IngressRule { host: host.map(str::to_owned), http });
-        }
+    let of_host = |rule: &&mut IngressRule| rule.host.as_deref() == host && !paths(rule).is_empty();
+    if let Some(rule) = rules.iter_mut().find(of_host) {
+        rule.http.get_or_insert_default().paths.insert(0, path);
+        return;
     }
+    let http = Some(HTTPIngressRuleValue { paths: vec![path] });
+    rules.push(IngressRule { host: host.map(str::to_owned), http });
 }
 
 #[cfg(test)]

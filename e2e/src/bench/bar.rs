@@ -86,6 +86,7 @@ pub const DNS01_MEANWHILE: &str = "dns01.others-meanwhile-percent";
 pub const HTTP01: &str = "http01";
 pub const HTTP01_PODLESS_SECONDS: &str = "http01.podless-seconds";
 pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
+pub const HTTP01_FIFTY_NAMES_OBJECTS: &str = "http01.fifty-names-solver-objects";
 pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
 pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
 
@@ -105,7 +106,7 @@ pub const METRICS_SECONDS: &str = "metrics.scrape-of-10000-seconds";
 pub const METRICS_MEMORY: &str = "metrics.scrape-memory-mib";
 
 /// Every bar.
-pub const BARS: [Bar; 36] = [
+pub const BARS: [Bar; 37] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -136,6 +137,7 @@ pub const BARS: [Bar; 36] = [
     bar(HTTP01_WRITES, "writes", Side::AtMost, 30.0, Tier::Cluster),
     bar(HTTP01_PODLESS_SECONDS, "s", Side::Below, 1.0, Tier::Cluster),
     bar(HTTP01_FIFTY_NAMES, "s", Side::Below, 6.0, Tier::Cluster),
+    bar(HTTP01_FIFTY_NAMES_OBJECTS, "objects", Side::AtMost, 3.0, Tier::Cluster),
     bar(HTTP01_PODLESS_PER_SECOND, "per-second", Side::AtLeast, 10.0, Tier::Cluster),
     bar(HTTP01_PODS_PER_SECOND, "per-second", Side::AtLeast, 4.0, Tier::Cluster),
     bar(INSTALL_TAKE_OVER, "faults", Side::AtMost, 0.0, Tier::Api),

@@ -7,8 +7,8 @@ use certwright::pki::{Curve, KeyAlgorithm};
 use serde_json::json;
 
 use super::bar::{
-    Bar, HTTP01_FIFTY_NAMES, HTTP01_PODLESS_PER_SECOND, HTTP01_PODLESS_SECONDS, HTTP01_PODS_PER_SECOND, Measured,
-    summarize,
+    Bar, HTTP01_FIFTY_NAMES, HTTP01_FIFTY_NAMES_OBJECTS, HTTP01_PODLESS_PER_SECOND, HTTP01_PODLESS_SECONDS,
+    HTTP01_PODS_PER_SECOND, Measured, summarize,
 };
 use super::burst::{Progress, burst};
 use super::certificate::ISSUER;
@@ -22,6 +22,8 @@ use crate::testbed::Testbed;
 const BURST: usize = 100;
 /// Names of the large certificate.
 const NAMES: usize = 50;
+/// What answers a challenge and leads to it.
+const SOLVER: [&str; 4] = ["pods", "services", "endpointslices", "ingresses"];
 const ECDSA: KeyAlgorithm = KeyAlgorithm::Ecdsa(Curve::P256);
 
 /// Measures what is wanted.
@@ -36,8 +38,8 @@ pub async fn measure(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> 
         print_writes(&found);
         measured.push(Measured::new(HTTP01_PODLESS_SECONDS, summarize("HTTP-01 without pods", &found.seconds)?));
     }
-    if wanted(HTTP01_FIFTY_NAMES) {
-        measured.push(fifty_names(testbed).await?);
+    if wanted(HTTP01_FIFTY_NAMES) || wanted(HTTP01_FIFTY_NAMES_OBJECTS) {
+        measured.extend(fifty_names(testbed).await?);
     }
     for (name, answerer) in
         [(HTTP01_PODLESS_PER_SECOND, http01_solver::CONTROLLER), (HTTP01_PODS_PER_SECOND, http01_solver::POD)]
@@ -54,15 +56,24 @@ pub async fn measure(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> 
     Ok(measured)
 }
 
-async fn fifty_names(testbed: &Testbed) -> Result<Measured> {
+async fn fifty_names(testbed: &Testbed) -> Result<[Measured; 2]> {
     let scene = scene(testbed, http01_solver::CONTROLLER).await?;
     println!("\n==> one Certificate with {NAMES} names, HTTP-01 without pods");
     let names: Vec<String> = (0..NAMES).map(|number| scene.dns_name(&format!("n{number}"))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mark = testbed.mark()?;
     let ready = timed_with(&scene, "fifty", certificate_spec("fifty", KIND_ISSUER, ISSUER, &names)).await?;
     println!("ready after {:.3} s", ready.as_secs_f64());
     settle(&scene).await?;
-    Ok(Measured::new(HTTP01_FIFTY_NAMES, ready.as_secs_f64()))
+    let writes = testbed.count_writes(mark, USER).await?.into_iter();
+    let of_solver = writes.filter(|((resource, _), _)| SOLVER.contains(&resource.as_str())).collect::<Vec<_>>();
+    for ((resource, verb), count) in &of_solver {
+        println!("{verb} {resource}: {count}");
+    }
+    let created = of_solver.iter().filter(|((_, verb), _)| verb == "create").map(|(_, count)| count).sum::<usize>();
+    #[allow(clippy::cast_precision_loss)]
+    let objects = Measured::new(HTTP01_FIFTY_NAMES_OBJECTS, created as f64);
+    Ok([Measured::new(HTTP01_FIFTY_NAMES, ready.as_secs_f64()), objects])
 }
 
 /// A namespace with an issuer by HTTP-01 through the testbed's ingress controller.

@@ -44,6 +44,11 @@ pub async fn scene(testbed: &Testbed, controller: &Controller, http01: Value, an
 pub async fn issuer(scene: &Scene, http01: Value, answerer: &str) {
     let mut spec = scene.issuer_spec("pebble-account").unwrap();
     spec["acme"]["solvers"] = json!([{ "http01": http01 }]);
+    issuer_with(scene, spec, answerer).await;
+}
+
+/// The same with this spec.
+pub async fn issuer_with(scene: &Scene, spec: Value, answerer: &str) {
     scene.create::<Issuer>("pebble", spec).await.unwrap();
     let annotations = json!({ "certwright.dev/http01-solver": answerer });
     scene.patch::<Issuer>("pebble", json!({ "metadata": { "annotations": annotations } })).await.unwrap();
