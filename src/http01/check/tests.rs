@@ -115,16 +115,25 @@ async fn problem_with(port: u16) -> Problem {
 }
 
 #[tokio::test]
-async fn the_solver_passes_in_both_layers() {
+async fn the_public_name_alone_passes() {
     for domain in ["example.com", "127.0.0.1", "EXAMPLE.com"] {
         let address = solver(domain).await;
         let target = CheckTarget { solver_address: Some(address), ..target(domain, address.port()) };
         let report = check_of(&target).await;
-        assert_eq!(report.solver, LayerResult::Passed, "{domain}");
         assert_eq!(report.inside, LayerResult::NotAsked, "{domain}");
         assert!(report.passed());
         assert_eq!(report.failure(), None);
     }
+}
+
+/// As where a network policy keeps the controller from pods.
+#[tokio::test]
+async fn a_solver_that_cannot_be_reached_is_not_waited_for_when_the_name_passes() {
+    let silent = TcpListener::bind("127.0.0.3:0").await.unwrap();
+    let address = solver("example.com").await;
+    let target = CheckTarget { solver_address: silent.local_addr().ok(), ..target("example.com", address.port()) };
+    let report = check_of(&target).await;
+    assert_eq!((report.solver, report.public), (LayerResult::NotAsked, LayerResult::Passed));
 }
 
 #[tokio::test]
