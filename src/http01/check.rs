@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::ask::{ask_directly, follow, place};
 use super::client::pinned;
 pub use super::client::{ClientError, Clients};
+use super::proxied::{ask_behind_line, may_want_line};
 pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
 pub use super::target::{CheckTarget, TIMEOUT};
 
@@ -88,6 +89,15 @@ async fn check_inside(target: &CheckTarget, ways: Vec<Way>) -> LayerResult {
 }
 
 async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
+    match ask_way_plainly(target, way).await {
+        Err(problem) if may_want_line(&problem) => {
+            ask_behind_line(target, SocketAddr::new(way.address, target.port)).await.map_err(|_| problem)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn ask_way_plainly(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
     let (url, host) = target.public_url().zip(target.host()).ok_or(Problem::Malformed)?;
     let client = pinned(&host, way.address).map_err(|_| Problem::Other)?;
     if target.address().is_none() {

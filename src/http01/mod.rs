@@ -13,6 +13,7 @@ pub mod in_place;
 pub mod lookup;
 pub mod objects;
 mod pod;
+mod proxied;
 mod report;
 pub mod route;
 pub mod server;

@@ -377,6 +377,28 @@ async fn the_way_within_the_cluster_is_asked_for_the_name() {
     assert_eq!(within("example.com", port).await.failure(), Some(expected));
 }
 
+/// As an ingress controller behind a load balancer that speaks the PROXY protocol.
+#[tokio::test]
+async fn the_way_within_the_cluster_may_want_a_line_of_the_proxy_protocol() {
+    for refusal in ["", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"] {
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let head = read_head(&mut stream).await.to_ascii_lowercase();
+                let (line, request) = head.split_once("\r\n").unwrap();
+                let is_right = line.starts_with("proxy tcp4 127.0.0.")
+                    && request.starts_with("get /.well-known/acme-challenge/tok-en_1 http/1.1\r\n")
+                    && request.contains("host: example.com\r\n");
+                let answer = if is_right { ok(KEY) } else { refusal.to_owned() };
+                drop(stream.write_all(answer.as_bytes()).await);
+            }
+        });
+        assert_eq!(within("example.com", port).await.inside, LayerResult::Passed, "{refusal:?}");
+    }
+}
+
 #[tokio::test]
 async fn one_clear_way_within_the_cluster_is_enough() {
     let port = only_within(|_, _| ok(KEY)).await;
