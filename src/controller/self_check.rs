@@ -44,7 +44,7 @@ impl SelfChecks {
         let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
         let round = || {
             let (clients, ways, challenge) = (self.clients.clone(), self.ways.clone(), challenge.clone());
-            async move { ask(&clients, &target, ways.of(&challenge)).await }
+            async move { Box::pin(ask(&clients, &target, ways.of(&challenge))).await }
         };
         self.beside.take(&key, round).ok_or(StepError::Awaiting)
     }
