@@ -47,8 +47,8 @@ async fn the_service_behind_an_address_that_is_shut_from_within() {
 
     let pods: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let log = pods.logs(&pod.name_any(), &LogParams::default()).await.unwrap();
-    let told = log.lines().find(|line| line.contains("although the self-check fails")).unwrap();
-    assert!(told.contains("within the cluster the key comes back for this name"), "{told}");
+    let told = log.lines().find(|line| line.contains("the CA is asked although")).unwrap();
+    assert!(told.contains("clear_within=true"), "{told}");
 }
 
 fn deploy(testbed: &Testbed) {

@@ -50,7 +50,7 @@ impl SelfChecks {
             Some(Err(unfinished)) => Err(StepError::transient(format!("Failed to check the solver: {unfinished}"))),
             None => {
                 let (clients, ways, challenge) = (self.clients.clone(), self.ways.clone(), challenge.clone());
-                let round = async move { ask(&clients, &target, ways.of(&challenge)).await };
+                let round = async move { Box::pin(ask(&clients, &target, ways.of(&challenge))).await };
                 Err(self.beside.begin(&key, (), round))
             }
         }
@@ -80,13 +80,26 @@ pub(super) async fn check(
     let leads_there = report.solver != LayerResult::Passed || report.inside == LayerResult::Passed;
     let obstacle = if leads_there { None } else { route::what_became_of_it(context, challenge).await? };
     if verdict == Verdict::Enough && obstacle.is_none() {
-        tracing::info!(dns_name = challenge.spec.dns_name, failure, "the CA is asked although the self-check fails");
+        note_risk(challenge, &report);
         return Ok(None);
     }
     let hint = if leads_there || obstacle.is_some() { None } else { route::hint(context, challenge) };
     let failure = hint.map_or_else(|| failure.clone(), |hint| format!("{failure}; {hint}"));
     let longest = context.options.check_retry_period;
     Ok(Some(sentence(&failure, obstacle.as_deref(), verdict, longest)))
+}
+
+/// For whoever wonders why the CA was asked. The whole failure has the token in it.
+fn note_risk(challenge: &Challenge, report: &CheckReport) {
+    let problem = report.public.problem().map(ToString::to_string);
+    let clear_within = report.inside == LayerResult::Passed;
+    let dns_name = &challenge.spec.dns_name;
+    tracing::info!(
+        dns_name,
+        problem,
+        clear_within,
+        "the CA is asked although the public name does not answer with the key"
+    );
 }
 
 /// Where the solver can be asked, or why it cannot be yet.

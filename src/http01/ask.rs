@@ -10,7 +10,7 @@ use super::target::CheckTarget;
 /// Where CAs give up.
 const MAX_REDIRECTS: usize = 10;
 /// Bytes read beyond the key's length: enough for stray white space, too little to hurt.
-const BODY_MARGIN: usize = 1024;
+pub(super) const BODY_MARGIN: usize = 1024;
 
 /// Asks without following redirects: nothing between here and there makes any.
 pub(super) async fn ask_directly(
@@ -100,6 +100,10 @@ async fn read_key(mut response: Response, url: &Url, key: &str) -> Result<(), Pr
         }
         body.extend_from_slice(&chunk);
     }
-    // CAs let white space at the end pass (RFC 8555 section 8.3).
-    if body.trim_ascii_end() == key.as_bytes() { Ok(()) } else { Err(Problem::OtherBody) }
+    if is_key(&body, key) { Ok(()) } else { Err(Problem::OtherBody) }
+}
+
+/// CAs let white space at the end pass (RFC 8555 section 8.3).
+pub(super) fn is_key(body: &[u8], key: &str) -> bool {
+    body.trim_ascii_end() == key.as_bytes()
 }

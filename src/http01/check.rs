@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::ask::{ask_directly, follow, place};
 use super::client::pinned;
 pub use super::client::{ClientError, Clients};
+use super::proxied::{ask_behind_line, may_want_line};
 pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
 pub use super::target::{CheckTarget, TIMEOUT};
 use crate::measure;
@@ -33,20 +34,26 @@ pub struct Way {
 }
 
 /// Asks the solver and the public name, both at once. If the solver answers, and the name does not or takes its time, `ways`
-/// is waited for, and what it gives is asked too.
+/// is waited for, and what it gives is asked too. Nothing else matters once the name passes.
 pub async fn check(clients: &Clients, target: &CheckTarget, ways: impl Future<Output = Vec<Way>>) -> CheckReport {
-    let mut public = pin!(measured("public", check_public(clients, target)));
     let head_start = target.timeout / 5;
-    let (solver, early) =
-        tokio::join!(measured("solver", check_solver(&clients.any, target)), timeout(head_start, &mut public));
+    let mut public = pin!(measured("public", check_public(clients, target)));
+    let solver = pin!(measured("solver", check_solver(&clients.any, target)));
+    let (solver, early) = match select(public.as_mut(), solver).await {
+        Either::Left((LayerResult::Passed, _)) => (LayerResult::NotAsked, Some(LayerResult::Passed)),
+        Either::Left((public, solver)) => (solver.await, Some(public)),
+        Either::Right((solver, public)) => (solver, timeout(head_start, public).await.ok()),
+    };
+    if early == Some(LayerResult::Passed) {
+        return CheckReport { solver, inside: LayerResult::NotAsked, public: LayerResult::Passed };
+    }
     let answers = solver == LayerResult::Passed;
     let inside = pin!(async move {
         if answers { measured("inside", check_inside(target, ways.await)).await } else { LayerResult::NotAsked }
     });
     let (inside, public) = match early {
-        Ok(LayerResult::Passed) => (LayerResult::NotAsked, LayerResult::Passed),
-        Ok(public) => (inside.await, public),
-        Err(_) => match select(inside, public).await {
+        Some(public) => (inside.await, public),
+        None => match select(inside, public).await {
             // That is enough to know: whoever could not be reached from here so far is not waited for.
             Either::Left((LayerResult::Passed, _)) => (LayerResult::Passed, unanswered(target, head_start)),
             Either::Left((inside, public)) => (inside, public.await),
@@ -93,6 +100,15 @@ async fn check_inside(target: &CheckTarget, ways: Vec<Way>) -> LayerResult {
 }
 
 async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
+    match ask_way_plainly(target, way).await {
+        Err(problem) if may_want_line(&problem) => {
+            ask_behind_line(target, SocketAddr::new(way.address, target.port)).await.map_err(|_| problem)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn ask_way_plainly(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
     let (url, host) = target.public_url().zip(target.host()).ok_or(Problem::Malformed)?;
     let client = pinned(&host, way.address).map_err(|_| Problem::Other)?;
     if target.address().is_none() {

@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod objects;
 pub mod path_type;
 mod pod;
+mod proxied;
 pub mod question;
 mod report;
 pub mod route;

@@ -131,6 +131,15 @@ mod tests {
     }
 
     #[test]
+    fn the_pod_is_told_where_proxies_put_the_host() {
+        let host_header = "Forwarded".parse().unwrap();
+        let pod = made(&json!({}), &SolverOptions { host_header, ..options() }).unwrap();
+        let arguments = pod["spec"]["containers"][0]["args"].as_array().unwrap();
+        assert_eq!(arguments.last(), Some(&json!("--host-header=forwarded")));
+        assert_eq!(arguments.len(), 6);
+    }
+
+    #[test]
     fn the_pod_without_settings() {
         let resources = json!({
             "requests": {"cpu": "10m", "memory": "64Mi"},

@@ -92,13 +92,14 @@ async fn answer(
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
     };
     let host = header("host").unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default().to_owned();
     let is_controller = header("user-agent").is_some_and(|agent| agent.starts_with("certwright/"));
     if is_controller {
-        seen.of_controller.lock().unwrap().push(host.clone());
+        seen.of_controller.lock().unwrap().push(name.clone());
     }
-    match if is_controller { behaviour(&host) } else { Behaviour::Pass } {
+    match if is_controller { behaviour(&name) } else { Behaviour::Pass } {
         Behaviour::Pass => {
-            seen.passed.lock().unwrap().push(host.clone());
+            seen.passed.lock().unwrap().push(name);
             let mut far = TcpStream::connect((solver, 8089)).await?;
             // As proxies do that give themselves as the host.
             let (first, rest) = head.split_once("\r\n").unwrap();

@@ -13,6 +13,9 @@ use super::super::lookup::LookupError;
 use super::super::server::{Answer, serve};
 use super::*;
 
+mod family;
+mod within;
+
 const TOKEN: &str = "tok-en_1";
 const KEY: &str = "tok-en_1.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
 
@@ -115,16 +118,25 @@ async fn problem_with(port: u16) -> Problem {
 }
 
 #[tokio::test]
-async fn the_solver_passes_in_both_layers() {
+async fn the_public_name_alone_passes() {
     for domain in ["example.com", "127.0.0.1", "EXAMPLE.com"] {
         let address = solver(domain).await;
         let target = CheckTarget { solver_address: Some(address), ..target(domain, address.port()) };
         let report = check_of(&target).await;
-        assert_eq!(report.solver, LayerResult::Passed, "{domain}");
         assert_eq!(report.inside, LayerResult::NotAsked, "{domain}");
         assert!(report.passed());
         assert_eq!(report.failure(), None);
     }
+}
+
+/// As where a network policy keeps the controller from pods.
+#[tokio::test]
+async fn a_solver_that_cannot_be_reached_is_not_waited_for_when_the_name_passes() {
+    let silent = TcpListener::bind("127.0.0.3:0").await.unwrap();
+    let address = solver("example.com").await;
+    let target = CheckTarget { solver_address: silent.local_addr().ok(), ..target("example.com", address.port()) };
+    let report = check_of(&target).await;
+    assert_eq!((report.solver, report.public), (LayerResult::NotAsked, LayerResult::Passed));
 }
 
 #[tokio::test]
@@ -330,123 +342,6 @@ async fn failures_say_how_far_the_way_is_clear() {
 
 fn not_found() -> String {
     "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into()
-}
-
-/// The place within the cluster that tests lead to.
-fn way() -> Vec<Way> {
-    vec![Way { address: [127, 0, 0, 2].into(), name: "the Service edge/envoy".into() }]
-}
-
-/// A port at which nobody listens at 127.0.0.1, but this at 127.0.0.2.
-async fn only_within(script: impl Fn(&str, u16) -> String + Send + 'static) -> u16 {
-    scripted_at("127.0.0.2:0", script).await
-}
-
-async fn within(domain: &str, port: u16) -> CheckReport {
-    let target = CheckTarget { solver_address: Some(solver(domain).await), ..target(domain, port) };
-    check(&test_clients(), &target, ready(way())).await
-}
-
-#[tokio::test]
-async fn the_way_within_the_cluster_is_asked_for_the_name() {
-    for domain in ["example.com", "127.0.0.1"] {
-        let port = only_within(|path, _| if path.ends_with(TOKEN) { ok(KEY) } else { not_found() }).await;
-        let report = within(domain, port).await;
-        assert_eq!((report.solver, report.inside), (LayerResult::Passed, LayerResult::Passed), "{domain}");
-        assert_eq!(report.public.problem(), Some(&Problem::Refused), "{domain}");
-    }
-    // It may redirect to TLS: the name is found at the same place.
-    let port = only_within(
-        |path, port| if path == "/next" { ok(KEY) } else { to(&format!("http://example.com:{port}/next")) },
-    );
-    assert_eq!(within("example.com", port.await).await.inside, LayerResult::Passed);
-    let port = only_within(|_, _| not_found()).await;
-    let expected = format!(
-        "http://example.com:{port}/.well-known/acme-challenge/tok-en_1 refused the connection (the name leads to 127.0.0.1); \
-         within the cluster the Service edge/envoy answered 404 where the key was expected; the solver itself answers with the key"
-    );
-    assert_eq!(within("example.com", port).await.failure(), Some(expected));
-}
-
-#[tokio::test]
-async fn one_clear_way_within_the_cluster_is_enough() {
-    let port = only_within(|_, _| ok(KEY)).await;
-    let dead = Way { address: [127, 0, 0, 3].into(), name: "the Ingress shop/web at 127.0.0.3".into() };
-    let ways = [vec![dead.clone()], way()].concat();
-    let target = CheckTarget { solver_address: Some(solver("example.com").await), ..target("example.com", port) };
-    assert_eq!(check(&test_clients(), &target, ready(ways)).await.inside, LayerResult::Passed);
-    let many = vec![dead; 2 * MAX_WAYS];
-    let report = check(&test_clients(), &target, ready([many, way()].concat())).await;
-    assert_eq!(report.inside.problem(), Some(&Problem::Refused), "not all of an endless list are asked");
-}
-
-#[tokio::test]
-async fn the_way_within_the_cluster_is_not_looked_for_without_need() {
-    let nobody = async { panic!("there is no need to look for it") };
-    let address = solver("example.com").await;
-    let passes = CheckTarget { solver_address: Some(address), ..target("example.com", address.port()) };
-    assert!(check(&test_clients(), &passes, nobody).await.passed());
-    let nobody = async { panic!("without a solver it leads nowhere") };
-    let silent = CheckTarget { solver_address: Some(([127, 0, 0, 3], 1).into()), ..target("example.com", 1) };
-    assert_eq!(check(&test_clients(), &silent, nobody).await.inside, LayerResult::NotAsked);
-}
-
-/// What hairpin NAT looks like from inside: the packets are lost.
-#[tokio::test]
-async fn a_public_name_that_is_silent_is_not_waited_for_when_the_way_within_is_clear() {
-    let port = only_within(|_, _| ok(KEY)).await;
-    let _silent = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let report = within("example.com", port).await;
-    assert_eq!((report.solver, report.inside), (LayerResult::Passed, LayerResult::Passed));
-    assert_eq!(report.public.problem(), Some(&Problem::TimedOut(TIMEOUT / 5)));
-}
-
-const BOTH: &[(&str, &str)] = &[("example.com", "::1"), ("example.com", "127.0.0.1")];
-
-/// What the name looks like if these answer over IPv6 and over IPv4; `None` is nobody.
-async fn over(ipv6: Option<String>, ipv4: Option<String>) -> Option<String> {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    for (place, answer) in [("[::1]", ipv6), ("127.0.0.1", ipv4)] {
-        if let Some(answer) = answer {
-            scripted_at(&format!("{place}:{port}"), move |_, _| answer.clone()).await;
-        }
-    }
-    let report = check(&clients_for(BOTH), &target("example.com", port), ready(Vec::new())).await;
-    let url = format!("http://example.com:{port}/.well-known/acme-challenge/tok-en_1 ");
-    report.failure().map(|failure| failure.strip_prefix(&url).unwrap().to_owned())
-}
-
-#[tokio::test]
-async fn ipv6_and_ipv4_are_asked_and_told_each() {
-    let leads = "(the name leads to 127.0.0.1 and ::1)";
-    let (key, other) = (|| Some(ok(KEY)), || Some(not_found()));
-    assert_eq!(over(key(), key()).await, None);
-    assert_eq!(over(key(), None).await, None, "CAs ask over IPv6");
-    assert_eq!(over(key(), other()).await, None);
-    assert_eq!(over(None, key()).await, None, "CAs fall back if there is no connection");
-    let told = format!("answered 404 where the key was expected over IPv6; over IPv4 the key comes back {leads}");
-    assert_eq!(over(other(), key()).await, Some(told));
-    let told =
-        format!("answered 404 where the key was expected over IPv6; over IPv4 it refused the connection {leads}");
-    assert_eq!(over(other(), None).await, Some(told));
-    assert_eq!(over(None, None).await, Some(format!("refused the connection over IPv6 and IPv4 {leads}")));
-}
-
-#[tokio::test]
-async fn a_name_may_have_addresses_of_one_family_only() {
-    let port = scripted_at("[::1]:0", |_, _| ok(KEY)).await;
-    let clients = clients_for(&[("example.com", "::1")]);
-    assert!(check(&clients, &target("example.com", port), ready(Vec::new())).await.passed());
-    let nowhere = check(&clients, &target("www.example.com", port), ready(Vec::new())).await;
-    assert_eq!(nowhere.public.problem(), Some(&Problem::NameNotFound));
-}
-
-#[tokio::test]
-async fn many_addresses_are_not_told() {
-    let clients =
-        clients_for(&[("example.com", "127.0.0.1"), ("example.com", "127.0.0.2"), ("example.com", "127.0.0.3")]);
-    let report = check(&clients, &target("example.com", 1), ready(Vec::new())).await;
-    assert!(report.failure().unwrap().ends_with("refused the connection"), "{report:?}");
 }
 
 #[tokio::test]
