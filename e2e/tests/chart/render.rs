@@ -68,6 +68,9 @@ fn a_release_called_cert_manager_has_its_names() {
     let mut expected: BTreeSet<_> = [
         "Deployment/cert-manager",
         "ServiceAccount/cert-manager",
+        "Service/cert-manager-http01",
+        "Role/cert-manager-replicas",
+        "RoleBinding/cert-manager-replicas",
         "ClusterRole/cert-manager-cluster-view",
         "ClusterRole/cert-manager-view",
         "ClusterRole/cert-manager-edit",
