@@ -30,7 +30,9 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn run(context: Arc<Context>, stop: impl Future<Output = ()>) {
     let workers = Arc::new(Semaphore::new(context.options.workers.max(1)));
     let mut passes = JoinSet::new();
-    Kind::ALL.iter().for_each(|kind| measure::controller(kind.plural()));
+    for kind in Kind::ALL {
+        measure::controller(kind.plural());
+    }
     tokio::pin!(stop);
     loop {
         let permit = tokio::select! {
