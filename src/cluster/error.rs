@@ -68,21 +68,29 @@ pub(super) async fn limited_to<T>(
 }
 
 /// As [`limited`], for a write: it is counted.
-pub(super) async fn written<T>(
+pub(super) fn written<T>(
     (kind, verb): (Cow<'_, str>, &'static str),
     what: String,
     call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, ApiError> {
-    let outcome = limited(what, call).await;
-    let word = match &outcome {
+) -> impl Future<Output = Result<T, ApiError>> {
+    // It would stand several times in the future of whoever writes.
+    let call = Box::pin(call);
+    async move {
+        let outcome = limited(what, call).await;
+        measure::api_write(kind.into_owned(), verb, word(&outcome));
+        outcome
+    }
+}
+
+/// What became of a write, for metrics.
+fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
+    match outcome {
         Ok(_) => "ok",
         Err(ApiError::Conflict { .. }) => "conflict",
         Err(ApiError::Gone { .. }) => "gone",
         Err(ApiError::Refused { .. }) => "refused",
         Err(ApiError::Unavailable { .. }) => "unavailable",
-    };
-    measure::api_write(kind.into_owned(), verb, word);
-    outcome
+    }
 }
 
 #[cfg(test)]

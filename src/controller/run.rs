@@ -42,7 +42,9 @@ pub async fn run(
 ) {
     let workers = Arc::new(Semaphore::new(workers.max(1)));
     let mut terms = BTreeMap::new();
-    Kind::ALL.iter().for_each(|kind| measure::controller(kind.plural()));
+    for kind in Kind::ALL {
+        measure::controller(kind.plural());
+    }
     tokio::pin!(stop);
     loop {
         follow(&mut terms, &hub, division, &held.borrow_and_update().at(Instant::now()), &make).await;

@@ -27,7 +27,7 @@ fn sources(hub: Hub) -> Sources {
     }
 }
 
-fn certificate(name: &str, status: serde_json::Value) -> crate::api::Certificate {
+fn certificate(name: &str, status: &serde_json::Value) -> crate::api::Certificate {
     let object = json!({
         "metadata": { "name": name, "namespace": "shop", "uid": name, "resourceVersion": "1" },
         "spec": { "secretName": name, "issuerRef": { "name": "le", "kind": "ClusterIssuer" } },
@@ -36,7 +36,7 @@ fn certificate(name: &str, status: serde_json::Value) -> crate::api::Certificate
     serde_json::from_value(object).unwrap()
 }
 
-fn challenge(status: serde_json::Value) -> crate::api::Challenge {
+fn challenge(status: &serde_json::Value) -> crate::api::Challenge {
     let object = json!({
         "metadata": { "name": "web-1", "namespace": "shop", "uid": "3", "resourceVersion": "1" },
         "spec": {
@@ -64,7 +64,7 @@ fn a_certificate_has_cert_managers_series() {
     let hub = Hub::new();
     hub.put(certificate(
         "web",
-        json!({
+        &json!({
             "conditions": [{ "type": "Ready", "status": "True" }],
             "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2026-04-01T00:00:00Z", "renewalTime": "2026-03-02T00:00:00Z",
         }),
@@ -91,10 +91,10 @@ fn a_certificate_has_cert_managers_series() {
 fn what_is_unknown_is_zero_and_what_failed_says_why_and_when() {
     let hub = Hub::new();
     let told = "no; the CA will refuse it again until the spec changes (next attempt at 2026-03-01T13:00:00Z, or when the spec changes)";
-    hub.put(certificate("new", json!({})));
+    hub.put(certificate("new", &json!({})));
     hub.put(certificate(
         "failed",
-        json!({
+        &json!({
             "conditions": [{ "type": "Issuing", "status": "False", "reason": "Failed", "message": told }],
             "failedIssuanceAttempts": 2,
         }),
@@ -116,7 +116,7 @@ fn a_challenge_has_a_series_for_each_state_and_its_reason_is_a_class() {
     let hub = Hub::new();
     let reason =
         "Waiting for DNS-01 challenge propagation: ns2.example.com (192.0.2.2) does not have the TXT record yet";
-    hub.put(challenge(json!({ "state": "pending", "processing": true, "reason": reason })));
+    hub.put(challenge(&json!({ "state": "pending", "processing": true, "reason": reason })));
     let text = text(&sources(hub));
     let found = lines(&text, "certmanager_certificate_challenge_status");
     let line = |status: &str, value: u8| {
@@ -164,7 +164,7 @@ fn issuers_their_accounts_and_the_rest() {
 #[test]
 fn what_is_gone_has_no_series() {
     let hub = Hub::new();
-    hub.put(certificate("web", json!({})));
+    hub.put(certificate("web", &json!({})));
     let sources = sources(hub);
     assert!(text(&sources).contains(r#"name="web""#));
     sources.hub.bury::<crate::api::Certificate>(&ObjectName::new("shop", "web"), "web");
@@ -176,7 +176,7 @@ fn what_is_gone_has_no_series() {
 fn families_are_whole() {
     let hub = Hub::new();
     for number in 0..600 {
-        hub.put(certificate(&format!("web-{number}"), json!({})));
+        hub.put(certificate(&format!("web-{number}"), &json!({})));
     }
     let text = text(&sources(hub));
     let mut heads = BTreeMap::<&str, usize>::new();

@@ -59,14 +59,14 @@ pub(super) fn name_of(solver: &Dns01Solver) -> &'static str {
 
 struct Call {
     provider: &'static str,
-    call: &'static str,
+    what: &'static str,
     began: Instant,
     outcome: Option<&'static str>,
 }
 
 impl Call {
-    fn begin(provider: &'static str, call: &'static str) -> Self {
-        Self { provider, call, began: Instant::now(), outcome: Some("unanswered") }
+    fn begin(provider: &'static str, what: &'static str) -> Self {
+        Self { provider, what, began: Instant::now(), outcome: Some("unanswered") }
     }
 
     fn end<T>(mut self, outcome: &Result<T, ProviderError>) {
@@ -87,7 +87,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome {
-            measure::dns_call(self.provider, self.call, outcome, self.began.elapsed());
+            measure::dns_call(self.provider, self.what, outcome, self.began.elapsed());
         }
     }
 }
