@@ -11,6 +11,7 @@ pub mod in_place;
 pub mod lookup;
 pub mod objects;
 mod pod;
+pub mod refusal;
 mod report;
 pub mod route;
 pub mod server;
