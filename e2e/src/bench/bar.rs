@@ -88,9 +88,10 @@ pub const HTTP01_PODLESS_SECONDS: &str = "http01.podless-seconds";
 pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
 pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
 pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
+pub const HTTP01_LEFT_BEHIND: &str = "http01.left-behind";
 
 /// Every bar.
-pub const BARS: [Bar; 27] = [
+pub const BARS: [Bar; 28] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -118,6 +119,7 @@ pub const BARS: [Bar; 27] = [
     bar(HTTP01_FIFTY_NAMES, "s", Side::Below, 6.0, Tier::Cluster),
     bar(HTTP01_PODLESS_PER_SECOND, "per-second", Side::AtLeast, 10.0, Tier::Cluster),
     bar(HTTP01_PODS_PER_SECOND, "per-second", Side::AtLeast, 4.0, Tier::Cluster),
+    bar(HTTP01_LEFT_BEHIND, "objects", Side::AtMost, 0.0, Tier::Api),
 ];
 
 /// The bars of that name or group; all for an empty word.
@@ -158,7 +160,7 @@ impl Measured {
     /// `bar NAME VALUE UNIT limit LIMIT held|missed`
     pub fn line(&self) -> Result<String> {
         let bar = self.bar()?;
-        let digits = if ["orders", "requests", "updates", "writes"].contains(&bar.unit) { 0 } else { 3 };
+        let digits = if ["objects", "orders", "requests", "updates", "writes"].contains(&bar.unit) { 0 } else { 3 };
         let word = if self.is_held()? { "held" } else { "missed" };
         Ok(format!("bar {} {:.digits$} {} limit {} {word}", bar.name, self.value, bar.unit, bar.limit))
     }

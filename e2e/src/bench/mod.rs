@@ -8,6 +8,7 @@ mod foreign;
 mod http01;
 mod issuance;
 mod lagging;
+mod left_behind;
 mod outage;
 mod overhead;
 mod podless;
@@ -107,6 +108,9 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     let dns01 = of(&[bar::DNS01]);
     if !dns01.is_empty() {
         measured.extend(propagation::measure(testbed, &dns01).await?);
+    }
+    if !of(&[bar::HTTP01]).is_empty() {
+        measured.push(left_behind::measure(testbed).await?);
     }
     if acme.iter().any(|bar| bar.name == bar::ACME_OVERHEAD) {
         measured.push(overhead::measure(testbed).await?);
