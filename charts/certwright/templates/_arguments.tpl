@@ -10,7 +10,8 @@
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}
 {{- if $values.dns01RecursiveNameserversOnly }}{{ $_ := set $flags "dns01-recursive-nameservers-only" "true" }}{{ end -}}
 {{- if $values.disableAutoApproval }}{{ $_ := set $flags "controllers" "*,-certificaterequests-approver" }}{{ end -}}
-{{- with $values.maxConcurrentChallenges }}{{ $_ := set $flags "max-concurrent-challenges" (toString (int .)) }}{{ end -}}
+{{- $challenges := int (default 60 $values.maxConcurrentChallenges) -}}
+{{- if ne $challenges 60 }}{{ $_ := set $flags "max-concurrent-challenges" (toString $challenges) }}{{ end -}}
 {{- $policy := default $values.image.pullPolicy $values.acmesolver.image.pullPolicy -}}
 {{- if ne $policy "IfNotPresent" }}{{ $_ := set $flags "acme-http01-solver-image-pull-policy" $policy }}{{ end -}}
 {{- range $values.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}
