@@ -11,6 +11,7 @@
 //! - [`moto`]: AWS, with its Route 53 zone copied into the DNS servers
 //! - [`powerdns`], [`webhook_solver`]: counterparts that single tests start
 //! - [`stand_in`]: stand-ins for the HTTP APIs of DNS providers
+//! - [`nodeless`], [`random_kills`]: HTTP-01 in tier `api`, and many issuances with kills in between
 //! - [`node`], [`ingress`], [`image`], [`cgroups`]: what tier `cluster` adds; [`check`]: whether it can run here
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
@@ -41,10 +42,12 @@ pub mod lifecycle;
 pub mod moto;
 pub mod network;
 pub mod node;
+pub mod nodeless;
 pub mod packages;
 pub mod pebble;
 pub mod powerdns;
 pub mod process;
+pub mod random_kills;
 pub mod relay;
 pub mod replica;
 pub mod scene;

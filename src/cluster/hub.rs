@@ -174,7 +174,7 @@ impl Hub {
         let (filled, receiver) = watch::channel(0);
         let all = watcher::Config::default().page_size(PAGE);
         let ours = all.clone().labels(&format!("{}=true", names::label::FAO));
-        let foreign = watcher::Config::default().labels(&format!("{}!=true", names::label::FAO));
+        let foreign = all.clone().labels(&format!("{}!=true", names::label::FAO));
         let solver = all.clone().labels(&format!("{}=true", names::label::HTTP01_SOLVER));
         let optional = true;
         macro_rules! watch {

@@ -1,5 +1,7 @@
 //! The objects of one kind, as last seen, with one index.
 
+mod names;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -8,6 +10,7 @@ use std::{
 use kube::Resource;
 
 use super::key::ObjectName;
+use names::Names;
 
 /// How an object is found besides by its name: each string is one entry of the index.
 type IndexFunction<K> = fn(&K) -> Vec<String>;
@@ -19,8 +22,9 @@ pub struct Store<K> {
 }
 
 struct Contents<K> {
-    objects: HashMap<ObjectName, Arc<K>>,
-    index: HashMap<String, HashSet<ObjectName>>,
+    /// Names are shared with the index.
+    objects: HashMap<Arc<ObjectName>, Arc<K>>,
+    index: HashMap<Box<str>, Names>,
     /// Identities of objects that we know to be gone although the watch may still tell of them, with their namespaces.
     tombstones: HashMap<String, String>,
 }
@@ -49,9 +53,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
     pub fn indexed(&self, entry: &str) -> Vec<Arc<K>> {
         let contents = self.read();
         let Some(names) = contents.index.get(entry) else { return Vec::new() };
-        let mut names: Vec<_> = names.iter().collect();
-        names.sort();
-        names.into_iter().filter_map(|name| contents.objects.get(name).cloned()).collect()
+        names.sorted().into_iter().filter_map(|name| contents.objects.get(name).cloned()).collect()
     }
 
     pub fn all(&self) -> Vec<Arc<K>> {
@@ -59,7 +61,7 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
     }
 
     pub fn names(&self) -> HashSet<ObjectName> {
-        self.read().objects.keys().cloned().collect()
+        self.read().objects.keys().map(|name| ObjectName::clone(name)).collect()
     }
 
     /// Takes in what was seen, unless the store knows better.
@@ -126,8 +128,9 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
 
 impl<K: Resource<DynamicType = ()>> Contents<K> {
     fn insert(&mut self, name: ObjectName, object: K, index_of: IndexFunction<K>) -> Arc<K> {
+        let name = Arc::new(name);
         for entry in index_of(&object) {
-            self.index.entry(entry).or_default().insert(name.clone());
+            self.index.entry(entry.into()).or_default().insert(&name);
         }
         let object = Arc::new(object);
         self.objects.insert(name, object.clone());
@@ -142,10 +145,10 @@ impl<K: Resource<DynamicType = ()>> Contents<K> {
     fn remove(&mut self, name: &ObjectName, index_of: IndexFunction<K>) -> Option<Arc<K>> {
         let object = self.objects.remove(name)?;
         for entry in index_of(&object) {
-            if let Some(names) = self.index.get_mut(&entry) {
+            if let Some(names) = self.index.get_mut(&*entry) {
                 names.remove(name);
                 if names.is_empty() {
-                    self.index.remove(&entry);
+                    self.index.remove(&*entry);
                 }
             }
         }

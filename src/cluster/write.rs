@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
@@ -177,11 +178,22 @@ impl Cluster {
 
     /// Deletes exactly the object that was seen; that it is gone already is well.
     pub async fn delete<K: Scoped>(&self, seen: &K) -> Result<(), ApiError> {
+        self.delete_within(seen, None).await
+    }
+
+    /// The same for a Pod that has nothing to bring to an end: it is gone at once, also when its node is not there any more, and
+    /// the kubelet, which ends its container all the same, has nothing to report.
+    pub async fn delete_at_once(&self, seen: &Pod) -> Result<(), ApiError> {
+        self.delete_within(seen, Some(0)).await
+    }
+
+    async fn delete_within<K: Scoped>(&self, seen: &K, grace_seconds: Option<u32>) -> Result<(), ApiError> {
         let name = ObjectName::of(seen);
         let uid = seen.meta().uid.clone().unwrap_or_default();
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
             propagation_policy: Some(PropagationPolicy::Background),
+            grace_period_seconds: grace_seconds,
             ..DeleteParams::default()
         };
         let api = K::api(self.client.clone(), &name.namespace);

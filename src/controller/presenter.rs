@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{
@@ -14,7 +13,7 @@ use crate::{
     api::Challenge,
     cluster::{ApiError, owner_entry},
     decide::{fixed_name, solver::Method},
-    http01::objects,
+    http01::{objects, refusal},
 };
 
 /// Makes the answer visible to the CA. Doing it twice is as good as doing it once.
@@ -75,10 +74,22 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
         .map_err(|error| StepError::is_final(format!("The solver's podTemplate is wrong: {error}")))?;
     let service = objects::service(challenge, &name, &context.solver);
     let cluster = &context.cluster;
-    let created = tokio::join!(cluster.create(&pod), cluster.create(&service), route::create(context, challenge));
+    // Where the pod is refused, nothing has to lead to it. The others are there long before it has started.
+    existing_pod(cluster.create(&pod).await)?;
+    let created = tokio::join!(cluster.create(&service), route::create(context, challenge));
     existing(created.0)?;
-    existing(created.1)?;
-    created.2
+    created.1
+}
+
+/// As [`existing`], for the part that namespaces have the most rules for.
+pub(super) fn existing_pod<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
+    match created {
+        Err(ApiError::Refused { what, message, .. }) => {
+            let told = refusal::told(&message);
+            Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {told}")))
+        }
+        other => existing(other),
+    }
 }
 
 /// The names are fixed, so what is there already is what a former pass created.
@@ -113,7 +124,7 @@ pub(super) async fn solver_address(
         return Ok(Err("the solver pod is being created"));
     };
     if objects::pod_is_spent(pod) {
-        context.cluster.delete(&**pod).await?;
+        context.cluster.delete_at_once(pod).await?;
         return Ok(Err("the solver pod ended and is being replaced"));
     }
     Ok(objects::pod_address(pod).ok_or("the solver pod has no address yet"))
@@ -139,9 +150,8 @@ pub(super) async fn remove_solver(context: &Context, challenge: &Challenge) -> R
     for service in cluster.hub.solver_services.indexed(&entry) {
         cluster.delete(&*service).await?;
     }
-    let is_there = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
-    for pod in cluster.hub.solver_pods.indexed(&entry).into_iter().filter(|pod| is_there(pod)) {
-        cluster.delete(&*pod).await?;
+    for pod in cluster.hub.solver_pods.indexed(&entry) {
+        cluster.delete_at_once(&pod).await?;
     }
     Ok(())
 }

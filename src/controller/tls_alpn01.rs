@@ -7,7 +7,9 @@ use kube::{ResourceExt, api::ApiResource};
 
 use super::{
     Context,
-    presenter::{existing, public_way_was_waited_for, remove_solver, solver_address, waited_since_presented},
+    presenter::{
+        existing, existing_pod, public_way_was_waited_for, remove_solver, solver_address, waited_since_presented,
+    },
     step_error::StepError,
 };
 use crate::{
@@ -61,7 +63,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
     let route = objects::route(challenge, &name, &context.solver, version);
     let cluster = &context.cluster;
     // By its pod a process that comes later sees whose turn it is, so that is there before the route.
-    existing(cluster.create(&pod).await)?;
+    existing_pod(cluster.create(&pod).await)?;
     let created = tokio::join!(cluster.create(&service), cluster.create_unwatched(&route, &kind));
     existing(created.0)?;
     existing(created.1)

@@ -18,6 +18,7 @@ pub mod path_type;
 mod pod;
 mod proxied;
 pub mod question;
+pub mod refusal;
 mod report;
 pub mod route;
 pub mod server;

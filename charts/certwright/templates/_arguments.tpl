@@ -19,12 +19,13 @@
 {{- with $election.leaseDuration }}{{ $_ := set $flags "leader-election-lease-duration" . }}{{ end -}}
 {{- with $election.renewDeadline }}{{ $_ := set $flags "leader-election-renew-deadline" . }}{{ end -}}
 {{- with $election.retryPeriod }}{{ $_ := set $flags "leader-election-retry-period" . }}{{ end -}}
-{{- with $values.maxConcurrentChallenges }}{{ $_ := set $flags "max-concurrent-challenges" (toString (int .)) }}{{ end -}}
 {{- if not $values.cainjector.enabled }}
 {{- range list "apiservices" "customresourcedefinitions" "mutatingwebhookconfigurations" "validatingwebhookconfigurations" }}
 {{- $_ := set $flags (printf "enable-%s-injectable" .) "false" }}
 {{- end }}
 {{- end -}}
+{{- $challenges := int (default 60 $values.maxConcurrentChallenges) -}}
+{{- if ne $challenges 60 }}{{ $_ := set $flags "max-concurrent-challenges" (toString $challenges) }}{{ end -}}
 {{- $policy := default $values.image.pullPolicy $values.acmesolver.image.pullPolicy -}}
 {{- if ne $policy "IfNotPresent" }}{{ $_ := set $flags "acme-http01-solver-image-pull-policy" $policy }}{{ end -}}
 {{- range $values.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}

@@ -89,6 +89,7 @@ pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
 pub const HTTP01_FIFTY_NAMES_OBJECTS: &str = "http01.fifty-names-solver-objects";
 pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
 pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
+pub const HTTP01_LEFT_BEHIND: &str = "http01.left-behind";
 
 /// The group of the bars about installing, taking over from cert-manager, and losing a controller.
 pub const INSTALL: &str = "install";
@@ -106,7 +107,7 @@ pub const METRICS_SECONDS: &str = "metrics.scrape-of-10000-seconds";
 pub const METRICS_MEMORY: &str = "metrics.scrape-memory-mib";
 
 /// Every bar.
-pub const BARS: [Bar; 37] = [
+pub const BARS: [Bar; 38] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -145,6 +146,7 @@ pub const BARS: [Bar; 37] = [
     bar(INSTALL_CRDS_BYTES, "bytes", Side::Below, 400_000.0, Tier::Api),
     bar(INSTALL_LARGEST_CRD_BYTES, "bytes", Side::Below, 128_000.0, Tier::Api),
     bar(INSTALL_FIRST_CERTIFICATE, "s", Side::Below, 10.0, Tier::Cluster),
+    bar(HTTP01_LEFT_BEHIND, "objects", Side::AtMost, 0.0, Tier::Api),
 ];
 
 /// The bars of that name or group; all for an empty word.
@@ -185,8 +187,8 @@ impl Measured {
     /// `bar NAME VALUE UNIT limit LIMIT held|missed`
     pub fn line(&self) -> Result<String> {
         let bar = self.bar()?;
-        let digits =
-            if ["bytes", "faults", "orders", "requests", "updates", "writes"].contains(&bar.unit) { 0 } else { 3 };
+        let whole = ["bytes", "faults", "objects", "orders", "requests", "updates", "writes"];
+        let digits = if whole.contains(&bar.unit) { 0 } else { 3 };
         let word = if self.is_held()? { "held" } else { "missed" };
         Ok(format!("bar {} {:.digits$} {} limit {} {word}", bar.name, self.value, bar.unit, bar.limit))
     }

@@ -11,6 +11,7 @@ mod install;
 mod issuance;
 mod lagging;
 mod leader;
+mod left_behind;
 mod outage;
 mod overhead;
 mod podless;
@@ -115,6 +116,9 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     }
     if !of(&[bar::METRICS]).is_empty() {
         measured.extend(scrape::measure(testbed).await?);
+    }
+    if !of(&[bar::HTTP01]).is_empty() {
+        measured.push(left_behind::measure(testbed).await?);
     }
     if acme.iter().any(|bar| bar.name == bar::ACME_OVERHEAD) {
         measured.push(overhead::measure(testbed).await?);
