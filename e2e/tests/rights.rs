@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use certwright::api::{Certificate, Challenge, Issuer};
+use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
 use certwright_e2e::install::{install, repository};
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
@@ -71,18 +71,25 @@ async fn issuer(scene: &Scene, name: &str, solver: Value) {
 /// Waits until a Challenge of a Certificate that nobody answers for at this tier is presented, and takes everything away.
 async fn present_and_delete(scene: &Scene, issuer: &str) {
     scene.certificate(issuer, issuer, &[&scene.dns_name(issuer)]).await.unwrap();
+    let name = scene.dns_name(issuer);
+    let own = async || {
+        let all = scene.list::<Challenge>().await.unwrap().into_iter();
+        all.filter(|challenge| challenge.spec.dns_name == name).collect::<Vec<_>>()
+    };
     let look = async || {
-        let challenges = scene.list::<Challenge>().await?;
-        let presented =
-            challenges.iter().any(|challenge| challenge.status.as_ref().is_some_and(|status| status.presented));
-        Ok::<_, anyhow::Error>(presented.then_some(()))
+        let is_presented = |challenge: &Challenge| challenge.status.as_ref().is_some_and(|status| status.presented);
+        Ok::<_, anyhow::Error>(own().await.iter().any(is_presented).then_some(()))
     };
     until("a Challenge to be presented", PATIENCE, look).await.unwrap();
-    scene.api::<Certificate>().delete(issuer, &DeleteParams::background()).await.unwrap();
     // There is no garbage collector at this tier.
-    for challenge in scene.list::<Challenge>().await.unwrap() {
+    let params = DeleteParams::background();
+    scene.api::<Certificate>().delete(issuer, &params).await.unwrap();
+    scene.api::<CertificateRequest>().delete(&format!("{issuer}-1"), &params).await.unwrap();
+    for challenge in own().await {
+        let order = &challenge.metadata.owner_references.unwrap()[0].name;
+        scene.api::<Order>().delete(order, &params).await.unwrap();
         let name = challenge.metadata.name.unwrap();
-        scene.api::<Challenge>().delete(&name, &DeleteParams::background()).await.unwrap();
+        scene.api::<Challenge>().delete(&name, &params).await.unwrap();
         scene.wait_gone::<Challenge>(&name).await.unwrap();
     }
 }
