@@ -16,21 +16,24 @@ const CONTROLLER: &str = "controller";
 const LEVELS: [&str; 6] = ["error", "warn", "info", "info", "debug", "trace"];
 
 /// What is said below the list of flags.
-const AFTER_HELP: &str = "The flags of cert-manager that mean nothing here are accepted, and the log says why they have no effect. \
-    Of a flag that is given twice the last one counts; what the command line says goes before the file of --config.";
+const AFTER_HELP: &str = "The flags of cert-manager that mean nothing here are accepted, and the log says why they \
+    have no effect. Of a flag that is given twice the last one counts; what the command line says goes before the file of --config.";
 
 /// Reads the command line of this process; ends it with a message if that is wrong.
 pub fn parse() -> Cli {
-    read(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    read(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit())
 }
 
 /// The same for any command line, the program's name included.
-pub fn read(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+pub fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let command = command();
-    let matches = command.clone().try_get_matches_from(&arguments)?;
-    let Some(flags) = matches.subcommand_matches(CONTROLLER) else { return Cli::from_arg_matches(&matches) };
-    let arguments = completed(&command, arguments, flags)?;
-    let matches = command.clone().try_get_matches_from(&arguments)?;
+    let mut matches = command.clone().try_get_matches_from(arguments)?;
+    if let Some(flags) = matches.subcommand_matches(CONTROLLER) {
+        let further = further(&command, flags)?;
+        if !further.is_empty() {
+            matches = command.clone().try_get_matches_from(with(further, arguments))?;
+        }
+    }
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let (super::Command::Controller(controller), Some(flags)) =
         (&mut cli.command, matches.subcommand_matches(CONTROLLER))
@@ -55,16 +58,16 @@ fn command() -> Command {
     })
 }
 
-/// The arguments with those that the file and `-v` stand for, before the others.
-fn completed(command: &Command, arguments: Vec<OsString>, flags: &ArgMatches) -> Result<Vec<OsString>, clap::Error> {
+/// The arguments that the file and `-v` stand for.
+fn further(command: &Command, flags: &ArgMatches) -> Result<Vec<String>, clap::Error> {
     let is_given = |name: &str| is_given(subcommand(command), flags, name);
     let mut level = flags.get_one::<i32>("v").copied();
     let mut further = Vec::new();
     if let Some(path) = flags.get_one::<PathBuf>("config") {
-        let settings = config_file::read(path).map_err(refusal)?;
+        let settings = config_file::read(path).map_err(|problem| refusal(&problem))?;
         for setting in settings.iter().filter(|setting| !is_given(&setting.flag)) {
             check(command, setting)
-                .map_err(|problem| refusal(format!("{}: {}: {problem}", path.display(), setting.path)))?;
+                .map_err(|problem| refusal(&format!("{}: {}: {problem}", path.display(), setting.path)))?;
             if setting.flag == "v" {
                 level = level.or(setting.value.parse().ok());
             }
@@ -76,9 +79,14 @@ fn completed(command: &Command, arguments: Vec<OsString>, flags: &ArgMatches) ->
     if let Some(level) = level.filter(|_| !is_given("log-level")) {
         further.push(format!("--log-level={}", level_of(level)));
     }
+    Ok(further)
+}
+
+/// The arguments with these before those of the subcommand.
+fn with(further: Vec<String>, arguments: &[OsString]) -> Vec<OsString> {
     let place = arguments.iter().position(|argument| argument == CONTROLLER).map_or(arguments.len(), |place| place + 1);
     let (before, after) = arguments.split_at(place);
-    Ok(before.iter().cloned().chain(further.into_iter().map(Into::into)).chain(after.iter().cloned()).collect())
+    before.iter().cloned().chain(further.into_iter().map(Into::into)).chain(after.iter().cloned()).collect()
 }
 
 /// Whether the flag makes sense by itself, with this value.
@@ -105,7 +113,7 @@ fn subcommand(command: &Command) -> &Command {
     command.find_subcommand(CONTROLLER).unwrap_or(command)
 }
 
-fn refusal(text: String) -> clap::Error {
+fn refusal(text: &str) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, format!("{text}\n"))
 }
 

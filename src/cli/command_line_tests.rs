@@ -16,7 +16,8 @@ fn arguments_with(file: &str, arguments: &[&str]) -> Result<Vec<String>, String>
     let command = command();
     let matches = command.clone().try_get_matches_from(&arguments).map_err(|error| error.to_string())?;
     let flags = matches.subcommand_matches(CONTROLLER).unwrap();
-    let all = completed(&command, arguments, flags).map_err(|error| error.to_string())?;
+    let further = further(&command, flags).map_err(|error| error.to_string())?;
+    let all = with(further, &arguments);
     command.clone().try_get_matches_from(&all).map_err(|error| error.to_string())?;
     Ok(all
         .into_iter()
@@ -32,7 +33,7 @@ fn given(arguments: &[&str], path: &Path) -> Vec<OsString> {
 }
 
 fn notes(arguments: &[&str]) -> Vec<String> {
-    let cli = read(given(arguments, Path::new(""))).unwrap();
+    let cli = read(&given(arguments, Path::new(""))).unwrap();
     let crate::cli::Command::Controller(controller) = cli.command else { panic!() };
     controller.notes
 }
@@ -102,7 +103,7 @@ fn what_is_wrong_is_told_with_flag_and_value() {
         ("--acme-http01-solver-nameservers=192.0.2.1", "invalid value '192.0.2.1'"),
         ("-v=much", "invalid value 'much' for '--v <NUMBER>'"),
     ] {
-        let refusal = read(given(&[argument], Path::new(""))).map(|_| argument).unwrap_err().to_string();
+        let refusal = read(&given(&[argument], Path::new(""))).map(|_| argument).unwrap_err().to_string();
         assert!(refusal.contains(expected), "{argument}: {refusal}");
     }
 }
@@ -171,6 +172,6 @@ fn cert_managers_deployment_is_understood() {
         "--acme-http01-solver-image=quay.io/jetstack/cert-manager-acmesolver:v1.20.0",
         "--max-concurrent-challenges=60",
     ];
-    let cli = read(given(&arguments, Path::new(""))).unwrap();
+    let cli = read(&given(&arguments, Path::new(""))).unwrap();
     assert!(matches!(cli.command, crate::cli::Command::Controller(_)));
 }

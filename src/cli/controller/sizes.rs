@@ -9,17 +9,17 @@ use crate::pki::pem::Limits;
 #[derive(Args, Clone, Debug)]
 pub(super) struct SizeArgs {
     /// The longest certificate or certificate request, in bytes of PEM.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().certificate, value_parser = size())]
-    pub(super) max_certificate_size: usize,
+    #[arg(long = "max-certificate-size", value_name = "BYTES", default_value_t = Limits::default().certificate, value_parser = size())]
+    certificate_size: usize,
     /// The longest private key, in bytes of PEM.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().private_key, value_parser = size())]
-    pub(super) max_private_key_size: usize,
+    #[arg(long = "max-private-key-size", value_name = "BYTES", default_value_t = Limits::default().private_key, value_parser = size())]
+    private_key_size: usize,
     /// The longest chain of certificates, in bytes of PEM.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().chain, value_parser = size())]
-    pub(super) max_certificate_chain_length: usize,
+    #[arg(long = "max-certificate-chain-length", value_name = "BYTES", default_value_t = Limits::default().chain, value_parser = size())]
+    chain_length: usize,
     /// The longest bundle of trusted certificates, in bytes of PEM.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bundle, value_parser = size())]
-    pub(super) max_certificate_bundle_size: usize,
+    #[arg(long = "max-certificate-bundle-size", value_name = "BYTES", default_value_t = Limits::default().bundle, value_parser = size())]
+    bundle_size: usize,
 }
 
 /// Larger than anything that fits into an object of Kubernetes.
@@ -32,10 +32,10 @@ fn size() -> RangedU64ValueParser<usize> {
 impl SizeArgs {
     pub(super) fn limits(&self) -> Result<Limits, ControllerError> {
         let limits = Limits {
-            private_key: self.max_private_key_size,
-            certificate: self.max_certificate_size,
-            chain: self.max_certificate_chain_length,
-            bundle: self.max_certificate_bundle_size,
+            private_key: self.private_key_size,
+            certificate: self.certificate_size,
+            chain: self.chain_length,
+            bundle: self.bundle_size,
         };
         for (flag, value) in [("certificate-size", limits.certificate), ("certificate-chain-length", limits.chain)] {
             if value > limits.bundle {

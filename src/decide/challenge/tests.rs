@@ -310,6 +310,19 @@ fn a_deleted_challenge_is_cleaned_up_whatever_its_state_and_issuer() {
     }
 }
 
+/// Or a made-up Challenge could have an issuer's credentials sent to a server of its author's, by being deleted.
+#[test]
+fn a_refused_challenge_that_was_never_presented_is_let_go() {
+    let mut scene = Scene::new();
+    let refused = SeenIssuerOf::Refused("not for you");
+    assert_eq!(kinds(&scene.decide_with(refused)), ["WriteStatus"], "it says why");
+    scene.challenge = dying(&scene.challenge);
+    assert_eq!(scene.decide_with(refused), Decision::act(vec![ChallengeStep::RemoveFinalizer]));
+    let mut scene = Scene::presented();
+    scene.challenge = dying(&scene.challenge);
+    assert_eq!(scene.decide_with(refused), Decision::act(vec![ChallengeStep::CleanUp]));
+}
+
 #[test]
 fn without_a_usable_issuer_it_says_so_and_waits() {
     let (acme, sleeping) = (acme(), ready("False", "it sleeps"));

@@ -33,6 +33,7 @@ pub(super) enum Issuer {
     SelfSigned(SelfSignedIssuer, SeenKey, Option<Condition>),
     Missing,
     Unserved,
+    Refused,
     Foreign,
 }
 
@@ -46,6 +47,7 @@ impl Issuer {
             }
             Self::Missing => SeenIssuerOf::Missing,
             Self::Unserved => SeenIssuerOf::Unserved("not of this world"),
+            Self::Refused => SeenIssuerOf::Refused("not for you"),
             Self::Foreign => SeenIssuerOf::Foreign,
         }
     }
@@ -346,8 +348,9 @@ impl Dice {
 
     pub(super) fn issuer(&mut self) -> Issuer {
         let ready = json!({"type": "Ready", "status": *self.pick(&["True", "True", "False"])});
-        match self.below(12) {
+        match self.below(13) {
             0 => Issuer::Missing,
+            12 => Issuer::Refused,
             1 => Issuer::Unserved,
             2 => Issuer::Foreign,
             3 | 4 => Issuer::Ca(CaIssuer::default(), self.authority(), self.maybe(|_| object(ready))),
