@@ -232,7 +232,7 @@ impl Place {
         assert_eq!(post("/validate", b"nonsense".to_vec()).await.status(), 400);
         assert_eq!(post("/other", Vec::new()).await.status(), 404);
         assert_eq!(client.get(url("/validate")).send().await.unwrap().status(), 404);
-        assert_eq!(post("/validate", vec![b' '; 8 << 20]).await.status(), 413);
+        assert_eq!(post("/validate", vec![b' '; certwright::admission::LONGEST_REVIEW + 1]).await.status(), 413);
     }
 
     async fn leaves_out_namespaces(&self) {
