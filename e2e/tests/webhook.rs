@@ -90,8 +90,7 @@ impl Place {
             &format!("--set-json=webhook.validatingWebhookConfiguration.namespaceSelector={selector}"),
             &format!("--set-json=webhook.mutatingWebhookConfiguration.namespaceSelector={selector}"),
         ]);
-        for document in serde_yaml::Deserializer::from_str(&rendered.unwrap()) {
-            let object = DynamicObject::deserialize(document).unwrap();
+        for object in objects(&rendered.unwrap()) {
             let types = object.types.clone().unwrap();
             if types.kind == "Deployment" {
                 continue;
@@ -291,6 +290,10 @@ impl Place {
         let _ = Api::<ValidatingWebhookConfiguration>::all(client.clone()).delete(&self.name, &params).await;
         let _ = Api::<MutatingWebhookConfiguration>::all(client).delete(&self.name, &params).await;
     }
+}
+
+fn objects(rendered: &str) -> Vec<DynamicObject> {
+    serde_yaml::Deserializer::from_str(rendered).map(|document| DynamicObject::deserialize(document).unwrap()).collect()
 }
 
 fn message(error: kube::Error) -> String {
