@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use certwright_e2e::kubernetes::read_kubeconfig;
 use certwright_e2e::scene::{Kind, PATIENCE};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Process, Scene, Testbed};
+use futures::FutureExt as _;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
@@ -34,9 +36,11 @@ async fn the_webhook_answers_and_heals() {
     let scene = Scene::new(&testbed, &controller.log, "admission").await.unwrap();
     let place = Place { name: format!("{}-webhook", scene.namespace), scene };
     // Registrations reach beyond the namespace, so that they must be gone whatever happens.
-    let tried = tokio::spawn(all(place.clone())).await;
+    let tried = AssertUnwindSafe(all(place.clone())).catch_unwind().await;
     place.clean_up().await;
-    tried.unwrap();
+    if let Err(panic) = tried {
+        resume_unwind(panic);
+    }
 }
 
 async fn all(place: Place) {
