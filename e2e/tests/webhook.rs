@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use certwright_e2e::kubernetes::read_kubeconfig;
 use certwright_e2e::scene::{Kind, PATIENCE};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Process, Scene, Testbed};
+use futures::FutureExt as _;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
@@ -34,9 +36,11 @@ async fn the_webhook_answers_and_heals() {
     let scene = Scene::new(&testbed, &controller.log, "admission").await.unwrap();
     let place = Place { name: format!("{}-webhook", scene.namespace), scene };
     // Registrations reach beyond the namespace, so that they must be gone whatever happens.
-    let tried = tokio::spawn(all(place.clone())).await;
+    let tried = AssertUnwindSafe(all(place.clone())).catch_unwind().await;
     place.clean_up().await;
-    tried.unwrap();
+    if let Err(panic) = tried {
+        resume_unwind(panic);
+    }
 }
 
 async fn all(place: Place) {
@@ -90,8 +94,7 @@ impl Place {
             &format!("--set-json=webhook.validatingWebhookConfiguration.namespaceSelector={selector}"),
             &format!("--set-json=webhook.mutatingWebhookConfiguration.namespaceSelector={selector}"),
         ]);
-        for document in serde_yaml::Deserializer::from_str(&rendered.unwrap()) {
-            let object = DynamicObject::deserialize(document).unwrap();
+        for object in objects(&rendered.unwrap()) {
             let types = object.types.clone().unwrap();
             if types.kind == "Deployment" {
                 continue;
@@ -232,7 +235,7 @@ impl Place {
         assert_eq!(post("/validate", b"nonsense".to_vec()).await.status(), 400);
         assert_eq!(post("/other", Vec::new()).await.status(), 404);
         assert_eq!(client.get(url("/validate")).send().await.unwrap().status(), 404);
-        assert_eq!(post("/validate", vec![b' '; 8 << 20]).await.status(), 413);
+        assert_eq!(post("/validate", vec![b' '; certwright::admission::LONGEST_REVIEW + 1]).await.status(), 413);
     }
 
     async fn leaves_out_namespaces(&self) {
@@ -291,6 +294,10 @@ impl Place {
         let _ = Api::<ValidatingWebhookConfiguration>::all(client.clone()).delete(&self.name, &params).await;
         let _ = Api::<MutatingWebhookConfiguration>::all(client).delete(&self.name, &params).await;
     }
+}
+
+fn objects(rendered: &str) -> Vec<DynamicObject> {
+    serde_yaml::Deserializer::from_str(rendered).map(|document| DynamicObject::deserialize(document).unwrap()).collect()
 }
 
 fn message(error: kube::Error) -> String {
