@@ -45,7 +45,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use leadership::{Election, Held, Leadership};
+pub use leadership::{Assignment, Election, Held, Leadership};
 pub use run::run;
 
 use crate::{

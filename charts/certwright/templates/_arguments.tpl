@@ -15,6 +15,7 @@
 {{- with $election.leaseDuration }}{{ $_ := set $flags "leader-election-lease-duration" . }}{{ end -}}
 {{- with $election.renewDeadline }}{{ $_ := set $flags "leader-election-renew-deadline" . }}{{ end -}}
 {{- with $election.retryPeriod }}{{ $_ := set $flags "leader-election-retry-period" . }}{{ end -}}
+{{- if gt (int $values.shards) 1 }}{{ $_ := set $flags "shards" (toString $values.shards) }}{{ end -}}
 {{- $policy := default $values.image.pullPolicy $values.acmesolver.image.pullPolicy -}}
 {{- if ne $policy "IfNotPresent" }}{{ $_ := set $flags "acme-http01-solver-image-pull-policy" $policy }}{{ end -}}
 {{- range $values.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}
