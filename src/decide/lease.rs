@@ -7,8 +7,10 @@
 //! the renew deadline and the others wait for the longer lease duration, no two work at once.
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod properties;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use jiff::{SignedDuration, Timestamp};
