@@ -133,7 +133,7 @@ async fn install_rights(client: Client) -> Result<()> {
     Ok(())
 }
 
-async fn apply_in_namespace<K>(client: &Client, object: K) -> Result<()>
+pub(crate) async fn apply_in_namespace<K>(client: &Client, object: K) -> Result<()>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
 {

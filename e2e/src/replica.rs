@@ -5,12 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use certwright::api::names::LEASE;
+use certwright::api::names::{LEASE, SHARD_LEASE_PREFIX};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams};
+use serde_json::json;
 
 use crate::controller::{bare_command, only_one};
-use crate::install::install;
+use crate::install::{apply_in_namespace, install};
+use crate::kubernetes::CERTWRIGHT_USER;
 use crate::process::{Identity, Process};
 use crate::testbed::Testbed;
 use crate::wait::{until, until_ready};
@@ -43,7 +46,9 @@ impl Replicas {
         let lock = only_one(testbed).await?;
         let leases: Api<Lease> = Api::namespaced(testbed.admin().await?, LEASE_NAMESPACE);
         // What a former test has left.
-        let _ = leases.delete(LEASE, &DeleteParams::default()).await;
+        for name in [LEASE.to_owned(), share_lease(1)] {
+            let _ = leases.delete(&name, &DeleteParams::default()).await;
+        }
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Ok(Self { testbed: testbed.clone(), arguments, started: 0, _only_one: lock })
     }
@@ -105,6 +110,33 @@ impl Replica {
         };
         until(&format!("{} to hold the lease", self.identity), patience, look).await
     }
+}
+
+/// The name of the Lease of a share, but of the first.
+pub fn share_lease(number: u32) -> String {
+    format!("{SHARD_LEASE_PREFIX}{number}")
+}
+
+/// Gives the user `certwright` the rights that the chart gives where the work is divided into two shares.
+pub async fn grant_two_shares(testbed: &Testbed) -> Result<()> {
+    const NAME: &str = "certwright-two-shares";
+    let client = testbed.admin().await?;
+    let role: Role = serde_json::from_value(json!({
+        "metadata": { "name": NAME, "namespace": LEASE_NAMESPACE },
+        "rules": [{
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": [share_lease(1)],
+            "verbs": ["get", "update"],
+        }],
+    }))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": NAME, "namespace": LEASE_NAMESPACE },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": CERTWRIGHT_USER }],
+    }))?;
+    apply_in_namespace(&client, role).await?;
+    apply_in_namespace(&client, binding).await
 }
 
 /// What the Lease says, if it is there.

@@ -9,7 +9,7 @@ use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::controller::binary;
 use certwright_e2e::install;
 use certwright_e2e::kubectl::Kubectl;
-use certwright_e2e::scene::{Conditions as _, PATIENCE};
+use certwright_e2e::scene::{Conditions as _, PATIENCE, is_ready};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -22,6 +22,9 @@ use tokio::sync::{Mutex, OnceCell};
 /// Where certwright runs, and as whom.
 const NAMESPACE: &str = "certwright";
 const USER: &str = "system:serviceaccount:certwright:certwright";
+
+/// Another pod follows one that was killed when its Lease has run out, a minute later.
+const UNTIL_LEASE_ENDS: Duration = Duration::from_mins(3);
 
 /// Held by tests whose outcome a killed controller would change, and by the one that kills it.
 static CONTROLLER: Mutex<()> = Mutex::const_new(());
@@ -226,7 +229,7 @@ async fn a_controller_killed_while_it_answers_itself_is_replaced_and_goes_on() {
     let controllers: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let at_once = DeleteParams::default().grace_period(0);
     controllers.delete_collection(&at_once, &ListParams::default()).await.unwrap();
-    scene.issued("web").await.unwrap();
+    scene.wait_for::<Certificate>("web", "being ready", UNTIL_LEASE_ENDS, is_ready).await.unwrap();
     nothing_is_left(&scene).await;
     assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 1);
 }
@@ -324,7 +327,7 @@ async fn a_controller_killed_while_solving_is_replaced_and_goes_on() {
     let controllers: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let at_once = DeleteParams::default().grace_period(0);
     controllers.delete_collection(&at_once, &ListParams::default()).await.unwrap();
-    scene.issued("web").await.unwrap();
+    scene.wait_for::<Certificate>("web", "being ready", UNTIL_LEASE_ENDS, is_ready).await.unwrap();
     nothing_is_left(&scene).await;
     let orders: Vec<certwright::api::Order> = scene.list().await.unwrap();
     assert_eq!(orders.len(), 1);

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use certwright::api::Certificate;
-use certwright::api::names::LEASE;
+use certwright::api::names::{LEASE, annotation};
+use certwright::decide::shard::Share;
 use certwright_e2e::process::Identity;
-use certwright_e2e::replica::{LEASE_NAMESPACE, Replica, Replicas, holder, lease};
+use certwright_e2e::replica::{LEASE_NAMESPACE, Replica, Replicas, grant_two_shares, holder, lease, share_lease};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed};
 use jiff::{SignedDuration, Timestamp};
@@ -146,10 +147,14 @@ async fn an_api_server_that_is_gone_for_a_while() {
     };
     still(3).await;
     issue(&scene, "short").await;
-    assert!(!replica.read_log().unwrap().contains("the lease is lost"), "see {}", replica.log().display());
+    assert!(
+        !replica.read_log().unwrap().contains("the lease is lost or given back"),
+        "see {}",
+        replica.log().display()
+    );
 
     still(15).await;
-    logs(&replica, "the lease is lost: nothing is worked on until it is held again").await;
+    logs(&replica, "the lease is lost or given back").await;
     assert_eq!(replica.probe("/livez").await.unwrap(), 200);
     issue(&scene, "long").await;
     assert_eq!(lease(&testbed, LEASE).await.unwrap().unwrap().lease_transitions, Some(0));
@@ -170,9 +175,92 @@ async fn a_leader_that_stood_still_stands_by() {
     assert!(process.signal(Signal::STOP));
     second.leads(&testbed, PATIENCE).await.unwrap();
     assert!(process.signal(Signal::CONT));
-    logs(&first, "the lease is lost").await;
+    logs(&first, "the lease is lost or given back").await;
     logs(&first, "standing by: the lease is held by another").await;
     issue(&scene, "after").await;
     assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), second.identity);
     assert_eq!(first.probe("/livez").await.unwrap(), 200);
+}
+
+/// Who holds the Leases of the two shares.
+async fn holders(testbed: &Testbed) -> [String; 2] {
+    let mut held = [const { String::new() }; 2];
+    for (name, holds) in [LEASE.to_owned(), share_lease(1)].iter().zip(&mut held) {
+        let lease = lease(testbed, name).await.unwrap();
+        *holds = lease.as_ref().map(holder).unwrap_or_default().to_owned();
+    }
+    held
+}
+
+async fn until_held(testbed: &Testbed, what: &str, is_right: impl Fn(&[String; 2]) -> bool) {
+    let look = async || {
+        let held = holders(testbed).await;
+        if is_right(&held) { Ok(Some(())) } else { Err(anyhow::anyhow!("{held:?}")) }
+    };
+    until(what, PATIENCE, look).await.unwrap();
+}
+
+/// A namespace with an Issuer that belongs to this share.
+async fn scene_of(testbed: &Testbed, leader: &Replica, share: u32) -> Scene {
+    loop {
+        let scene = Scene::new(testbed, leader.log(), "shard").await.unwrap();
+        if Share::of_namespace(&scene.namespace, 2).number == share {
+            scene.issuer("pebble").await.unwrap();
+            return scene;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn two_replicas_share_the_work() {
+    let testbed = testbed();
+    let arguments: Vec<&str> = SHORT.into_iter().chain(["--shards=2", "--log-level=debug"]).collect();
+    let mut replicas = Replicas::new(&testbed, &arguments).await.unwrap();
+    grant_two_shares(&testbed).await.unwrap();
+    let first = replicas.start().await.unwrap();
+    until_held(&testbed, "the first to do everything", |held| held.iter().all(|holder| *holder == first.identity))
+        .await;
+    let mut second = replicas.start().await.unwrap();
+    let both = |held: &[String; 2]| held.contains(&first.identity) && held.contains(&second.identity);
+    until_held(&testbed, "each to have a share", both).await;
+    let mut scenes = Vec::new();
+    for (share, holder) in (0..).zip(holders(&testbed).await) {
+        let [own, other] = if holder == first.identity { [&first, &second] } else { [&second, &first] };
+        let scene = scene_of(&testbed, own, share).await;
+        issue(&scene, "www").await;
+        let key = format!("Certificate {}/www", scene.namespace);
+        assert!(own.read_log().unwrap().contains(&key), "see {}", own.log().display());
+        assert!(!other.read_log().unwrap().contains(&key), "see {}", other.log().display());
+        scenes.push(scene);
+    }
+    second.kill().unwrap();
+    until_held(&testbed, "the first to do everything", |held| held.iter().all(|holder| *holder == first.identity))
+        .await;
+    for scene in &scenes {
+        issue(scene, "after").await;
+    }
+}
+
+/// Nobody works by a new division before all have stopped that went by the former one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn the_division_is_changed_by_one_who_follows() {
+    let testbed = testbed();
+    let mut replicas = Replicas::new(&testbed, &SHORT).await.unwrap();
+    let mut first = replicas.start().await.unwrap();
+    first.leads(&testbed, SOON).await.unwrap();
+    grant_two_shares(&testbed).await.unwrap();
+    let second = replicas.start_with(&["--shards=2"]).await.unwrap();
+    let scene = scene_of(&testbed, &first, 1).await;
+    issue(&scene, "before").await;
+    assert_eq!(holders(&testbed).await, [first.identity.clone(), String::new()], "nothing is shared yet");
+    assert!(!second.read_log().unwrap().contains("working"), "both worked");
+    assert!(first.stop().unwrap());
+    until_held(&testbed, "the second to do everything", |held| held.iter().all(|holder| *holder == second.identity))
+        .await;
+    issue(&scene, "after").await;
+    let leases: Api<Lease> = Api::namespaced(testbed.admin().await.unwrap(), LEASE_NAMESPACE);
+    let annotations = leases.get(LEASE).await.unwrap().metadata.annotations.unwrap();
+    assert_eq!(annotations.get(annotation::SHARDS).map(String::as_str), Some("2"));
 }

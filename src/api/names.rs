@@ -36,6 +36,9 @@ pub const HTTP01_SOLVER_NAME_PREFIX: &str = "cm-acme-http-solver-";
 /// at the same time.
 pub const LEASE: &str = "cert-manager-controller";
 
+/// Beginning of the names of the Leases of the further shares, where several replicas work at once; a number follows.
+pub const SHARD_LEASE_PREFIX: &str = "cert-manager-controller-shard-";
+
 /// Field managers of writes.
 pub mod field_manager {
     /// Writes target Secrets. Ownership of single labels and keys is read back from it.
@@ -163,6 +166,10 @@ pub mod annotation {
     pub const FALLBACK_ISSUERS: &str = "certwright.dev/fallback-issuers";
     /// On a Certificate: how long an issuer is waited for before the next one is asked, such as `30m`.
     pub const FALLBACK_AFTER: &str = "certwright.dev/fallback-after";
+    /// On the Lease of the first share: into how many shares the work is divided; `0` while that is being changed.
+    pub const SHARDS: &str = "certwright.dev/shards";
+    /// On the Lease of a share: the replica that asks its holder for it.
+    pub const WANTED_BY: &str = "certwright.dev/wanted-by";
     /// On a Certificate: why the certificate in its Secret is to be revoked now, such as `keyCompromise`. Each value is
     /// fulfilled once; after a colon may follow anything.
     pub const REVOKE: &str = "certwright.dev/revoke";

@@ -34,22 +34,31 @@ impl LeaseHandle {
         limited_to(self.limit, self.what("read"), self.api.get_opt(&self.name)).await
     }
 
-    /// Makes the Lease say this, provided that `seen` is still its newest version; creates it if none was seen.
+    /// Makes the Lease say this, provided that `seen` is still its newest version; creates it if none was seen. Of the
+    /// annotations only those of `notes` are changed; none takes one away.
     ///
     /// # Errors
-    /// [`ApiError::Conflict`] or [`ApiError::Gone`] if somebody else wrote in between.
-    pub async fn write(&self, seen: Option<&Lease>, spec: LeaseSpec) -> Result<Lease, ApiError> {
-        let params = post_params();
-        match seen {
-            Some(seen) => {
-                let lease = Lease { spec: Some(spec), ..seen.clone() };
-                limited_to(self.limit, self.what("write"), self.api.replace(&self.name, &params, &lease)).await
+    /// [`ApiError::Conflict`] if somebody else wrote in between.
+    pub async fn write(
+        &self,
+        seen: Option<&Lease>,
+        spec: LeaseSpec,
+        notes: &[(&str, Option<String>)],
+    ) -> Result<Lease, ApiError> {
+        let named = || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+        let mut metadata = seen.map_or_else(named, |seen| seen.metadata.clone());
+        for (name, value) in notes {
+            let annotations = metadata.annotations.get_or_insert_default();
+            match value {
+                Some(value) => drop(annotations.insert((*name).to_owned(), value.clone())),
+                None => drop(annotations.remove(*name)),
             }
-            None => {
-                let name = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-                let lease = Lease { metadata: name, spec: Some(spec) };
-                limited_to(self.limit, self.what("create"), self.api.create(&params, &lease)).await
-            }
+        }
+        let (lease, params) = (Lease { metadata, spec: Some(spec) }, post_params());
+        if seen.is_some() {
+            limited_to(self.limit, self.what("write"), self.api.replace(&self.name, &params, &lease)).await
+        } else {
+            limited_to(self.limit, self.what("create"), self.api.create(&params, &lease)).await
         }
     }
 

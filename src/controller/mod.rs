@@ -56,7 +56,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 pub use contexts::Contexts;
-pub use leadership::{Election, Held, Leadership};
+pub use leadership::{Assignment, Election, Held, Leadership};
 pub use limits::balances;
 pub use run::run;
 

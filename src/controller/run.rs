@@ -1,6 +1,12 @@
 //! The loop that takes work from the queue.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
@@ -10,8 +16,13 @@ use tokio::{
 };
 
 use super::{
-    Context, certificate, challenge, injection, issuer, leadership::Held, memory::Memory, order, request, round::Round,
-    step_error::StepError, term::Term,
+    Context, certificate, challenge, injection, issuer,
+    leadership::{Assignment, Held},
+    memory::Memory,
+    order, request,
+    round::Round,
+    step_error::StepError,
+    term::Term,
 };
 use crate::{
     cluster::{ApiError, Hub, Key, Kind},
@@ -36,36 +47,42 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn run(
     hub: Arc<Hub>,
     (workers, division): (usize, u32),
-    mut held: watch::Receiver<Held>,
+    assignment: Assignment,
     make: impl Fn(Share) -> Arc<Context>,
     stop: impl Future<Output = ()>,
 ) {
     let workers = Arc::new(Semaphore::new(workers.max(1)));
+    let Assignment { mut held, working } = assignment;
     let mut terms = BTreeMap::new();
     for kind in Kind::ALL {
         measure::controller(kind.plural());
     }
     tokio::pin!(stop);
     loop {
-        follow(&mut terms, &hub, division, &held.borrow_and_update().at(Instant::now()), &make).await;
+        let now_held = held.borrow_and_update().at(Instant::now());
+        follow(&mut terms, &hub, division, &now_held, &make).await;
+        tell(&terms, &working);
         measure::leads(!terms.is_empty());
         tokio::select! {
             () = &mut stop => break,
             Ok(()) = held.changed() => {}
             () = first_end(&terms) => {}
             Some((permit, key)) = next(&workers, &hub), if !terms.is_empty() => {
-                match terms.get_mut(&Share::of_namespace(&key.object.namespace, division).number) {
-                    Some(term) => term.begin(key, permit),
+                let share = Share::of_namespace(&key.object.namespace, division);
+                if let Some(term) = terms.get_mut(&share.number) {
+                    term.begin(key, permit);
+                } else {
                     // It is woken again when its share is held.
-                    None => hub.queue.done(&key, None, Timestamp::now()),
+                    hub.queue.done(&key, None, Timestamp::now());
                 }
             }
         }
     }
     finish(&mut terms, &mut held).await;
-    for term in terms.into_values() {
+    while let Some((_, term)) = terms.pop_first() {
         term.end().await;
     }
+    tell(&terms, &working);
 }
 
 /// Ends the terms of what is not held any more, and begins those of what is held now.
@@ -89,12 +106,23 @@ async fn follow(
     }
 }
 
+/// Tells what is being worked on.
+fn tell(terms: &BTreeMap<u32, Term>, working: &watch::Sender<BTreeSet<u32>>) {
+    working.send_if_modified(|told| {
+        let now = terms.keys().copied().collect();
+        std::mem::replace(told, now) != *told
+    });
+}
+
 async fn end_lost(terms: &mut BTreeMap<u32, Term>, held: &BTreeMap<u32, Option<Instant>>) {
     let lost: Vec<u32> = terms.keys().filter(|number| !held.contains_key(number)).copied().collect();
     for number in lost {
         if let Some(term) = terms.remove(&number) {
             term.end().await;
-            tracing::warn!(share = number, "the lease is lost: nothing is worked on until it is held again");
+            tracing::warn!(
+                share = number,
+                "the lease is lost or given back: nothing of it is worked on until it is held again"
+            );
         }
     }
 }

@@ -7,8 +7,10 @@
 //! the renew deadline and the others wait for the longer lease duration, no two work at once.
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod properties;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use jiff::{SignedDuration, Timestamp};
@@ -141,8 +143,18 @@ impl Candidate {
         matches!(self.standing(seen, now), Standing::OfAnotherUntil(_)).then(|| holder(seen.lease.as_ref()?))?
     }
 
-    /// What to do at `now`; `wall` goes into the Lease, for people.
-    pub fn next(&self, now: Steady, wall: Timestamp) -> Next {
+    /// Who holds it at `now`, this candidate too; none if that is not known. An empty name is nobody.
+    pub fn holder(&self, now: Steady) -> Option<&str> {
+        let seen = self.seen.as_ref()?;
+        Some(match self.standing(seen, now) {
+            Standing::Free => "",
+            Standing::Own => &self.identity,
+            Standing::OfAnotherUntil(_) => holder(seen.lease.as_ref()?)?,
+        })
+    }
+
+    /// What to do at `now`; `wall` goes into the Lease, for people. With `may_take` it is taken if it is free.
+    pub fn next(&self, now: Steady, wall: Timestamp, may_take: bool) -> Next {
         if let Some(pause) = self.pause.filter(|pause| *pause > now) {
             return Next::WaitUntil(pause);
         }
@@ -155,10 +167,11 @@ impl Candidate {
                 let due = self.renewed.unwrap_or_default().saturating_add(self.timing.retry_period);
                 if due <= now { write() } else { Next::WaitUntil(due.min(until)) }
             }
-            (Standing::Own | Standing::Free, _) => write(),
-            (Standing::OfAnotherUntil(until), _) => {
+            (Standing::Own | Standing::Free, _) if may_take => write(),
+            (standing, _) => {
                 let due = last.saturating_add(BETWEEN_LOOKS);
-                if due <= now { Next::Look } else { Next::WaitUntil(due.min(until)) }
+                let until = if let Standing::OfAnotherUntil(until) = standing { until.min(due) } else { due };
+                if due <= now { Next::Look } else { Next::WaitUntil(until) }
             }
         }
     }
@@ -196,6 +209,16 @@ impl Candidate {
     pub fn stop(&mut self) {
         self.renewed = None;
         self.overtaken();
+    }
+
+    /// Whether what was last seen still holds as far as is known, so that it can be written upon.
+    pub fn is_current(&self, now: Steady) -> bool {
+        self.pause.is_none_or(|pause| pause <= now) && self.seen.as_ref().is_some_and(|seen| seen.last.is_some())
+    }
+
+    /// What it says to stay this candidate's, whenever that is due.
+    pub fn renewal(&self, wall: Timestamp) -> LeaseSpec {
+        self.claim(self.seen(), wall)
     }
 
     /// What the Lease says when its holder goes: anybody may have it. None if it is not this candidate's.

@@ -26,6 +26,7 @@
 {{- end -}}
 {{- $challenges := int (default 60 $values.maxConcurrentChallenges) -}}
 {{- if ne $challenges 60 }}{{ $_ := set $flags "max-concurrent-challenges" (toString $challenges) }}{{ end -}}
+{{- if gt (int $values.shards) 1 }}{{ $_ := set $flags "shards" (toString $values.shards) }}{{ end -}}
 {{- $policy := default $values.image.pullPolicy $values.acmesolver.image.pullPolicy -}}
 {{- if ne $policy "IfNotPresent" }}{{ $_ := set $flags "acme-http01-solver-image-pull-policy" $policy }}{{ end -}}
 {{- range $values.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}

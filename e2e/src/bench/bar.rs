@@ -97,6 +97,7 @@ pub const INSTALL_TAKE_OVER: &str = "install.take-over";
 pub const INSTALL_CHART_BYTES: &str = "install.chart-bytes";
 pub const INSTALL_CRDS_BYTES: &str = "install.crds-bytes";
 pub const INSTALL_LARGEST_CRD_BYTES: &str = "install.largest-crd-bytes";
+pub const INSTALL_IMAGE_BYTES: &str = "install.image-bytes";
 pub const INSTALL_FIRST_CERTIFICATE: &str = "install.first-certificate-seconds";
 pub const INSTALL_LEADER_KILL: &str = "install.leader-kill-seconds";
 pub const INSTALL_LEADER_ORDERS: &str = "install.leader-kill-orders-too-many";
@@ -107,7 +108,7 @@ pub const METRICS_SECONDS: &str = "metrics.scrape-of-10000-seconds";
 pub const METRICS_MEMORY: &str = "metrics.scrape-memory-mib";
 
 /// Every bar.
-pub const BARS: [Bar; 38] = [
+pub const BARS: [Bar; 39] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -145,6 +146,7 @@ pub const BARS: [Bar; 38] = [
     bar(INSTALL_CHART_BYTES, "bytes", Side::Below, 40_000.0, Tier::Api),
     bar(INSTALL_CRDS_BYTES, "bytes", Side::Below, 400_000.0, Tier::Api),
     bar(INSTALL_LARGEST_CRD_BYTES, "bytes", Side::Below, 128_000.0, Tier::Api),
+    bar(INSTALL_IMAGE_BYTES, "bytes", Side::Below, 25_000_000.0, Tier::Api),
     bar(INSTALL_FIRST_CERTIFICATE, "s", Side::Below, 10.0, Tier::Cluster),
     bar(HTTP01_LEFT_BEHIND, "objects", Side::AtMost, 0.0, Tier::Api),
 ];

@@ -20,7 +20,7 @@ const RELEASE: &str = "cert-manager";
 const ROUNDS: usize = 5;
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Bytes of the chart rendered with its defaults, without the definitions, and of those.
+/// Bytes of the chart rendered with its defaults, without the definitions, of those, and of the image as it is stored.
 pub(super) fn sizes(testbed: &Testbed) -> Result<Vec<Measured>> {
     let folder = chart().display().to_string();
     let rendered = Helm::of(&testbed.state)?.run(&["template", "certwright", &folder, "--kube-version=1.36"])?;
@@ -29,12 +29,15 @@ pub(super) fn sizes(testbed: &Testbed) -> Result<Vec<Measured>> {
         let length = std::fs::metadata(&file).with_context(|| format!("reading {}", file.display()))?.len();
         (all, largest) = (all + length, length.max(largest));
     }
+    let image = image::save_certwright(&testbed.state.folder.join("image"), &[binary()?])?;
+    let image = std::fs::metadata(image)?.len();
     let measured =
         |name: &str, bytes: u64| Ok::<_, anyhow::Error>(Measured::new(name, f64::from(u32::try_from(bytes)?)));
     Ok(vec![
         measured(bar::INSTALL_CHART_BYTES, rendered.len() as u64)?,
         measured(bar::INSTALL_CRDS_BYTES, all)?,
         measured(bar::INSTALL_LARGEST_CRD_BYTES, largest)?,
+        measured(bar::INSTALL_IMAGE_BYTES, image)?,
     ])
 }
 

@@ -10,7 +10,9 @@ use crate::testbed::Testbed;
 pub(super) async fn api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     let is_meant = |name: &str| bars.iter().any(|bar| bar.name == name);
     let mut measured = Vec::new();
-    if [bar::INSTALL_CHART_BYTES, bar::INSTALL_CRDS_BYTES, bar::INSTALL_LARGEST_CRD_BYTES].into_iter().any(is_meant) {
+    let sizes =
+        [bar::INSTALL_CHART_BYTES, bar::INSTALL_CRDS_BYTES, bar::INSTALL_IMAGE_BYTES, bar::INSTALL_LARGEST_CRD_BYTES];
+    if sizes.into_iter().any(is_meant) {
         measured.extend(helm_install::sizes(testbed)?);
     }
     if is_meant(bar::INSTALL_TAKE_OVER) {

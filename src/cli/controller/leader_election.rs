@@ -28,6 +28,10 @@ pub(super) struct LeaderElectionArgs {
     /// How often a Lease is renewed.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = window)]
     leader_election_retry_period: SignedDuration,
+    /// Into how many shares the work is divided, so that as many replicas can work at once: each namespace belongs to one, with a
+    /// Lease for each. All replicas should have the same number; while they differ, only those of one number work.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
+    shards: u32,
     /// How long after its Lease ran out /livez calls a process dead that should have noticed.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = window, hide = true)]
     internal_healthz_leader_election_timeout: SignedDuration,
@@ -42,10 +46,11 @@ impl LeaderElectionArgs {
     pub(super) fn election(&self) -> Result<Option<Election>, ControllerError> {
         self.timing().check().map_err(ControllerError::LeaderElection)?;
         if !self.leader_elect {
-            return Ok(None);
+            let problem = "--shards needs --leader-elect".to_owned();
+            return if self.shards == 1 { Ok(None) } else { Err(ControllerError::LeaderElection(problem)) };
         }
         let namespace = self.leader_election_namespace.clone();
-        Ok(Some(Election { namespace, identity: self.identity()?, timing: self.timing() }))
+        Ok(Some(Election { namespace, identity: self.identity()?, timing: self.timing(), shares: self.shards }))
     }
 
     /// How long after a Lease should have been given up the process is dead.
@@ -97,6 +102,9 @@ mod tests {
     #[test]
     fn it_can_be_turned_off_and_needs_a_margin() {
         assert!(election(&["--leader-elect=false"]).unwrap().is_none());
+        assert!(election(&["--leader-elect=false", "--shards=2"]).unwrap_err().contains("--shards needs"));
+        assert_eq!(election(&["--shards=3"]).unwrap().unwrap().shares, 3);
+        assert!(election(&["--shards=0"]).is_err());
         assert!(election(&["--leader-elect"]).unwrap().is_some());
         assert!(election(&["--leader-elect=true"]).unwrap().is_some());
         let wrong = election(&["--leader-election-lease-duration=40s"]).unwrap_err();

@@ -132,7 +132,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching Certificates");
         leadership.contend(&client);
         let workers = args.work.concurrent_workers;
-        crate::controller::run(hub, (workers, 1), leadership.held(), make, async move {
+        crate::controller::run(hub, (workers, leadership.shares()), leadership.assignment(), make, async move {
             let _ = stopped.changed().await;
         })
         .await;

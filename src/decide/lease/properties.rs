@@ -103,7 +103,7 @@ impl Process {
             }
             (Fate::Lost, Some(_)) => self.candidate.failed(steady),
             (Fate::Lost, None) => {}
-            (Fate::Goes, None) => match self.candidate.next(steady, wall) {
+            (Fate::Goes, None) => match self.candidate.next(steady, wall, true) {
                 Next::WaitUntil(_) => {}
                 next => self.begin(next, now),
             },

@@ -303,3 +303,15 @@ async fn a_later_submission_takes_the_place_of_a_former_one() {
     assert!(scene.is_idle().await);
     assert_eq!(scene.calls(), ["+first", "-a"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_no_call_goes_on_and_none_begins() {
+    let scene = scene(1, fine);
+    scene.submit("a", Action::Add);
+    scene.submit("b", Action::Add);
+    tokio::time::sleep(CALL / 2).await;
+    scene.changes.end();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(scene.calls(), ["+a"]);
+    assert_eq!([scene.message("a"), scene.message("b")], ["under way", "under way"]);
+}
