@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     api::{CertificateRequest, CertificateRequestStatus, names},
-    cluster::{ApiError, Key, ObjectName},
+    cluster::{ApiError, Key, ObjectName, owner_entry},
     decide::{
         Note, Wake, fixed_name,
         issuer_of::SeenIssuerOf,
+        order_of::order_of,
         request::{RequestStep, SeenRequest, decide},
     },
 };
@@ -32,7 +33,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     memory.keep_for(&uid);
     let issuer = HeldIssuer::look_up(hub, &request.spec.issuer_ref, &key.object.namespace);
     let order_name = ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid));
-    let order = hub.orders.get(&order_name);
+    let order = order_of(hub.orders.get(&order_name), hub.orders.indexed(&owner_entry(&uid)));
     let now = Timestamp::now();
     let pause = context.approvals.pause(&request.spec.issuer_ref, &key.object.namespace, now);
     let signer = signer_of(context, &issuer, &request).await?;

@@ -21,6 +21,7 @@ pub mod issuer;
 pub mod issuer_of;
 pub mod keystore;
 pub mod order;
+pub mod order_of;
 pub mod owned_fields;
 pub mod place;
 pub mod podless;

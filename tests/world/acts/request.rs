@@ -2,12 +2,13 @@
 
 use certwright::{
     api::{CertificateRequest, CertificateRequestStatus, names::annotation},
-    cluster::{Key, ObjectName},
+    cluster::{Key, ObjectName, owner_entry},
     controller::signer,
     decide::{
         Wake,
         authority::SeenKey,
         fixed_name,
+        order_of::order_of,
         request::{RequestStep, SeenRequest, decide},
         secret::{TLS_KEY, entry},
         template::CopiedAnnotations,
@@ -31,7 +32,8 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let uid = request.uid().unwrap_or_default();
     memory.of(&uid);
     let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &request.spec.issuer_ref);
-    let order = hub.orders.get(&ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid)));
+    let order_name = ObjectName::new(&key.object.namespace, fixed_name::order(&key.object.name, &uid));
+    let order = order_of(hub.orders.get(&order_name), hub.orders.indexed(&owner_entry(&uid)));
     let copied_annotations = &CopiedAnnotations::default();
     let signer = signer_of(process, world, &issuer, &request);
     let seen = SeenRequest {
