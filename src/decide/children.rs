@@ -1,7 +1,7 @@
 //! The objects that a Certificate's issuance is made of.
 
 use jiff::Timestamp;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 
 use super::{
@@ -24,7 +24,7 @@ pub fn next_key_secret(certificate: &Certificate, name: &str, pem: String) -> Se
             namespace: certificate.namespace(),
             name: Some(name.to_owned()),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owner_references(certificate),
             ..ObjectMeta::default()
         },
         data: Some([(TLS_KEY.to_owned(), ByteString(pem.into_bytes()))].into()),
@@ -36,6 +36,12 @@ pub fn next_key_secret(certificate: &Certificate, name: &str, pem: String) -> Se
 /// Whether a Secret is labelled as one of [`next_key_secret`].
 pub fn is_next_key_secret(secret: &Secret) -> bool {
     secret.labels().get(label::NEXT_PRIVATE_KEY).is_some_and(|value| value == label::TRUE)
+}
+
+/// The owner reference of a child, as cert-manager sets it: with foreground deletion the owner stays until it is gone.
+pub fn owner_references<K: Resource<DynamicType = ()>>(owner: &K) -> Option<Vec<OwnerReference>> {
+    let reference = owner.controller_owner_ref(&())?;
+    Some(vec![OwnerReference { block_owner_deletion: Some(true), ..reference }])
 }
 
 /// Whether the object with this metadata is controlled by exactly this object, not by a former one of its name.
@@ -86,7 +92,7 @@ pub fn certificate_request(
             name: Some(name),
             labels: certificate.metadata.labels.clone(),
             annotations: Some(annotations),
-            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owner_references(certificate),
             ..ObjectMeta::default()
         },
         spec: CertificateRequestSpec {

@@ -15,7 +15,7 @@ use super::{
     caa::BeforeOrder,
     chain::ChosenChain,
     challenge::is_usual,
-    children::is_owned_by,
+    children::{is_owned_by, owner_references},
     fixed_name,
     issuer_of::SeenIssuerOf,
     podless::{self, Answerer},
@@ -246,7 +246,7 @@ fn wanted_challenge(
             annotations,
             // Set from the start, so that nothing is presented which would not be cleaned up.
             finalizers: Some(vec![finalizer::CHALLENGE.to_owned()]),
-            owner_references: order.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owner_references(order),
             ..ObjectMeta::default()
         },
         spec: ChallengeSpec {

@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use super::{
     Decision, Note, Trouble,
     authority::{SeenAuthority, SeenKey},
-    children::is_owned_by,
+    children::{is_owned_by, owner_references},
     fixed_name,
     issuer_of::{SeenIssuerOf, waiting},
     profile,
@@ -34,7 +34,7 @@ use crate::{
 pub struct SeenRequest<'a> {
     pub request: &'a CertificateRequest,
     pub issuer: SeenIssuerOf<'a>,
-    /// The Order of the fixed name, whoever owns it.
+    /// See [`super::order_of`].
     pub order: Option<&'a Order>,
     /// Which annotations go on to the Order.
     pub copied_annotations: &'a super::template::CopiedAnnotations,
@@ -308,7 +308,7 @@ fn wanted_order(seen: &SeenRequest<'_>, acme: &AcmeIssuer) -> Result<Order, Refu
         name: Some(fixed_name::order(&request.name_any(), &request.uid().unwrap_or_default())),
         labels: Some(labels),
         annotations: Some(order_annotations(seen)),
-        owner_references: request.controller_owner_ref(&()).map(|owner| vec![owner]),
+        owner_references: owner_references(request),
         ..ObjectMeta::default()
     };
     Ok(Order { metadata, spec, status: None })

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use kube::{ResourceExt, api::ObjectMeta};
 
-use super::{owned_fields::OwnedFields, revocation::Revoked};
+use super::{children::owner_references, owned_fields::OwnedFields, revocation::Revoked};
 use crate::{
     api::{
         Certificate, CertificateRequest, IssuerReference,
@@ -119,14 +119,14 @@ pub fn wanted(
     annotations.extend(origin(certificate, &content.issuer));
     annotations.extend(content.renewed_at.clone().map(|at| (annotation::RENEWED_AT.to_owned(), at)));
     annotations.extend(content.revoked.as_ref().map(|revoked| (annotation::REVOKED.to_owned(), revoked.noted())));
-    let owner = wants_owner(certificate, owner_reference).then(|| certificate.controller_owner_ref(&())).flatten();
+    let owners = wants_owner(certificate, owner_reference).then(|| owner_references(certificate)).flatten();
     Secret {
         metadata: ObjectMeta {
             namespace: certificate.namespace(),
             name: Some(certificate.spec.secret_name.clone()),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: owner.map(|owner| vec![owner]),
+            owner_references: owners,
             ..ObjectMeta::default()
         },
         data: Some(data(certificate, content)),
