@@ -6,6 +6,7 @@ mod next_key;
 mod pace;
 mod renewal_information;
 mod revocation;
+mod spread;
 mod tell;
 mod upkeep;
 
@@ -214,12 +215,12 @@ impl<'a> Plan<'a> {
     fn set_dates(&mut self, leaf: Option<&ParsedCertificate>) {
         let certificate = self.seen.certificate;
         self.update_renewal_information(leaf);
+        let seed = leaf.and_then(|leaf| self.renewal_seed(leaf));
+        let seed = seed.as_deref();
         self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
         self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));
         let renewal = leaf.map(|leaf| {
             let (spec, not_before, not_after) = (&certificate.spec, leaf.not_before, leaf.not_after);
-            let seed = format!("{}/{not_after}", certificate.uid().unwrap_or_default());
-            let seed = self.seen.settings.renewal_jitter.then_some(seed.as_str());
             self.suggested_renewal(leaf, renewal::desired_or_jittered(spec, not_before, not_after, seed))
                 .unwrap_or_else(|| renewal::renewal_time(spec, not_before, not_after, seed))
         });

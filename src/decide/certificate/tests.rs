@@ -27,6 +27,7 @@ mod next_key;
 mod pace;
 mod renewal_information;
 mod revocation;
+mod spread;
 mod upkeep;
 
 /// What surrounds one Certificate. Steps change it as the API server would.
