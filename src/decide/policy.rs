@@ -280,15 +280,15 @@ fn same_duration(spec: &CertificateSpec, request: &CertificateRequest) -> bool {
 /// Without a CertificateRequest to compare with: the names only, the common name counted as one of them.
 fn certificate_matches_loosely(spec: &CertificateSpec, leaf: &ParsedCertificate) -> Result<(), Violation> {
     let Ok(wanted) = template::request_template(spec) else { return Ok(()) };
+    // The common name of a literal subject stands in the subject only.
+    let held_common_name = leaf.common_name.as_ref().filter(|_| wanted.literal_subject.is_none());
     let with_common_name = |names: &SubjectAltNames, common_name: Option<&String>| {
         let mut names = names.clone();
         names.dns_names.extend(common_name.cloned());
         names.normalized()
     };
-    let (names, held) = (
-        with_common_name(&wanted.names, wanted.common_name.as_ref()),
-        with_common_name(&leaf.names, leaf.common_name.as_ref()),
-    );
+    let (names, held) =
+        (with_common_name(&wanted.names, wanted.common_name.as_ref()), with_common_name(&leaf.names, held_common_name));
     let mut fields = Vec::new();
     if names.dns_names != held.dns_names {
         fields.push("spec.dnsNames");
