@@ -110,6 +110,14 @@ impl Hub {
         }
     }
 
+    /// Takes in an object that says more than the API server keeps, in place of what it said of the same version.
+    pub fn amend<K: Watched>(&self, mut object: K) {
+        keep_own_note(object.managed_fields_mut());
+        if let Put::Stored { former, now } = K::store(self).amend(object) {
+            self.wake_dependents(Queue::wake, former.as_deref(), Some(&*now));
+        }
+    }
+
     /// Takes out an object that the API server said is gone, before the watch tells of it.
     pub fn bury<K: Watched>(&self, name: &ObjectName, uid: &str) {
         if let Some(gone) = K::store(self).bury(name, uid) {

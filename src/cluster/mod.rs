@@ -6,6 +6,7 @@
 
 mod aggregated;
 mod dependents;
+mod dropped;
 mod error;
 mod event;
 mod hub;

@@ -64,12 +64,21 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
 
     /// Takes in what was seen, unless the store knows better.
     pub fn put(&self, object: K) -> Put<K> {
+        self.put_unless(object, |offered, held| !is_newer(offered, held))
+    }
+
+    /// The same also for what was made of the version that the store holds.
+    pub fn amend(&self, object: K) -> Put<K> {
+        self.put_unless(object, |offered, held| is_newer(held, offered))
+    }
+
+    fn put_unless(&self, object: K, is_stale: impl Fn(&K, &K) -> bool) -> Put<K> {
         let name = ObjectName::of(&object);
         let mut contents = self.write();
         if object.meta().uid.as_ref().is_some_and(|uid| contents.tombstones.contains(uid)) {
             return Put::Stale;
         }
-        if contents.objects.get(&name).is_some_and(|held| !is_newer(&object, held.as_ref())) {
+        if contents.objects.get(&name).is_some_and(|held| is_stale(&object, held.as_ref())) {
             return Put::Stale;
         }
         let former = contents.remove(&name, self.index_of);
@@ -189,6 +198,17 @@ mod tests {
         assert_eq!(store.indexed("y").len(), 0);
         assert!(matches!(store.put(object("a", "1", 6, "y")), Put::Stored { former: Some(_), .. }));
         assert_eq!((store.indexed("x").len(), store.indexed("y").len()), (0, 1));
+    }
+
+    #[test]
+    fn what_was_made_of_a_version_takes_its_place_but_not_that_of_a_newer_one() {
+        let store = store();
+        store.put(object("a", "1", 5, "x"));
+        assert!(matches!(store.amend(object("a", "1", 5, "y")), Put::Stored { former: Some(_), .. }));
+        assert_eq!((store.indexed("x").len(), store.indexed("y").len()), (0, 1));
+        assert!(matches!(store.put(object("a", "1", 5, "x")), Put::Stale), "the watch tells of it later");
+        store.put(object("a", "1", 6, "x"));
+        assert!(matches!(store.amend(object("a", "1", 5, "y")), Put::Stale));
     }
 
     #[test]

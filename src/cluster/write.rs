@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
+    dropped::Dropped,
     error::{ApiError, limited},
     event::{Event, Recorder},
     hub::{Hub, Watched},
@@ -59,11 +60,12 @@ pub struct Cluster {
     pub secrets: SecretReader,
     pub(super) client: Client,
     recorder: Recorder,
+    dropped: Arc<Dropped>,
 }
 
 impl Cluster {
     pub fn new(client: Client, hub: Arc<Hub>, recorder: Recorder) -> Self {
-        Self { secrets: SecretReader::new(client.clone(), hub.clone()), hub, client, recorder }
+        Self { secrets: SecretReader::new(client.clone(), hub.clone()), hub, client, recorder, dropped: Arc::default() }
     }
 
     pub fn publish(&self, event: Event) {
@@ -77,7 +79,13 @@ impl Cluster {
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("create {} {name}", K::kind(&()));
         match limited(what, api.create(&post_params(), object)).await {
-            Ok(created) => Ok(self.take_in(created)),
+            Ok(created) => {
+                if is_ours::<K>() {
+                    let (wanted, kept) = (to_value(object), to_value(&created));
+                    self.dropped.any(&K::kind(&()), "spec", &wanted["spec"], &kept["spec"]);
+                }
+                Ok(self.take_in(created))
+            }
             Err(conflict @ ApiError::Conflict { .. }) => {
                 self.refresh::<K>(&api, &name).await?;
                 Err(conflict)
@@ -86,8 +94,9 @@ impl Cluster {
         }
     }
 
-    /// Writes what differs between `former` and `status`, provided that `seen` is still the newest version.
-    pub async fn write_status<K: Scoped, S: Serialize>(
+    /// Writes what differs between `former` and `status`, provided that `seen` is still the newest version. What the
+    /// definition in the cluster does not know is kept in the store, until somebody else changes the object.
+    pub async fn write_status<K: Scoped + Serialize, S: Serialize>(
         &self,
         seen: &K,
         former: &S,
@@ -102,6 +111,12 @@ impl Cluster {
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("write the status of {} {name}", K::kind(&()));
         let written = limited(what, api.patch_status(&name.name, &patch_params(), &Patch::Merge(patch))).await;
+        if let Ok(kept) = &written
+            && let Some(whole) = self.with_dropped::<K>(kept, &to_value(status))
+        {
+            self.hub.amend(whole);
+            return Ok(());
+        }
         self.settle::<K>(&api, &name, seen, written).await
     }
 
@@ -191,6 +206,16 @@ impl Cluster {
         }
     }
 
+    /// The object with the whole of this status, if the API server has kept a part of it only.
+    fn with_dropped<K: Scoped + Serialize>(&self, kept: &K, status: &Value) -> Option<K> {
+        let mut object = to_value(kept);
+        if !self.dropped.any(&K::kind(&()), "status", status, &object["status"]) {
+            return None;
+        }
+        object["status"] = status.clone();
+        serde_json::from_value(object).ok()
+    }
+
     /// Reads the object anew, so that the next look sees what caused a conflict.
     async fn refresh<K: Scoped>(&self, api: &Api<K>, name: &ObjectName) -> Result<(), ApiError> {
         let what = format!("read {} {name}", K::kind(&()));
@@ -204,6 +229,11 @@ impl Cluster {
         self.hub.put(object.clone());
         Arc::new(object)
     }
+}
+
+/// Whether the kind comes with definitions that may be of another version.
+fn is_ours<K: Watched>() -> bool {
+    K::group(&()).ends_with("cert-manager.io")
 }
 
 fn finalizers_patch<K: Watched>(seen: &K, finalizers: &[String]) -> json_patch::Patch {
