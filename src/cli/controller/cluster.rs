@@ -4,13 +4,11 @@ use std::{env, path::PathBuf};
 
 use clap::Args;
 use kube::{
-    Api, Client, Config,
-    api::ListParams,
+    Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
 use super::ControllerError;
-use crate::api::{Certificate, Order};
 
 /// Which cluster is served.
 #[derive(Args, Clone, Debug)]
@@ -39,17 +37,4 @@ pub(super) async fn connect(kubeconfig: Option<&PathBuf>) -> Result<Client, Cont
     // Retries are decided per object, with a wait that others can see.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| ControllerError::Api(error.to_string()))
-}
-
-/// One question per group tells whether the kinds are served at all.
-pub(super) async fn check_crds(client: &Client) -> Result<(), ControllerError> {
-    let params = ListParams::default().limit(1);
-    let certificates: Api<Certificate> = Api::all(client.clone());
-    let orders: Api<Order> = Api::all(client.clone());
-    let answers = tokio::join!(certificates.list_metadata(&params), orders.list_metadata(&params));
-    match answers.0.err().or(answers.1.err()) {
-        None => Ok(()),
-        Some(kube::Error::Api(status)) if status.code == 404 => Err(ControllerError::NoCrds(status.message)),
-        Some(other) => Err(ControllerError::Api(other.to_string())),
-    }
 }

@@ -3,6 +3,7 @@
 mod acme;
 mod certificates;
 mod cluster;
+mod definitions;
 mod dns01;
 mod durations;
 mod http01;
@@ -52,10 +53,6 @@ pub enum ControllerError {
     Kubeconfig(String),
     #[error("cannot reach the Kubernetes API: {0}")]
     Api(String),
-    #[error(
-        "the CustomResourceDefinitions are not installed ({0}); install them with: certwright crds | kubectl apply -f -"
-    )]
-    NoCrds(String),
     #[error("--dns01-recursive-nameservers: {0}")]
     Nameservers(String),
     #[error("--internal-healthz-listen-address {address:?}: {problem}")]
@@ -74,7 +71,7 @@ pub enum ControllerError {
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     args.serving.start_log();
     let client = cluster::connect(args.cluster.kubeconfig.as_ref()).await?;
-    cluster::check_crds(&client).await?;
+    definitions::wait(&client).await;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::new());
     let context = Arc::new(context(&args, client.clone(), hub.clone(), recorder.clone())?);
