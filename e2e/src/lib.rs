@@ -7,6 +7,7 @@
 //! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`fault_proxy`]: a bad line between the controller and the CA
+//! - [`fixture`]: a cluster as cert-manager leaves it, and whether it would find one the same
 //! - [`moto`]: AWS, with its Route 53 zone copied into the DNS servers
 //! - [`powerdns`], [`webhook_solver`]: counterparts that single tests start
 //! - [`stand_in`]: stand-ins for the HTTP APIs of DNS providers
@@ -27,6 +28,7 @@ pub mod controller;
 pub mod demo;
 pub mod dns;
 pub mod fault_proxy;
+pub mod fixture;
 pub mod go;
 pub mod helm;
 pub mod image;
