@@ -5,6 +5,7 @@
 export CERTWRIGHT_CACHE ?= $(HOME)/.cache/certwright
 export CARGO_TARGET_DIR ?= $(CERTWRIGHT_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu
+TARGETS ?= x86_64-unknown-linux-gnu
 
 .PHONY: help build check test demo bench image crds manifests audit clean clean-cache
 
@@ -27,9 +28,9 @@ demo: ## Show certwright at work in a throwaway cluster; DEMO_USE_CURRENT=1 take
 bench: ## Measure the bars; ONLY=name or ONLY=group for some
 	@scripts/with-cache scripts/bench $(ONLY)
 
-image: ## Write the container image to a file that container runtimes load
-	@scripts/with-cache sh -c 'cargo build --locked --release -p certwright && cargo build --locked --workspace --bin testbed'
-	@$(BIN)/debug/testbed image --binary $(BIN)/release/certwright --save $(CERTWRIGHT_CACHE)/images
+image: ## Write the container image to a file that container runtimes load; TARGETS are the targets of Rust it is for
+	@scripts/with-cache sh -c 'cargo build --locked --release -p certwright $(TARGETS:%=--target %) && cargo build --locked --workspace --bin testbed'
+	@$(BIN)/debug/testbed image $(TARGETS:%=--binary $(CARGO_TARGET_DIR)/%/release/certwright) --save $(CERTWRIGHT_CACHE)/images
 
 crds: ## Write crds/ anew from the Rust types
 	@UPDATE_CRDS=1 scripts/with-cache cargo test --locked --test crds

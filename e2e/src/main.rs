@@ -46,9 +46,9 @@ enum Action {
         /// Write the image to an archive in this folder instead.
         #[arg(long, value_name = "FOLDER")]
         save: Option<PathBuf>,
-        /// The static binary.
-        #[arg(long)]
-        binary: PathBuf,
+        /// The static binary; given again, one for each architecture that the archive is to be for.
+        #[arg(long, required = true)]
+        binary: Vec<PathBuf>,
     },
     /// Start a testbed that stays until `down`.
     Up {
@@ -196,7 +196,7 @@ fn act(action: Action) -> Result<ExitCode> {
         }
         Action::Image { dir, save, binary } => {
             if let Some(dir) = dir {
-                image::import_certwright(&State::load(&dir)?, &binary)?;
+                image::import_certwright(&State::load(&dir)?, binary.first().context("there is no binary")?)?;
                 println!("{}", image::CERTWRIGHT);
             }
             if let Some(folder) = save {
