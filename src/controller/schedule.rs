@@ -6,12 +6,16 @@ use std::sync::{
 };
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::Context;
 use crate::{
     api::Challenge,
     cluster::{Hub, Key, Kind},
-    decide::schedule::{Calls, Claim, Queued, Schedule, name_of},
+    decide::{
+        schedule::{Calls, Claim, Queued, Schedule, name_of},
+        shard::Share,
+    },
 };
 
 /// The places of all Challenges.
@@ -31,10 +35,11 @@ impl Places {
     }
 
     /// Once, when all stores are filled: what former processes have presented.
-    fn restored(&self, hub: &Hub) -> MutexGuard<'_, Schedule> {
+    fn restored(&self, hub: &Hub, share: Share) -> MutexGuard<'_, Schedule> {
         let mut schedule = self.lock();
         if !self.is_restored.swap(true, Ordering::AcqRel) {
-            for challenge in hub.challenges.all() {
+            let is_own = |challenge: &Challenge| share.has(&challenge.namespace().unwrap_or_default());
+            for challenge in hub.challenges.all().into_iter().filter(|challenge| is_own(challenge)) {
                 if let Claim::Holds(since) = Claim::of(&challenge, false) {
                     schedule.hold(&name_of(&challenge), since);
                 }
@@ -47,7 +52,7 @@ impl Places {
 /// Whether a Challenge waits for a place. `may_go` says whether nothing else keeps it from being presented. Whoever has a
 /// place because of what became of it is woken.
 pub(super) fn queued(context: &Context, challenge: &Challenge, may_go: bool, now: Timestamp) -> Option<Queued> {
-    let mut schedule = context.places.restored(&context.cluster.hub);
+    let mut schedule = context.places.restored(&context.cluster.hub, context.options.share);
     let (queued, calls) = schedule.look(&name_of(challenge), Claim::of(challenge, may_go), now);
     drop(schedule);
     call(context, calls, now);
@@ -57,7 +62,8 @@ pub(super) fn queued(context: &Context, challenge: &Challenge, may_go: bool, now
 /// A Challenge is not there any more.
 pub(super) fn gone(context: &Context, key: &Key, now: Timestamp) {
     let name = (key.object.namespace.clone(), key.object.name.clone());
-    let (_, calls) = context.places.restored(&context.cluster.hub).look(&name, Claim::Nothing, now);
+    let (_, calls) =
+        context.places.restored(&context.cluster.hub, context.options.share).look(&name, Claim::Nothing, now);
     call(context, calls, now);
 }
 

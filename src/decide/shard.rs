@@ -24,6 +24,12 @@ impl Share {
     pub fn has(self, namespace: &str) -> bool {
         Self::of_namespace(namespace, self.of) == self
     }
+
+    /// What of a number for the whole falls to this part, at least one.
+    pub fn part_of(self, whole: usize) -> usize {
+        let parts = usize::try_from(self.of).unwrap_or(usize::MAX).max(1);
+        (whole / parts).max(1)
+    }
 }
 
 /// FNV-1a with 32 bits, folded. It is the same in every version, for replicas of different versions work side by side.
@@ -45,6 +51,8 @@ mod tests {
         assert_eq!(hash("foobar"), unfolded(0xbf9c_f968));
         assert_eq!(Share::of_namespace("", 7).number, 0);
         assert!(Share::WHOLE.has("shop") && Share::WHOLE.has(""));
+        assert_eq!(Share::WHOLE.part_of(60), 60);
+        assert_eq!([Share { number: 1, of: 7 }.part_of(60), Share { number: 1, of: 7 }.part_of(3)], [8, 1]);
     }
 
     #[test]
