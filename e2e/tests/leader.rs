@@ -187,7 +187,7 @@ async fn holders(testbed: &Testbed) -> [String; 2] {
     let mut held = [const { String::new() }; 2];
     for (name, holds) in [LEASE.to_owned(), share_lease(1)].iter().zip(&mut held) {
         let lease = lease(testbed, name).await.unwrap();
-        *holds = lease.as_ref().map(holder).unwrap_or_default().to_owned();
+        lease.as_ref().map(holder).unwrap_or_default().clone_into(holds);
     }
     held
 }
