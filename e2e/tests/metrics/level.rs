@@ -23,8 +23,8 @@ async fn the_level_changes_at_once_and_only_from_within() {
     assert_eq!(client.get(URL).send().await.unwrap().text().await.unwrap(), "info\n");
     let (status, said) = put(&client, "certwright=loudly").await;
     assert!(status == StatusCode::BAD_REQUEST && said.contains("certwright=loudly"), "{status} {said}");
-    let long = client.put(URL).body("x".repeat(2000)).send().await.unwrap();
-    assert_eq!(long.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let oversized = client.put(URL).body("x".repeat(2000)).send().await.unwrap();
+    assert_eq!(oversized.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert!(!log().contains(" DEBUG "));
 
     assert_eq!(put(&client, "info,certwright=debug").await.0, StatusCode::OK);
