@@ -157,20 +157,17 @@ impl Keeper {
     async fn write(&self, data: BTreeMap<String, ByteString>) -> Result<Secret, KeeperError> {
         let name = &self.settings.secret;
         let params = PostParams { field_manager: Some(field_manager::CERTWRIGHT.to_owned()), ..PostParams::default() };
-        let written = match &self.secret {
-            Some(held) => {
-                let mut secret = held.clone();
-                secret.metadata.managed_fields = None;
-                secret.data.get_or_insert_default().extend(data);
-                allow_injection(&mut secret);
-                self.api.replace(name, &params, &secret).await
-            }
-            None => {
-                let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
-                let mut secret = Secret { metadata, data: Some(data), ..Secret::default() };
-                allow_injection(&mut secret);
-                self.api.create(&params, &secret).await
-            }
+        let written = if let Some(held) = &self.secret {
+            let mut secret = held.clone();
+            secret.metadata.managed_fields = None;
+            secret.data.get_or_insert_default().extend(data);
+            allow_injection(&mut secret);
+            self.api.replace(name, &params, &secret).await
+        } else {
+            let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+            let mut secret = Secret { metadata, data: Some(data), ..Secret::default() };
+            allow_injection(&mut secret);
+            self.api.create(&params, &secret).await
         };
         let failed = |error: kube::Error| KeeperError::Write(error.to_string());
         match written {

@@ -60,9 +60,9 @@ impl Webhook {
                 problems = findings.problems.len(),
                 "refused"
             );
-            Answer::refused(sentence(&findings.problems))
+            Answer::refused(&sentence(&findings.problems))
         };
-        Ok(review::write(&request, answer.warning(findings.warnings)))
+        Ok(review::write(&request, answer.warning(&findings.warnings)))
     }
 
     /// The answer to the question what is to be changed in a new object.

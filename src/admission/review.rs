@@ -71,7 +71,7 @@ impl Answer {
         Self { response: json!({ "allowed": true }) }
     }
 
-    pub fn refused(message: String) -> Self {
+    pub fn refused(message: &str) -> Self {
         let status = json!({ "status": "Failure", "message": message, "reason": "NotAcceptable", "code": 406 });
         Self { response: json!({ "allowed": false, "status": status }) }
     }
@@ -86,7 +86,7 @@ impl Answer {
         answer
     }
 
-    pub fn warning(mut self, warnings: Vec<String>) -> Self {
+    pub fn warning(mut self, warnings: &[String]) -> Self {
         if !warnings.is_empty() {
             self.response["warnings"] = json!(warnings);
         }

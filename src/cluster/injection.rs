@@ -67,17 +67,14 @@ impl InjectionTargets {
     fn take_in(&self, key: &Key, metadata: &ObjectMeta) -> bool {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         let source = CaSource::of(metadata.annotations.as_ref().unwrap_or(&NONE));
-        self.with(|held| match source {
-            Some(source) => {
-                held.entry(key.clone())
-                    .and_modify(|held| held.source = source.clone())
-                    .or_insert(Held { source, told: None });
-                true
-            }
-            None => {
+        self.with(|held| {
+            let Some(source) = source else {
                 held.remove(key);
-                false
-            }
+                return false;
+            };
+            let told = held.remove(key).and_then(|former| former.told);
+            held.insert(key.clone(), Held { source, told });
+            true
         })
     }
 

@@ -93,11 +93,10 @@ fn of_kind<K: DeserializeOwned>(asked: &Asked<'_>, judge: impl Fn(&K, Option<&K>
     let read = |value: &Value| serde_json::from_value::<K>(value.clone());
     let unreadable = |error: &serde_json::Error| Findings::from(vec![Problem::unreadable(error)]);
     match (read(asked.object), asked.old.map(read)) {
-        (Ok(new), None) => judge(&new, None),
         (Ok(new), Some(Ok(old))) => judge(&new, Some(&old)),
-        (Err(error), _) => unreadable(&error),
         // Whoever puts right what cannot be read is not held up.
-        (Ok(new), Some(Err(_))) => judge(&new, None),
+        (Ok(new), None | Some(Err(_))) => judge(&new, None),
+        (Err(error), _) => unreadable(&error),
     }
 }
 

@@ -39,7 +39,7 @@ fn of_http01(path: &str, solver: &Http01Solver) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(ingress) = ingress {
         let path = format!("{path}.ingress");
-        let set = [&ingress.class, &ingress.ingress_class_name, &ingress.name].map(|text| !is_empty(text));
+        let set = [&ingress.class, &ingress.ingress_class_name, &ingress.name].map(|text| !is_empty(text.as_ref()));
         if set.into_iter().filter(|is_set| *is_set).count() > 1 {
             let detail = "only one of 'ingressClassName', 'name' or 'class' should be specified";
             problems.push(Problem::forbidden(&path, detail));
@@ -124,10 +124,13 @@ fn of_azure(path: &str, azure: &AzureDns) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(text(format!("{path}.subscriptionID"), &azure.subscription_id));
     problems.extend(text(format!("{path}.resourceGroupName"), &azure.resource_group_name));
-    if !is_empty(&azure.client_id) || !is_empty(&azure.tenant_id) || azure.client_secret_secret_ref.is_some() {
+    if !is_empty(azure.client_id.as_ref())
+        || !is_empty(azure.tenant_id.as_ref())
+        || azure.client_secret_secret_ref.is_some()
+    {
         let detail = "must be set where clientID, clientSecretSecretRef or tenantID is";
         for (field, text) in [("clientID", &azure.client_id), ("tenantID", &azure.tenant_id)] {
-            if is_empty(text) {
+            if is_empty(text.as_ref()) {
                 problems.push(Problem::required(format!("{path}.{field}"), detail));
             }
         }
@@ -143,13 +146,15 @@ fn of_azure(path: &str, azure: &AzureDns) -> Vec<Problem> {
     }
     if let Some(identity) = &azure.managed_identity {
         let path = format!("{path}.managedIdentity");
-        if !is_empty(&identity.client_id) && !is_empty(&identity.resource_id) {
+        if !is_empty(identity.client_id.as_ref()) && !is_empty(identity.resource_id.as_ref()) {
             problems.push(Problem::forbidden(
                 &path,
                 "managedIdentityClientID and managedIdentityResourceID cannot both be specified",
             ));
         }
-        if !is_empty(&identity.tenant_id) && (is_empty(&identity.client_id) || !is_empty(&identity.resource_id)) {
+        if !is_empty(identity.tenant_id.as_ref())
+            && (is_empty(identity.client_id.as_ref()) || !is_empty(identity.resource_id.as_ref()))
+        {
             problems.push(Problem::forbidden(&path, "tenantID needs clientID, and cannot be used with resourceID"));
         }
     }
@@ -165,7 +170,7 @@ fn of_cloudflare(path: &str, cloudflare: &Cloudflare) -> Vec<Problem> {
         (Some(key), None) => selector(&format!("{path}.apiKeySecretRef"), key),
         (None, Some(token)) => selector(&format!("{path}.apiTokenSecretRef"), token),
     };
-    if cloudflare.api_key_secret_ref.is_some() && is_empty(&cloudflare.email) {
+    if cloudflare.api_key_secret_ref.is_some() && is_empty(cloudflare.email.as_ref()) {
         problems.push(Problem::required(format!("{path}.email"), "email is required when using an API key"));
     }
     problems
@@ -174,10 +179,10 @@ fn of_cloudflare(path: &str, cloudflare: &Cloudflare) -> Vec<Problem> {
 fn of_rfc2136(path: &str, own: &Rfc2136) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(text(format!("{path}.nameserver"), &own.nameserver));
-    if is_empty(&own.tsig_key_name) && own.tsig_secret_secret_ref.is_some() {
+    if is_empty(own.tsig_key_name.as_ref()) && own.tsig_secret_secret_ref.is_some() {
         problems.push(Problem::required(format!("{path}.tsigKeyName"), "must be set where tsigSecretSecretRef is"));
     }
-    if !is_empty(&own.tsig_key_name) && own.tsig_secret_secret_ref.is_none() {
+    if !is_empty(own.tsig_key_name.as_ref()) && own.tsig_secret_secret_ref.is_none() {
         problems.push(Problem::required(format!("{path}.tsigSecretSecretRef"), "must be set where tsigKeyName is"));
     }
     problems.extend(optional(&format!("{path}.tsigSecretSecretRef"), own.tsig_secret_secret_ref.as_ref()));
@@ -186,7 +191,7 @@ fn of_rfc2136(path: &str, own: &Rfc2136) -> Vec<Problem> {
 
 fn of_route53(path: &str, own: &Route53) -> Vec<Problem> {
     let mut problems = optional(&format!("{path}.accessKeyIDSecretRef"), own.access_key_id_secret_ref.as_ref());
-    if !is_empty(&own.access_key_id) && own.access_key_id_secret_ref.is_some() {
+    if !is_empty(own.access_key_id.as_ref()) && own.access_key_id_secret_ref.is_some() {
         let detail = "accessKeyID and accessKeyIDSecretRef cannot both be specified";
         problems.push(Problem::required(format!("{path}.accessKeyID"), detail));
     }
@@ -201,6 +206,6 @@ fn optional(path: &str, reference: Option<&SecretKeySelector>) -> Vec<Problem> {
     reference.map(|reference| selector(path, reference)).unwrap_or_default()
 }
 
-fn is_empty(text: &Option<String>) -> bool {
-    text.as_deref().is_none_or(str::is_empty)
+fn is_empty(text: Option<&String>) -> bool {
+    text.is_none_or(String::is_empty)
 }
