@@ -24,7 +24,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
     use crate::cli::controller::testing::read;
 
     #[test]
