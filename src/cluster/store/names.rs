@@ -1,6 +1,6 @@
 //! The names under one entry of an index.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::cluster::key::ObjectName;
 
@@ -10,7 +10,7 @@ pub(super) enum Names {
     #[default]
     None,
     One(Arc<ObjectName>),
-    Many(Box<HashSet<Arc<ObjectName>>>),
+    Many(BTreeSet<Arc<ObjectName>>),
 }
 
 impl Names {
@@ -18,7 +18,7 @@ impl Names {
         *self = match std::mem::take(self) {
             Self::None => Self::One(name.clone()),
             Self::One(held) if held == *name => Self::One(held),
-            Self::One(held) => Self::Many(Box::new([held, name.clone()].into())),
+            Self::One(held) => Self::Many([held, name.clone()].into()),
             Self::Many(mut held) => {
                 held.insert(name.clone());
                 Self::Many(held)
@@ -47,11 +47,7 @@ impl Names {
         match self {
             Self::None => Vec::new(),
             Self::One(name) => vec![name],
-            Self::Many(names) => {
-                let mut names: Vec<&ObjectName> = names.iter().map(AsRef::as_ref).collect();
-                names.sort();
-                names
-            }
+            Self::Many(names) => names.iter().map(AsRef::as_ref).collect(),
         }
     }
 }

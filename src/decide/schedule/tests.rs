@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::decide::testing::{at, object};
 
-fn name(namespace: &str, name: impl ToString) -> ChallengeName {
+fn name(namespace: &str, name: &(impl ToString + ?Sized)) -> ChallengeName {
     (namespace.to_owned(), name.to_string())
 }
 
@@ -62,7 +62,7 @@ fn the_next_is_called_when_a_place_is_free() {
     assert_eq!(schedule.look(&b, Claim::Holds(at(2)), at(4)), (None, next(&c)));
     let (queued, calls) = schedule.look(&b, Claim::Nothing, at(5));
     assert_eq!((queued, calls.now, calls.next), (None, vec![c.clone()], Some((d.clone(), at(60)))));
-    assert_eq!(wants(&mut schedule, &c, 3, 6).0, true, "it has its place");
+    assert!(wants(&mut schedule, &c, 3, 6).0, "it has its place");
     let (queued, _) = schedule.look(&d, Claim::Wants(at(4)), at(6));
     assert_eq!(queued, Some(Queued { since: at(2), most: 2 }));
 }
@@ -110,10 +110,10 @@ fn namespaces_take_turns() {
     let busy = name("a", "busy");
     schedule.hold(&busy, at(0));
     for number in 0..4 {
-        schedule.look(&name("big", number), Claim::Wants(at(number)), at(0));
+        schedule.look(&name("big", &number), Claim::Wants(at(number)), at(0));
     }
-    schedule.look(&name("small", 0), Claim::Wants(at(9)), at(0));
-    schedule.look(&name("tiny", 0), Claim::Wants(at(8)), at(0));
+    schedule.look(&name("small", &0), Claim::Wants(at(9)), at(0));
+    schedule.look(&name("tiny", &0), Claim::Wants(at(8)), at(0));
     let (mut order, mut current) = (Vec::new(), busy);
     while let Some(next) = schedule.look(&current, Claim::Nothing, at(1)).1.now.pop() {
         order.push(format!("{}{}", next.0, next.1));
@@ -141,7 +141,7 @@ proptest! {
         let (mut now, mut going) = (0, HashMap::new());
         for (namespace, number, event, wait) in events {
             now += wait;
-            let one = name(["a", "b", "c"][namespace], number);
+            let one = name(["a", "b", "c"][namespace], &number);
             let claim = match (event, going.get(&one)) {
                 (0, _) => Claim::Nothing,
                 (_, Some(since)) => Claim::Holds(at(*since)),
@@ -185,7 +185,7 @@ proptest! {
 #[test]
 fn memory_ends_with_the_challenges() {
     let mut schedule = Schedule::new(60);
-    let names: Vec<_> = (0..10_000).map(|number| name(&format!("n{}", number % 300), number)).collect();
+    let names: Vec<_> = (0..10_000).map(|number| name(&format!("n{}", number % 300), &number)).collect();
     for one in &names {
         schedule.look(one, Claim::Wants(at(0)), at(0));
     }
