@@ -16,10 +16,10 @@ use kube::{
     api::{ApiResource, ListParams},
 };
 
-use super::route;
+use super::{route, shared_route};
 use crate::{
     api::Challenge,
-    cluster::{ApiError, Cluster, ObjectName, owner_entry},
+    cluster::{ApiError, Cluster, ObjectName},
     http01::{check::Way, client::Clients, in_place, way},
 };
 
@@ -86,15 +86,14 @@ impl Ways {
         Ok(found.map(|gateway| (way::gateway_addresses(&gateway), name)))
     }
 
-    /// The addresses of the Challenge's own Ingress, or of the one that got a path more.
+    /// The addresses of the Ingress that was made for the Challenge, or of the one that got a path more.
     async fn ingress(&self, challenge: &Challenge) -> Result<Option<(Vec<String>, ObjectName)>, ApiError> {
         if let Some(ingress) = in_place::ingress_name(challenge) {
             let name = ObjectName::new(challenge.namespace().unwrap_or_default(), ingress);
             let found = self.cluster.read_unwatched(&name, &ApiResource::erase::<Ingress>(&())).await?;
             return Ok(found.map(|ingress| (way::ingress_addresses(&ingress.data), name)));
         }
-        let owner = owner_entry(&challenge.uid().unwrap_or_default());
-        let found = self.cluster.hub.solver_ingresses.indexed(&owner).into_iter().next();
+        let found = self.cluster.hub.solver_ingresses.get(&shared_route::name_of(challenge));
         Ok(found.map(|ingress| {
             let status = serde_json::json!({ "status": ingress.status });
             (way::ingress_addresses(&status), ObjectName::of(&*ingress))

@@ -117,7 +117,9 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     metrics::serve_metrics(&args.metrics, &hub, contexts).await?;
     serving::serve_debug(&args.serving, level).await?;
     let (mut watches, mut filled) = hub.watch(&client, &recorder);
-    hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
+    if !hub.namespaces.is_limited() {
+        hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
+    }
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
     serving::serve_probes(&args.serving, filled.clone(), is_alive).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
