@@ -9,7 +9,6 @@ mod answers;
 mod apply;
 mod authority;
 mod chronicle;
-mod clocks;
 mod cluster;
 mod faults;
 mod held_key;

@@ -66,8 +66,8 @@ async fn definitions_of_an_older_version() {
     let controller = Controller::start(&testbed, &[]).await.unwrap();
     let scene = Scene::new(&testbed, controller.log(), "older").await.unwrap();
     let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/renewalTime";
-    let patch = Patch::Json::<()>(serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap());
+    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/renewalTime";
+    let patch = Patch::Json::<()>(serde_json::from_value(json!([{ "op": "remove", "path": field }])).unwrap());
     definitions.patch(CERTIFICATES, &PatchParams::default(), &patch).await.unwrap();
     create_own(&scene, "probe").await;
     forgets_renewal_times(&scene).await;
