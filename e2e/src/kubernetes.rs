@@ -26,7 +26,8 @@ const FIRST_SERVICE_ADDRESS: &str = "10.96.0.1";
 /// The name of the user that the certwright under test is.
 pub const CERTWRIGHT_USER: &str = "certwright";
 
-const ETCD: &str = "http://127.0.0.1:2379";
+/// Where etcd is.
+pub const ETCD: &str = "http://127.0.0.1:2379";
 const READY: Duration = Duration::from_mins(1);
 
 /// Starts etcd and the API server; returns the authority whose client certificates the API server believes.
