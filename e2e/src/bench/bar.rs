@@ -89,8 +89,17 @@ pub const HTTP01_FIFTY_NAMES: &str = "http01.fifty-names-seconds";
 pub const HTTP01_PODLESS_PER_SECOND: &str = "http01.podless-per-second";
 pub const HTTP01_PODS_PER_SECOND: &str = "http01.pods-per-second";
 
+/// The group of the bars about installing, and about taking over from cert-manager.
+pub const INSTALL: &str = "install";
+pub const INSTALL_TAKE_OVER: &str = "install.take-over";
+pub const INSTALL_CHART_BYTES: &str = "install.chart-bytes";
+pub const INSTALL_CRDS_BYTES: &str = "install.crds-bytes";
+pub const INSTALL_LARGEST_CRD_BYTES: &str = "install.largest-crd-bytes";
+pub const INSTALL_IMAGE_BYTES: &str = "install.image-bytes";
+pub const INSTALL_FIRST_CERTIFICATE: &str = "install.first-certificate-seconds";
+
 /// Every bar.
-pub const BARS: [Bar; 27] = [
+pub const BARS: [Bar; 33] = [
     bar(DNS01_SECONDS, "s", Side::Below, 0.6, Tier::Api),
     bar(DNS01_WRITES, "writes", Side::AtMost, 24.0, Tier::Api),
     bar(IDLE_MEMORY, "MiB", Side::Below, 30.0, Tier::Api),
@@ -118,6 +127,12 @@ pub const BARS: [Bar; 27] = [
     bar(HTTP01_FIFTY_NAMES, "s", Side::Below, 6.0, Tier::Cluster),
     bar(HTTP01_PODLESS_PER_SECOND, "per-second", Side::AtLeast, 10.0, Tier::Cluster),
     bar(HTTP01_PODS_PER_SECOND, "per-second", Side::AtLeast, 4.0, Tier::Cluster),
+    bar(INSTALL_TAKE_OVER, "faults", Side::AtMost, 0.0, Tier::Api),
+    bar(INSTALL_CHART_BYTES, "bytes", Side::Below, 40_000.0, Tier::Api),
+    bar(INSTALL_CRDS_BYTES, "bytes", Side::Below, 400_000.0, Tier::Api),
+    bar(INSTALL_LARGEST_CRD_BYTES, "bytes", Side::Below, 128_000.0, Tier::Api),
+    bar(INSTALL_IMAGE_BYTES, "bytes", Side::Below, 25_000_000.0, Tier::Api),
+    bar(INSTALL_FIRST_CERTIFICATE, "s", Side::Below, 10.0, Tier::Cluster),
 ];
 
 /// The bars of that name or group; all for an empty word.
@@ -158,7 +173,8 @@ impl Measured {
     /// `bar NAME VALUE UNIT limit LIMIT held|missed`
     pub fn line(&self) -> Result<String> {
         let bar = self.bar()?;
-        let digits = if ["orders", "requests", "updates", "writes"].contains(&bar.unit) { 0 } else { 3 };
+        let digits =
+            if ["bytes", "faults", "orders", "requests", "updates", "writes"].contains(&bar.unit) { 0 } else { 3 };
         let word = if self.is_held()? { "held" } else { "missed" };
         Ok(format!("bar {} {:.digits$} {} limit {} {word}", bar.name, self.value, bar.unit, bar.limit))
     }

@@ -5,7 +5,9 @@ mod burst;
 mod certificate;
 mod dns01;
 mod foreign;
+mod helm_install;
 mod http01;
+mod install;
 mod issuance;
 mod lagging;
 mod outage;
@@ -15,6 +17,7 @@ mod propagation;
 pub mod resources;
 mod single;
 mod steps;
+mod take_over;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,6 +117,7 @@ async fn tier_api(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     if acme.iter().any(|bar| bar.name != bar::ACME_OVERHEAD) {
         measured.extend(outage::measure(testbed).await?);
     }
+    measured.extend(install::api(testbed, &of(&[bar::INSTALL])).await?);
     Ok(measured)
 }
 
@@ -125,6 +129,9 @@ async fn tier_cluster(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>>
     }
     if is_of(bar::HTTP01) {
         measured.extend(podless::measure(testbed, bars).await?);
+    }
+    if is_of(bar::INSTALL) {
+        measured.extend(install::cluster(testbed).await?);
     }
     Ok(measured)
 }
