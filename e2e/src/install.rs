@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -46,6 +47,9 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
         until(&format!("the definition {name} to be served"), ESTABLISHED, look).await?;
     }
     install_policies(&client).await?;
+    // Some of the rights lie where the controller would be installed.
+    let namespace: Namespace = read_one(&repository().join("deploy/namespace.yaml"))?;
+    Api::<Namespace>::all(client.clone()).patch(&namespace.name_any(), &params(), &Patch::Apply(&namespace)).await?;
     install_rights(client).await
 }
 

@@ -63,7 +63,8 @@ impl Replicas {
         self.started += 1;
         let (pod, probes) = (format!("replica-{}", self.started), format!("127.0.0.1:{}", 9500 + self.started));
         let mut command = bare_command(&self.testbed, &probes)?;
-        command.args(&self.arguments).args(arguments).args(["--pod-name", &pod]);
+        // Where metrics are served by default there is room for one.
+        command.args(["--pod-name", &pod, "--metrics-listen-address=0"]).args(&self.arguments).args(arguments);
         let mut process = self.testbed.start(&pod, command)?;
         let client = probe_client()?;
         let url = format!("http://{probes}/readyz");

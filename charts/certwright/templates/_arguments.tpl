@@ -15,11 +15,12 @@
 {{- if $values.dns01RecursiveNameserversOnly }}{{ $_ := set $flags "dns01-recursive-nameservers-only" "true" }}{{ end -}}
 {{- if $values.disableAutoApproval }}{{ $_ := set $flags "controllers" "*,-certificaterequests-approver" }}{{ end -}}
 {{- $election := $values.global.leaderElection -}}
-{{- if ne $election.namespace "kube-system" }}{{ $_ := set $flags "leader-election-namespace" $election.namespace }}{{ end -}}
+{{- $leases := include "certwright.leaseNamespace" . -}}
+{{- if ne $leases "kube-system" }}{{ $_ := set $flags "leader-election-namespace" $leases }}{{ end -}}
 {{- with $election.leaseDuration }}{{ $_ := set $flags "leader-election-lease-duration" . }}{{ end -}}
 {{- with $election.renewDeadline }}{{ $_ := set $flags "leader-election-renew-deadline" . }}{{ end -}}
 {{- with $election.retryPeriod }}{{ $_ := set $flags "leader-election-retry-period" . }}{{ end -}}
-{{- if not $values.cainjector.enabled }}
+{{- if and (not $values.cainjector.enabled) (not $values.watchNamespaces) }}
 {{- range list "apiservices" "customresourcedefinitions" "mutatingwebhookconfigurations" "validatingwebhookconfigurations" }}
 {{- $_ := set $flags (printf "enable-%s-injectable" .) "false" }}
 {{- end }}

@@ -87,3 +87,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $head := dict "apiVersion" "controller.config.cert-manager.io/v1alpha1" "kind" "ControllerConfiguration" -}}
 {{- merge (deepCopy .Values.config) $head | toYaml -}}
 {{- end }}
+
+{{/* Where the Leases lie. Who has rights in some namespaces only has none in kube-system. */}}
+{{- define "certwright.leaseNamespace" -}}
+{{- $wanted := .Values.global.leaderElection.namespace -}}
+{{- if and .Values.watchNamespaces (eq $wanted "kube-system") }}{{ include "certwright.namespace" . }}{{ else }}{{ $wanted }}{{ end -}}
+{{- end }}

@@ -231,7 +231,9 @@ fn limited_to_namespaces_it_has_rights_there_only() {
         .filter(|object| object["kind"] == "Role")
         .map(|role| format!("{} {}", role["metadata"]["namespace"].as_str().unwrap(), name_of(role)))
         .collect();
-    let mut expected = BTreeSet::new();
+    // Where the controller itself is, it finds its replicas and holds its Lease.
+    let own = ["default Role/x-certwright-replicas", "default Role/x-certwright:leaderelection"];
+    let mut expected = BTreeSet::from(own.map(str::to_owned));
     for part in ["issuers", "certificates", "orders", "challenges"] {
         for namespace in ["shop", "blog"] {
             expected.insert(format!("{namespace} Role/x-certwright-controller-{part}"));
@@ -241,6 +243,7 @@ fn limited_to_namespaces_it_has_rights_there_only() {
     let deployment = rendered(false).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
     let flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
     assert!(flags.contains(&json!("--namespace=shop,blog")), "{flags:?}");
+    assert!(flags.contains(&json!("--leader-election-namespace=default")), "{flags:?}");
 }
 
 #[test]
