@@ -164,8 +164,8 @@ async fn without(testbed: &Testbed, role: &str, resource: &str) {
             .filter(|name| *name == resource)
             .for_each(|name| *name = format!("no-{name}"));
     }
-    let rules = json!({ "rules": held.rules });
-    roles.patch(role, &PatchParams::default(), &Patch::Merge(rules)).await.unwrap();
+    let patch = json!({ "rules": held.rules });
+    roles.patch(role, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
 async fn with_again(testbed: &Testbed, role: &str, resource: &str) {
@@ -173,14 +173,10 @@ async fn with_again(testbed: &Testbed, role: &str, resource: &str) {
     let mut held = roles.get(role).await.unwrap();
     let missing = format!("no-{resource}");
     for rule in held.rules.iter_mut().flatten() {
-        rule.resources
-            .iter_mut()
-            .flatten()
-            .filter(|name| **name == missing)
-            .for_each(|name| *name = resource.to_owned());
+        rule.resources.iter_mut().flatten().filter(|name| **name == missing).for_each(|name| resource.clone_into(name));
     }
-    let rules = json!({ "rules": held.rules });
-    roles.patch(role, &PatchParams::default(), &Patch::Merge(rules)).await.unwrap();
+    let patch = json!({ "rules": held.rules });
+    roles.patch(role, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

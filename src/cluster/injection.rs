@@ -198,7 +198,7 @@ mod tests {
         assert!(!targets.take_in(&plain, &metadata));
 
         let secret = ObjectName::new("shop", "ca");
-        assert_eq!(targets.of_secret(&secret, &[]), [by_secret.clone()]);
+        assert_eq!(targets.of_secret(&secret, &[]), std::slice::from_ref(&by_secret));
         let mut certificate = Certificate::default();
         certificate.metadata.namespace = Some("shop".to_owned());
         certificate.metadata.name = Some("web".to_owned());

@@ -40,13 +40,11 @@ impl Inquiries {
         certificate_id: &str,
     ) -> Result<Answer, StepError> {
         let certificate_id = certificate_id.to_owned();
-        match self.0.outcome(owner, &certificate_id)? {
-            Some(outcome) => Ok(Answer { certificate_id, at: Timestamp::now(), found: found(outcome) }),
-            None => {
-                let id = certificate_id.clone();
-                Err(self.0.begin(owner, certificate_id, async move { client?.renewal_info(&id).await }))
-            }
+        if let Some(outcome) = self.0.outcome(owner, &certificate_id)? {
+            return Ok(Answer { certificate_id, at: Timestamp::now(), found: found(outcome) });
         }
+        let id = certificate_id.clone();
+        Err(self.0.begin(owner, certificate_id, async move { client?.renewal_info(&id).await }))
     }
 
     /// The Certificate is gone, or has no question any more.

@@ -19,7 +19,7 @@ fn solver(solver: &Value) -> Value {
     acme(&json!({ "solvers": [solver] }))
 }
 
-fn dns01(provider: &str, config: Value) -> Value {
+fn dns01(provider: &str, config: &Value) -> Value {
     solver(&json!({ "dns01": { provider: config } }))
 }
 
@@ -44,7 +44,7 @@ async fn issuers_that_make_no_sense() {
 fn refused() -> Vec<(Value, &'static str, &'static str)> {
     let key = || json!({ "name": "a", "key": "k" });
     let binding = |binding: Value| acme(&json!({ "externalAccountBinding": binding }));
-    let azure = |more: Value| dns01("azureDNS", with(json!({ "subscriptionID": "s", "resourceGroupName": "g" }), &more));
+    let azure = |more: Value| dns01("azureDNS", &with(json!({ "subscriptionID": "s", "resourceGroupName": "g" }), &more));
     let ingress = |more: Value| solver(&json!({ "http01": { "ingress": more } }));
     let of = "spec.acme.solvers[0]";
     vec![
@@ -66,23 +66,23 @@ fn refused() -> Vec<(Value, &'static str, &'static str)> {
         (ingress(json!({ "serviceType": "LoadBalancer" })), "spec.acme.solvers[0].http01.ingress.serviceType", "must be ClusterIP or NodePort"),
         (solver(&json!({ "dns01": {} })), "spec.acme.solvers[0].dns01", "exactly one provider must be set"),
         (solver(&json!({ "dns01": { "route53": {}, "digitalocean": { "tokenSecretRef": key() } } })), "spec.acme.solvers[0].dns01", "exactly one provider"),
-        (dns01("acmeDNS", json!({ "host": "", "accountSecretRef": key() })), "spec.acme.solvers[0].dns01.acmeDNS.host", "Required value"),
-        (dns01("akamai", json!({ "serviceConsumerDomain": "d", "clientTokenSecretRef": key(), "clientSecretSecretRef": key(), "accessTokenSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.akamai.accessTokenSecretRef", "the key"),
-        (dns01("cloudDNS", json!({ "project": "" })), "spec.acme.solvers[0].dns01.cloudDNS.project", "Required value"),
-        (dns01("cloudDNS", json!({ "project": "p", "serviceAccountSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.cloudDNS.serviceAccountSecretRef", "the key"),
-        (dns01("cloudflare", json!({})), "spec.acme.solvers[0].dns01.cloudflare", "exactly one of apiKeySecretRef and apiTokenSecretRef"),
-        (dns01("cloudflare", json!({ "apiKeySecretRef": key(), "apiTokenSecretRef": key(), "email": "e" })), "spec.acme.solvers[0].dns01.cloudflare", "exactly one of"),
-        (dns01("cloudflare", json!({ "apiKeySecretRef": key() })), "spec.acme.solvers[0].dns01.cloudflare.email", "Required value"),
-        (dns01("digitalocean", json!({ "tokenSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.digitalocean.tokenSecretRef", "the key"),
-        (dns01("route53", json!({ "accessKeyID": "a", "accessKeyIDSecretRef": key() })), "spec.acme.solvers[0].dns01.route53.accessKeyIDSecretRef", "Forbidden"),
+        (dns01("acmeDNS", &json!({ "host": "", "accountSecretRef": key() })), "spec.acme.solvers[0].dns01.acmeDNS.host", "Required value"),
+        (dns01("akamai", &json!({ "serviceConsumerDomain": "d", "clientTokenSecretRef": key(), "clientSecretSecretRef": key(), "accessTokenSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.akamai.accessTokenSecretRef", "the key"),
+        (dns01("cloudDNS", &json!({ "project": "" })), "spec.acme.solvers[0].dns01.cloudDNS.project", "Required value"),
+        (dns01("cloudDNS", &json!({ "project": "p", "serviceAccountSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.cloudDNS.serviceAccountSecretRef", "the key"),
+        (dns01("cloudflare", &json!({})), "spec.acme.solvers[0].dns01.cloudflare", "exactly one of apiKeySecretRef and apiTokenSecretRef"),
+        (dns01("cloudflare", &json!({ "apiKeySecretRef": key(), "apiTokenSecretRef": key(), "email": "e" })), "spec.acme.solvers[0].dns01.cloudflare", "exactly one of"),
+        (dns01("cloudflare", &json!({ "apiKeySecretRef": key() })), "spec.acme.solvers[0].dns01.cloudflare.email", "Required value"),
+        (dns01("digitalocean", &json!({ "tokenSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.digitalocean.tokenSecretRef", "the key"),
+        (dns01("route53", &json!({ "accessKeyID": "a", "accessKeyIDSecretRef": key() })), "spec.acme.solvers[0].dns01.route53.accessKeyIDSecretRef", "Forbidden"),
         (azure(json!({ "subscriptionID": "" })), "spec.acme.solvers[0].dns01.azureDNS.subscriptionID", "Required value"),
         (azure(json!({ "clientID": "c", "tenantID": "t" })), "spec.acme.solvers[0].dns01.azureDNS.clientSecretSecretRef", "must be set where"),
         (azure(json!({ "clientID": "c", "tenantID": "t", "clientSecretSecretRef": key(), "managedIdentity": {} })), "spec.acme.solvers[0].dns01.azureDNS.managedIdentity", "Forbidden"),
         (azure(json!({ "managedIdentity": { "clientID": "c", "resourceID": "r" } })), "spec.acme.solvers[0].dns01.azureDNS.managedIdentity", "mutually exclusive"),
         (azure(json!({ "managedIdentity": { "tenantID": "t" } })), "spec.acme.solvers[0].dns01.azureDNS.managedIdentity", "tenantID needs clientID"),
-        (dns01("rfc2136", json!({ "nameserver": "" })), "spec.acme.solvers[0].dns01.rfc2136.nameserver", "Required value"),
-        (dns01("rfc2136", json!({ "nameserver": "n", "tsigKeyName": "k" })), "spec.acme.solvers[0].dns01.rfc2136.tsigKeyName", "must be set together"),
-        (dns01("webhook", json!({ "groupName": "g", "solverName": "" })), "spec.acme.solvers[0].dns01.webhook.solverName", "Required value"),
+        (dns01("rfc2136", &json!({ "nameserver": "" })), "spec.acme.solvers[0].dns01.rfc2136.nameserver", "Required value"),
+        (dns01("rfc2136", &json!({ "nameserver": "n", "tsigKeyName": "k" })), "spec.acme.solvers[0].dns01.rfc2136.tsigKeyName", "must be set together"),
+        (dns01("webhook", &json!({ "groupName": "g", "solverName": "" })), "spec.acme.solvers[0].dns01.webhook.solverName", "Required value"),
     ]
 }
 
@@ -92,17 +92,17 @@ async fn issuers_at_the_edge_of_what_is_allowed() {
     let scene = scene("issuer-edges").await;
     let key = || json!({ "name": "a", "key": "k" });
     let azure =
-        |more: Value| dns01("azureDNS", with(json!({ "subscriptionID": "s", "resourceGroupName": "g" }), &more));
+        |more: Value| dns01("azureDNS", &with(json!({ "subscriptionID": "s", "resourceGroupName": "g" }), &more));
     for spec in [
         acme(&json!({ "solvers": null })),
         acme(&json!({ "skipTLSVerify": true, "caBundle": null })),
         acme(&json!({ "skipTLSVerify": false, "caBundle": "YQ==" })),
         solver(&json!({ "http01": { "ingress": { "class": "", "name": "a", "serviceType": "" } } })),
         solver(&json!({ "http01": { "gatewayHTTPRoute": { "serviceType": "NodePort" } } })),
-        dns01("route53", json!({})),
-        dns01("route53", json!({ "accessKeyID": "", "accessKeyIDSecretRef": key() })),
-        dns01("cloudflare", json!({ "apiKeySecretRef": key(), "email": "e" })),
-        dns01("rfc2136", json!({ "nameserver": "n", "tsigKeyName": "", "tsigAlgorithm": "HMACSHA384" })),
+        dns01("route53", &json!({})),
+        dns01("route53", &json!({ "accessKeyID": "", "accessKeyIDSecretRef": key() })),
+        dns01("cloudflare", &json!({ "apiKeySecretRef": key(), "email": "e" })),
+        dns01("rfc2136", &json!({ "nameserver": "n", "tsigKeyName": "", "tsigAlgorithm": "HMACSHA384" })),
         azure(json!({})),
         azure(json!({ "managedIdentity": { "clientID": "c", "tenantID": "t" } })),
         azure(json!({ "clientID": "c", "tenantID": "t", "clientSecretSecretRef": key() })),

@@ -104,7 +104,7 @@ async fn answer(
             // As proxies do that give themselves as the host.
             let (first, rest) = head.split_once("\r\n").unwrap();
             let others = rest.lines().filter(|line| !line.to_ascii_lowercase().starts_with("host:"));
-            let others: String = others.map(|line| format!("{line}\r\n")).collect();
+            let others: String = others.flat_map(|line| [line, "\r\n"]).collect();
             let passed = format!("{first}\r\nHost: solver.internal\r\nX-Forwarded-Host: {host}\r\n{others}");
             far.write_all(passed.as_bytes()).await?;
             copy_bidirectional(&mut near, &mut far).await.map(drop)

@@ -13,7 +13,7 @@ fn base64(pem: &str) -> String {
     STANDARD.encode(pem)
 }
 
-fn secret(annotations: Value, ca: Option<&str>) -> Secret {
+fn secret(annotations: &Value, ca: Option<&str>) -> Secret {
     let data = ca.map(|ca| json!({ CA_CERT: base64(ca) }));
     object(json!({ "metadata": { "namespace": "shop", "name": "ca", "annotations": annotations }, "data": data }))
 }
@@ -31,7 +31,7 @@ fn api_service(bundle: Option<&str>) -> Value {
 
 /// What is done for an object that asks for the CA in a Secret which allows it.
 fn with_ca(target: InjectionTarget, object: &Value, ca: &str) -> Decision<InjectionStep> {
-    let secret = secret(json!({ annotation::ALLOW_DIRECT_INJECTION: "true" }), Some(ca));
+    let secret = secret(&json!({ annotation::ALLOW_DIRECT_INJECTION: "true" }), Some(ca));
     let ca = SeenCa::Secret { name: "shop/ca", secret: Some(&secret) };
     decide(&SeenTarget { target, object, source: &from_secret(), ca: &ca }, now())
 }
@@ -139,10 +139,10 @@ fn an_api_that_the_api_server_serves_itself_needs_none() {
 fn why_nothing_is_injected() {
     let new = ca(0, DAY);
     let certificate = CaSource::Certificate { namespace: "shop".to_owned(), name: "web".to_owned() };
-    let plain = secret(json!({}), Some(&new));
-    let allowed = |ca: Option<&str>| secret(json!({ annotation::ALLOW_DIRECT_INJECTION: "true" }), ca);
+    let plain = secret(&json!({}), Some(&new));
+    let allowed = |ca: Option<&str>| secret(&json!({ annotation::ALLOW_DIRECT_INJECTION: "true" }), ca);
     let (empty, odd) = (allowed(None), allowed(Some("nonsense")));
-    let of_other = secret(json!({ annotation::CERTIFICATE_NAME: "other" }), Some(&new));
+    let of_other = secret(&json!({ annotation::CERTIFICATE_NAME: "other" }), Some(&new));
     let seen = |secret| SeenCa::Secret { name: "shop/ca", secret };
     for (source, ca, text) in [
         (from_secret(), seen(None), "the Secret shop/ca does not exist"),
@@ -177,7 +177,7 @@ fn where_certificates_are_not_checked_no_ca_is_injected() {
 fn the_ca_of_a_certificate_and_of_the_api_server() {
     let new = ca(0, DAY);
     let certificate = CaSource::Certificate { namespace: "shop".to_owned(), name: "web".to_owned() };
-    let of_certificate = secret(json!({ annotation::CERTIFICATE_NAME: "web" }), Some(&new));
+    let of_certificate = secret(&json!({ annotation::CERTIFICATE_NAME: "web" }), Some(&new));
     for (source, ca) in [
         (certificate, SeenCa::Secret { name: "shop/ca", secret: Some(&of_certificate) }),
         (CaSource::ApiServer, SeenCa::ApiServer(Some(new.as_bytes()))),
