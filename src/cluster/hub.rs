@@ -139,6 +139,7 @@ impl Hub {
         self.wake_each(&self.certificate_requests, Kind::CertificateRequest, &is_meant);
         self.wake_each(&self.orders, Kind::Order, &is_meant);
         self.wake_each(&self.challenges, Kind::Challenge, &is_meant);
+        self.wake_injection_targets(&is_meant);
     }
 
     /// Takes in an object that says more than the API server keeps, in place of what it said of the same version.
@@ -165,13 +166,12 @@ impl Hub {
         }
     }
 
-    /// Watches every kind until the process ends. The receiver counts the stores that are filled, up to
-    /// [`Hub::STORES`]. That other people's Secrets are watched does not count: those that are needed are read.
+    /// Watches every kind until the process ends. `filled` counts the stores that are filled, up to [`Hub::STORES`]. That
+    /// other people's Secrets are watched does not count: those that are needed are read.
     ///
     /// The tasks end only if something is badly wrong; the caller ends the process then.
-    pub fn watch(self: &Arc<Self>, client: &Client, recorder: &Recorder) -> (JoinSet<()>, watch::Receiver<usize>) {
+    pub fn watch(self: &Arc<Self>, client: &Client, recorder: &Recorder, filled: &watch::Sender<usize>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        let (filled, receiver) = watch::channel(0);
         let all = watcher::Config::default().page_size(PAGE);
         let ours = all.clone().labels(&format!("{}=true", names::label::FAO));
         let foreign = all.clone().labels(&format!("{}!=true", names::label::FAO));
@@ -180,7 +180,7 @@ impl Hub {
         macro_rules! watch {
             ($kind:ty, $config:expr, $apis:expr, $optional:expr) => {
                 let apis: Vec<(Option<String>, Api<DeserializeGuard<$kind>>)> = $apis;
-                let filling = Filling::new(apis.len(), &filled);
+                let filling = Filling::new(apis.len(), filled);
                 for (namespace, api) in apis {
                     let watch = Watch {
                         hub: self.clone(),
@@ -210,7 +210,7 @@ impl Hub {
         for (_, api) in self.namespaces.apis(client) {
             tasks.spawn(watch_foreign_secrets(self.clone(), api, foreign.clone()));
         }
-        (tasks, receiver)
+        tasks
     }
 
     /// How many stores there are.

@@ -92,6 +92,12 @@ impl InjectionTargets {
 }
 
 impl Hub {
+    /// Asks for a look at all of them.
+    pub(super) fn wake_injection_targets(&self, is_meant: impl Fn(&Key) -> bool) {
+        let keys: Vec<Key> = self.injection_targets.with(|held| held.keys().cloned().collect());
+        keys.iter().filter(|key| is_meant(key)).for_each(|key| self.queue.wake_calmly(key));
+    }
+
     /// Watches these kinds until the process ends, in tasks that are added to `tasks`. Nobody waits for their first lists.
     pub fn watch_injection_targets(
         self: &Arc<Self>,

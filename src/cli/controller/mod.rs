@@ -21,7 +21,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::Instant,
 };
@@ -102,12 +102,12 @@ pub enum ControllerError {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
+    let mut signals = Signals::heeded()?;
     let level = args.serving.start_log();
     pem::set_limits(args.sizes.limits()?);
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut leadership = Leadership::new(args.leader_election.election()?);
     let (client, api_server_ca) = connect(args.cluster.kubeconfig.as_ref(), args.cluster.master.as_deref()).await?;
-    definitions::wait(&client, &args.cluster.namespaces()).await;
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));
     let (held, patience) = (leadership.held(), args.leader_election.patience());
@@ -116,15 +116,18 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let make = maker(&args, cluster, api_server_ca, contexts.clone())?;
     metrics::serve_metrics(&args.metrics, &hub, contexts).await?;
     serving::serve_debug(&args.serving, level).await?;
-    let (mut watches, mut filled) = hub.watch(&client, &recorder);
-    if !hub.namespaces.is_limited() {
-        hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
-    }
+    let (filling, mut filled) = watch::channel(0);
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
     serving::serve_probes(&args.serving, filled.clone(), is_alive).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        () = definitions::wait(&client, &hub.namespaces) => {}
+        () = signals.one() => return Ok(()),
+    }
+    let mut watches = hub.watch(&client, &recorder, &filling);
+    if !hub.namespaces.is_limited() {
+        hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
+    }
     let (stop, mut stopped) = watch::channel(false);
     let work = async {
         tokio::select! {
@@ -145,14 +148,32 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     tokio::select! {
         () = &mut work => return Ok(()),
         _ = watches.join_next() => return Err(ControllerError::WatchEnded),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.one() => {}
     }
     tracing::info!("stopping; what is under way may end");
     let _ = stop.send(true);
     // Nothing that a stop interrupts is lost, so it is bounded.
     let _ = tokio::time::timeout(Duration::from_secs(20), work).await;
     Ok(())
+}
+
+/// What asks the process to stop. In a container nothing else would: its first process has no default for signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn heeded() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn one(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Makes what a share of the work is done with.
