@@ -83,6 +83,10 @@ struct Release {
     name: &'static str,
 }
 
+/// The kinds of Prometheus's operator are not there, nor is a namespace for them.
+const NO_MONITORS: &str = "--set=prometheus.servicemonitor.enabled=false,prometheus.podmonitor.enabled=false,\
+                           prometheus.rules.enabled=false,prometheus.dashboard.enabled=false";
+
 impl Release {
     /// In a fresh namespace that admits restricted pods only.
     async fn new(name: &'static str) -> Self {
@@ -139,7 +143,7 @@ async fn a_release_of_cert_manager_is_taken_over_and_given_back() {
     let before = release.deployment("cert-manager").await.unwrap();
 
     let file = values("cert-manager").display().to_string();
-    let notes = release.upgrade(&chart(), &["--values", &file]);
+    let notes = release.upgrade(&chart(), &["--values", &file, NO_MONITORS]);
     assert!(notes.contains("these values have no effect:\n  cainjector, but for its enabled\n"), "{notes}");
     assert!(!notes.contains("leaderElection") && !notes.contains("replicaCount"), "{notes}");
     let after = release.deployment("cert-manager").await.unwrap();
@@ -177,7 +181,7 @@ async fn nothing_of_a_release_is_left_but_the_definitions() {
     let file = values("everything").display().to_string();
     let here = format!("namespace={}", release.namespace);
     let secured = "securityContext.runAsUser=1000,crds.keep=true";
-    release.upgrade(&chart(), &["--values", &file, "--set", &here, "--set", secured]);
+    release.upgrade(&chart(), &["--values", &file, "--set", &here, "--set", secured, NO_MONITORS]);
     assert!(release.deployment("certificates").await.is_some());
     assert_eq!(release.roles().await, 7);
 
