@@ -9,6 +9,7 @@ mod answers;
 mod apply;
 mod authority;
 mod chronicle;
+mod clocks;
 mod cluster;
 mod faults;
 mod held_key;

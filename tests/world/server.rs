@@ -41,6 +41,8 @@ pub struct Server {
     version: u64,
     last: String,
     pub now: Timestamp,
+    /// How far the server's own clock, by which it dates objects, is before the controller's, in seconds.
+    pub ahead: i64,
     /// How far the watch is behind, in seconds.
     pub lag: i64,
     /// How long what an object owned outlives it, in seconds.
@@ -57,6 +59,7 @@ impl Server {
             version: 0,
             last: String::new(),
             now,
+            ahead: 0,
             lag: 0,
             collection_lag: 0,
             doomed: VecDeque::new(),
@@ -262,7 +265,7 @@ impl Server {
 
     /// Times in Kubernetes are whole seconds.
     fn second(&self) -> String {
-        Timestamp::from_second(self.now.as_second()).expect("a time").to_string()
+        Timestamp::from_second(self.now.as_second() + self.ahead).expect("a time").to_string()
     }
 }
 
