@@ -29,10 +29,14 @@ const FROM_SECRET: &str = "cert-manager.io/inject-ca-from-secret";
 const OF_API_SERVER: &str = "cert-manager.io/inject-apiserver-ca";
 const ALLOWED: &str = "cert-manager.io/allow-direct-injection";
 
+/// Each counts what is written meanwhile.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// As the charts of DNS webhooks do it: a CA of their own, a certificate from it, and an APIService that names that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn a_dns_webhook_works_without_a_bundle_of_its_own() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let scene = scene("hooked").await;
     scene.create::<Issuer>("self", json!({ "selfSigned": {} })).await.unwrap();
     let authority = json!({
@@ -65,6 +69,7 @@ async fn a_dns_webhook_works_without_a_bundle_of_its_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn every_kind_gets_its_bundle() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let scene = scene("kinds").await;
     let (first, second) = (ca("first"), ca("second"));
     put_ca(&scene, "ca", &json!({ ALLOWED: "true" }), &first).await;
@@ -129,6 +134,7 @@ async fn every_kind_gets_its_bundle() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn what_cannot_be_injected_is_told_of() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let scene = scene("told").await;
     let name = &scene.namespace;
     let annotations = json!({ FROM_SECRET: format!("{name}/ca") });

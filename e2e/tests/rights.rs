@@ -94,9 +94,13 @@ async fn present_and_delete(scene: &Scene, issuer: &str) {
     }
 }
 
+/// One of them takes rights away that the other needs.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn every_right_is_used() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
     let mark = testbed.mark().unwrap();
     let node = testbed.state.node_address.to_string();
@@ -183,6 +187,7 @@ async fn with_again(testbed: &Testbed, role: &str, resource: &str) {
 #[ignore = "runs inside a testbed"]
 async fn a_missing_right_is_told_of_and_the_others_go_on() {
     const ROLE: &str = "certwright-controller-challenges";
+    let _alone = ONE_AT_A_TIME.lock().await;
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
     install(&testbed).await.unwrap();
     without(&testbed, ROLE, "pods").await;

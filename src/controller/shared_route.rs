@@ -62,11 +62,11 @@ pub(super) fn questions(context: &Context, challenge: &Challenge) -> Vec<Questio
     questions.into_iter().collect()
 }
 
-/// Whether another Challenge needs the route.
+/// Whether another Challenge needs the route, or one that is about to be created will.
 pub(super) fn is_needed(context: &Context, challenge: &Challenge) -> bool {
     let mut others =
         siblings(context, challenge).into_iter().filter(|other| other.metadata.uid != challenge.metadata.uid);
-    others.any(|other| wants_value(&other))
+    others.any(|other| wants_value(&other)) || !to_come(context, challenge).is_empty()
 }
 
 /// The Challenges that share a route with this one.

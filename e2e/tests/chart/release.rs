@@ -143,7 +143,9 @@ async fn a_release_of_cert_manager_is_taken_over_and_given_back() {
     let before = release.deployment("cert-manager").await.unwrap();
 
     let file = values("cert-manager").display().to_string();
-    let notes = release.upgrade(&chart(), &["--values", &file, NO_MONITORS]);
+    let leases = format!("--set=global.leaderElection.namespace={}", release.namespace);
+    let families = "--set=serviceIPFamilyPolicy=SingleStack,serviceIPFamilies={IPv4}";
+    let notes = release.upgrade(&chart(), &["--values", &file, NO_MONITORS, families, &leases]);
     assert!(notes.contains("these values have no effect:\n  cainjector, but for its enabled\n"), "{notes}");
     assert!(!notes.contains("leaderElection") && !notes.contains("replicaCount"), "{notes}");
     let after = release.deployment("cert-manager").await.unwrap();
@@ -188,7 +190,7 @@ async fn nothing_of_a_release_is_left_but_the_definitions() {
     release.upgrade(&chart(), &["--reset-values", "--set=crds.enabled=true"]);
     assert_eq!(release.deployment("certificates").await, None, "the names have changed");
     assert_admitted(&release, release.deployment("other-certwright").await.unwrap()).await;
-    assert_eq!(release.roles().await, 9);
+    assert_eq!(release.roles().await, 10);
     assert_editors_borrow_no_credentials(&release).await;
 
     let told = release.helm("uninstall", &["--wait"]);
