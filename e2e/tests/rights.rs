@@ -18,7 +18,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// What is granted and not used here, and who uses it.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 30] = [
     ("get cert-manager.io/issuers", "read again where a write meets another's"),
     ("get cert-manager.io/clusterissuers", "the same"),
     ("get cert-manager.io/certificates", "read again where a write meets another's"),
@@ -33,7 +33,19 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("get gateway.networking.k8s.io/httproutes", "tests of tier cluster, which has Gateways"),
     ("create gateway.networking.k8s.io/httproutes", "the same"),
     ("delete gateway.networking.k8s.io/httproutes", "the same"),
-    ("get gateway.networking.k8s.io/tlsroutes", "the same"),
+    ("patch gateway.networking.k8s.io/httproutes", "tests/http01_routes.rs"),
+    ("get discovery.k8s.io/endpointslices", "the same"),
+    ("patch discovery.k8s.io/endpointslices", "the same"),
+    ("get admissionregistration.k8s.io/mutatingwebhookconfigurations", "tests/injection.rs"),
+    ("get admissionregistration.k8s.io/validatingwebhookconfigurations", "the same"),
+    ("get apiextensions.k8s.io/customresourcedefinitions", "the same"),
+    ("get apiregistration.k8s.io/apiservices", "the same"),
+    ("get gateway.networking.k8s.io/gateways", "the self-check through a Gateway"),
+    ("patch admissionregistration.k8s.io/mutatingwebhookconfigurations", "tests/injection.rs"),
+    ("patch admissionregistration.k8s.io/validatingwebhookconfigurations", "the same"),
+    ("patch apiextensions.k8s.io/customresourcedefinitions", "the same"),
+    ("patch apiregistration.k8s.io/apiservices", "the same"),
+    ("get gateway.networking.k8s.io/tlsroutes", "tests of tier cluster"),
     ("create gateway.networking.k8s.io/tlsroutes", "the same"),
     ("delete gateway.networking.k8s.io/tlsroutes", "the same"),
     ("approve cert-manager.io/signers", "asked of the authorizer by the policy, which is no request of its own"),

@@ -158,7 +158,7 @@ async fn a_release_of_cert_manager_is_taken_over_and_given_back() {
     assert_eq!(pod.containers[0].image.as_deref(), Some("mirror.example.com/quay/jetstack/certwright:0.1.0"));
     assert_eq!(pod.containers[0].args.as_ref().unwrap()[0], "controller");
     let ports = pod.containers[0].ports.as_ref().unwrap();
-    assert!(ports.iter().all(|port| port.name.as_deref() != Some("http-metrics")), "{ports:?}");
+    assert!(ports.iter().any(|port| port.name.as_deref() == Some("http-metrics")), "{ports:?}");
     assert_eq!(release.deployment("cert-manager-webhook").await, None);
     let role: ClusterRole = Api::all(release.client.clone()).get("cert-manager-controller-certificates").await.unwrap();
     let verbs: Vec<_> = role.rules.unwrap().into_iter().flat_map(|rule| rule.verbs).collect();
