@@ -38,7 +38,7 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     if let (super::Command::Controller(controller), Some(flags)) =
         (&mut cli.command, matches.subcommand_matches(CONTROLLER))
     {
-        controller.notes = without_effect::notes(subcommand(&command), flags);
+        controller.notes = without_effect::notes(flags);
     }
     Ok(cli)
 }

@@ -28,9 +28,7 @@ const NO_SHIM: &str = "Certificates are not made from Ingresses and Gateways yet
 const NO_GATEWAY_FLAG: &str =
     "solvers that go through a Gateway need no flag, and Certificates are not made from Gateways yet";
 const NO_THROTTLE: &str = "requests are not held back here: the API server's priority and fairness does that";
-const NO_LEADER: &str = "there is no leader election yet; run one replica";
-const NO_METRICS: &str = "there are no metrics yet";
-const NO_PROFILER: &str = "there is no profiler";
+const PLAIN_METRICS: &str = "metrics are served over HTTP only";
 const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 
 /// Whatever the command has by the same name goes before an entry here.
@@ -45,24 +43,14 @@ const FLAGS: &[Flag] = &[
     Flag { name: "enable-gateway-api", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "enable-gateway-api-listenerset", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "gateway-api-extra-protocols", values: Text, why: NO_GATEWAY_FLAG },
-    Flag { name: "max-concurrent-challenges", values: Number, why: "there is no such limit yet" },
-    Flag { name: "leader-elect", values: Boolean, why: NO_LEADER },
-    Flag { name: "leader-election-namespace", values: Text, why: NO_LEADER },
-    Flag { name: "leader-election-lease-duration", values: Duration, why: NO_LEADER },
-    Flag { name: "leader-election-renew-deadline", values: Duration, why: NO_LEADER },
-    Flag { name: "leader-election-retry-period", values: Duration, why: NO_LEADER },
-    Flag { name: "internal-healthz-leader-election-timeout", values: Duration, why: NO_LEADER },
-    Flag { name: "metrics-listen-address", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-tls-cert-file", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-tls-private-key-file", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-tls-cipher-suites", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-tls-min-version", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-dynamic-serving-ca-secret-namespace", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-dynamic-serving-ca-secret-name", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-dynamic-serving-dns-names", values: Text, why: NO_METRICS },
-    Flag { name: "metrics-dynamic-serving-leaf-duration", values: Duration, why: NO_METRICS },
-    Flag { name: "enable-profiling", values: Boolean, why: NO_PROFILER },
-    Flag { name: "profiler-address", values: Text, why: NO_PROFILER },
+    Flag { name: "metrics-tls-cert-file", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-tls-private-key-file", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-tls-cipher-suites", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-tls-min-version", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-dynamic-serving-ca-secret-namespace", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-dynamic-serving-ca-secret-name", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-dynamic-serving-dns-names", values: Text, why: PLAIN_METRICS },
+    Flag { name: "metrics-dynamic-serving-leaf-duration", values: Duration, why: PLAIN_METRICS },
     Flag {
         name: "vmodule",
         values: Text,
@@ -77,16 +65,13 @@ const FLAGS: &[Flag] = &[
 
 /// The command with these flags too, which its help does not name.
 pub fn add(command: Command) -> Command {
-    let missing = FLAGS.iter().filter(|flag| !has(&command, flag.name)).map(Flag::arg).collect::<Vec<_>>();
-    command.args(missing)
+    command.args(FLAGS.iter().map(Flag::arg))
 }
 
 /// A sentence for each of these flags that was given.
-pub fn notes(command: &Command, matches: &ArgMatches) -> Vec<String> {
-    let is_ours = |flag: &&Flag| command.get_arguments().any(|arg| arg.get_id() == flag.name && arg.is_hide_set());
+pub fn notes(matches: &ArgMatches) -> Vec<String> {
     let is_given = |flag: &&Flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine);
-    let given = FLAGS.iter().filter(is_ours).filter(is_given);
-    given.map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
+    FLAGS.iter().filter(is_given).map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
 }
 
 impl Flag {
@@ -99,8 +84,4 @@ impl Flag {
             Text => arg.value_name("TEXT").allow_hyphen_values(true),
         }
     }
-}
-
-fn has(command: &Command, name: &str) -> bool {
-    command.get_arguments().any(|arg| arg.get_long() == Some(name))
 }
