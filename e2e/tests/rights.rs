@@ -1,5 +1,5 @@
 //! The rights that the controller has are those that it uses, and it lives with fewer. These run inside a testbed, with
-//! controllers of their own: `testbed run -- cargo test -p certwright-e2e --test rights -- --include-ignored`.
+//! controllers of their own: `testbed run --name alone -- cargo test -p certwright-e2e --test rights -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
