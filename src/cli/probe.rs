@@ -1,11 +1,9 @@
 //! The endpoints that the kubelet asks: `/livez` and `/readyz`.
 
-use std::net::SocketAddr;
-
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::cluster::Hub;
+use crate::{cluster::Hub, serve};
 
 /// Serves until the process ends. `/livez` answers as long as the process runs and `is_alive` says so; `/readyz` and
 /// `/healthz` once every store has been filled.
@@ -36,12 +34,5 @@ pub async fn serve(
     };
     let router =
         Router::new().route("/livez", get(live)).route("/healthz", get(ready.clone())).route("/readyz", get(ready));
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the probe endpoints ended");
-    }
-}
-
-/// Listens where the flag says.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
+    match serve::serve(listener, router).await {}
 }

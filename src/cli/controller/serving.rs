@@ -1,6 +1,6 @@
 //! The flags that say what is served to whoever watches over the controller, and how it logs.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::sync::watch;
@@ -65,8 +65,7 @@ pub(super) async fn serve_probes(
         return Ok(());
     }
     let wrong = |problem: String| ControllerError::Listen { address: address.clone(), problem };
-    let parsed: SocketAddr = address.parse().map_err(|_| wrong("is not ADDRESS:PORT".to_owned()))?;
-    let listener = probe::listen(parsed).await.map_err(|error| wrong(error.to_string()))?;
+    let listener = serve::listen(address).await.map_err(wrong)?;
     tokio::spawn(probe::serve(listener, filled, is_alive));
     Ok(())
 }
