@@ -205,7 +205,9 @@ async fn a_killed_controller_leaves_nothing_behind() {
     controller.restart().unwrap();
     controller.ready().await.unwrap();
     let edge = edge(testbed.state.node_address).await;
-    there::<Challenge>(&scene, |challenge| state_of(challenge) == Some("valid")).await;
+    // Not before: whom the CA asks must be there.
+    let has_asked = |order: &Order| matches!(order_state(order), Some("ready" | "processing" | "valid"));
+    there::<Order>(&scene, has_asked).await;
     controller.kill().unwrap();
     controller.restart().unwrap();
     controller.ready().await.unwrap();
@@ -260,6 +262,10 @@ async fn nothing_stays_after_a_failure_or_a_deletion() {
 
 fn state_of(challenge: &Challenge) -> Option<&str> {
     challenge.status.as_ref()?.state.as_deref()
+}
+
+fn order_state(order: &Order) -> Option<&str> {
+    order.status.as_ref()?.state.as_deref()
 }
 
 /// What [`solver_writes`] tells if each of these is created and deleted once.
