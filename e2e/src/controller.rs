@@ -147,10 +147,16 @@ fn command(testbed: &Testbed, arguments: &[String], environment: &[(String, Stri
 
 /// `certwright controller` with what it needs in this testbed, and its probes at this address.
 pub(crate) fn bare_command(testbed: &Testbed, probes: &str) -> Result<Command> {
-    let mut command = Command::new(require_program("setpriv")?);
-    command.args(["--pdeathsig", "KILL"]).arg(binary()?).arg("controller");
-    command.arg("--kubeconfig").arg(&testbed.state.kubernetes()?.certwright_kubeconfig);
+    let mut command = subcommand(testbed, "controller")?;
     command.args(["--internal-healthz-listen-address", probes]);
+    Ok(command)
+}
+
+/// A subcommand with the controller's flags, and what it needs in this testbed.
+pub(crate) fn subcommand(testbed: &Testbed, name: &str) -> Result<Command> {
+    let mut command = Command::new(require_program("setpriv")?);
+    command.args(["--pdeathsig", "KILL"]).arg(binary()?).arg(name);
+    command.arg("--kubeconfig").arg(&testbed.state.kubernetes()?.certwright_kubeconfig);
     // Where no node is, no image is needed, but its name is.
     command.env("CERTWRIGHT_IMAGE", CERTWRIGHT);
     command.env_remove("KUBECONFIG");

@@ -11,7 +11,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
-use crate::controller::{bare_command, only_one};
+use crate::controller::{bare_command, only_one, subcommand};
 use crate::install::{apply_in_namespace, install};
 use crate::kubernetes::CERTWRIGHT_USER;
 use crate::process::{Identity, Process};
@@ -71,6 +71,15 @@ impl Replicas {
         let look = async || client.get(&url).send().await?.error_for_status().map(drop);
         until_ready(&mut process, "the replica's watches", READY, look).await?;
         Ok(Replica { process, identity: format!("{pod}-external-cert-manager-controller"), probes })
+    }
+
+    /// Starts `certwright wind-down` with the replicas' arguments and these.
+    pub fn wind_down(&mut self, arguments: &[&str]) -> Result<Process> {
+        self.started += 1;
+        let name = format!("wind-down-{}", self.started);
+        let mut command = subcommand(&self.testbed, "wind-down")?;
+        command.args(["--pod-name", &name]).args(&self.arguments).args(arguments);
+        self.testbed.start(&name, command)
     }
 }
 

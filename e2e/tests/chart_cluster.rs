@@ -2,7 +2,7 @@
 //! `cluster`: `testbed run --tier cluster -- cargo test -p certwright-e2e --test chart_cluster -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
-use certwright::api::{Certificate, Issuer};
+use certwright::api::{Certificate, Challenge, Issuer, Order};
 use certwright_e2e::controller::binary;
 use certwright_e2e::helm::{Helm, chart};
 use certwright_e2e::kubectl::Kubectl;
@@ -13,9 +13,11 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const RELEASE: &str = "cert-manager";
+/// How many issuances are under way while the controller is replaced.
+const UNDER_WAY: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
@@ -49,10 +51,16 @@ async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     let first = scene.issued("web").await.unwrap();
     assert_eq!(first.leaf().names.dns_names, ["web.example.com"]);
 
+    scene.create::<Issuer>("slow", slow_issuer(&scene)).await.unwrap();
+    scene.wait_ready::<Issuer>("slow").await.unwrap();
+    begin(&scene, "up").await;
     let more_words = ["--reset-then-reuse-values", "--set=global.logLevel=4", "--wait", "--timeout=90s"];
     helm("upgrade", &[&[chart.as_str()], &more_words[..]].concat());
     assert!(arguments(&scene).await.contains(&"--log-level=debug".to_owned()));
+    end(&scene, "up").await;
+    begin(&scene, "down").await;
     helm("rollback", &["1", "--wait", "--timeout=90s"]);
+    end(&scene, "down").await;
     assert!(!arguments(&scene).await.contains(&"--log-level=debug".to_owned()));
     let last = scene.issued("web").await.unwrap();
     assert_eq!(last.secret.data, first.secret.data, "nothing was issued again");
@@ -72,6 +80,42 @@ async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
     let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
     until("the namespace to be gone", PATIENCE, look).await.unwrap();
+}
+
+/// An issuer whose challenges stay under way long enough for a controller to be replaced meanwhile.
+fn slow_issuer(scene: &Scene) -> Value {
+    let mut spec = scene.issuer_spec("account").unwrap();
+    spec["acme"]["solvers"][0]["waitInsteadOfSelfCheck"] = json!("20s");
+    spec
+}
+
+/// Begins some issuances, and waits until their challenges are presented.
+async fn begin(scene: &Scene, prefix: &str) {
+    for name in names(prefix) {
+        scene.certificate(&name, "slow", &[&scene.dns_name(&name)]).await.unwrap();
+    }
+    let look = async || {
+        let challenges = scene.list::<Challenge>().await?.into_iter();
+        let is_presented = |one: &Challenge| {
+            one.spec.dns_name.starts_with(prefix) && one.status.as_ref().is_some_and(|status| status.presented)
+        };
+        anyhow::Ok((challenges.filter(is_presented).count() == UNDER_WAY).then_some(()))
+    };
+    until("the challenges to be presented", PATIENCE, look).await.unwrap();
+}
+
+/// They come to their end with the order that they began with.
+async fn end(scene: &Scene, prefix: &str) {
+    for name in names(prefix) {
+        let issued = scene.issued(&name).await.unwrap();
+        assert_eq!(issued.certificate.status.unwrap().revision, Some(1));
+    }
+    let orders = scene.list::<Order>().await.unwrap();
+    assert_eq!(orders.iter().filter(|order| order.name_any().starts_with(prefix)).count(), UNDER_WAY);
+}
+
+fn names(prefix: &str) -> Vec<String> {
+    (0..UNDER_WAY).map(|number| format!("{prefix}-{number}")).collect()
 }
 
 /// How many definitions of ours there are.

@@ -12,6 +12,9 @@ use super::{
 
 const CONTROLLER: &str = "controller";
 
+/// The subcommands that have the controller's flags.
+const WITH_ITS_FLAGS: [&str; 2] = [CONTROLLER, "wind-down"];
+
 /// The levels of cert-manager's `-v`; a higher one is the last.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "info", "debug", "trace"];
 
@@ -28,10 +31,10 @@ pub fn parse() -> Cli {
 pub fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let command = command();
     let mut matches = command.clone().try_get_matches_from(arguments)?;
-    if let Some(flags) = matches.subcommand_matches(CONTROLLER) {
+    if let Some((name, flags)) = with_flags(&matches) {
         let further = further(&command, flags)?;
         if !further.is_empty() {
-            matches = command.clone().try_get_matches_from(with(further, arguments))?;
+            matches = command.clone().try_get_matches_from(with(name, further, arguments))?;
         }
     }
     let mut cli = Cli::from_arg_matches(&matches)?;
@@ -43,10 +46,20 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
+/// The subcommand, if it is one with the controller's flags, and what it was given.
+fn with_flags(matches: &ArgMatches) -> Option<(&str, &ArgMatches)> {
+    matches.subcommand().filter(|(name, _)| WITH_ITS_FLAGS.contains(name))
+}
+
 fn command() -> Command {
+    WITH_ITS_FLAGS.into_iter().fold(Cli::command(), with_file_and_level)
+}
+
+/// Adds to a subcommand what the file and `-v` are given by.
+fn with_file_and_level(command: Command, name: &str) -> Command {
     let config = Arg::new("config").long("config").value_name("FILE").value_parser(clap::value_parser!(PathBuf));
     let level = Arg::new("v").short('v').long("v").value_name("NUMBER").value_parser(clap::value_parser!(i32));
-    Cli::command().mut_subcommand(CONTROLLER, |command| {
+    command.mut_subcommand(name, |command| {
         let command = command
             .arg(config.help("File with a ControllerConfiguration (controller.config.cert-manager.io/v1alpha1)"))
             .arg(level.allow_negative_numbers(true).help(
@@ -83,8 +96,8 @@ fn further(command: &Command, flags: &ArgMatches) -> Result<Vec<String>, clap::E
 }
 
 /// The arguments with these before those of the subcommand.
-fn with(further: Vec<String>, arguments: &[OsString]) -> Vec<OsString> {
-    let place = arguments.iter().position(|argument| argument == CONTROLLER).map_or(arguments.len(), |place| place + 1);
+fn with(name: &str, further: Vec<String>, arguments: &[OsString]) -> Vec<OsString> {
+    let place = arguments.iter().position(|argument| argument == name).map_or(arguments.len(), |place| place + 1);
     let (before, after) = arguments.split_at(place);
     before.iter().cloned().chain(further.into_iter().map(Into::into)).chain(after.iter().cloned()).collect()
 }

@@ -17,7 +17,7 @@ fn arguments_with(file: &str, arguments: &[&str]) -> Result<Vec<String>, String>
     let matches = command.clone().try_get_matches_from(&arguments).map_err(|error| error.to_string())?;
     let flags = matches.subcommand_matches(CONTROLLER).unwrap();
     let further = further(&command, flags).map_err(|error| error.to_string())?;
-    let all = with(further, &arguments);
+    let all = with(CONTROLLER, further, &arguments);
     command.clone().try_get_matches_from(&all).map_err(|error| error.to_string())?;
     Ok(all
         .into_iter()
@@ -174,4 +174,18 @@ fn cert_managers_deployment_is_understood() {
     ];
     let cli = read(&given(&arguments, Path::new(""))).unwrap();
     assert!(matches!(cli.command, crate::cli::Command::Controller(_)));
+}
+
+/// It works with the controller's settings, wherever they stand.
+#[test]
+fn winding_down_reads_what_the_controller_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, format!("{HEAD}namespace: shop\n")).unwrap();
+    let config = format!("--config={}", path.display());
+    let words = ["certwright", "wind-down", "--deployment=a/b", &config, "-v=4", "--kube-api-qps=20"];
+    let cli = read(&words.map(OsString::from)).unwrap();
+    let crate::cli::Command::WindDown(wind_down) = cli.command else { panic!() };
+    let flags = format!("{:?}", wind_down.controller);
+    assert!(flags.contains("namespace: [\"shop\"]") && flags.contains("log_level: \"debug\""), "{flags}");
 }

@@ -39,6 +39,8 @@ enum Command {
     Issuer(issuer::IssuerArgs),
     /// Answers the API server whether objects may be written. Optional: see docs/admission.md. Runs until it is told to stop.
     Webhook(Box<webhook::WebhookArgs>),
+    /// Stops the controller and takes back what it has begun, so that nothing waits for it any more: before it is uninstalled.
+    WindDown(Box<controller::wind_down::WindDownArgs>),
 }
 
 /// Reads the command line and does what it says.
@@ -74,6 +76,10 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Webhook(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(webhook::run(*args))?)
+        }
+        Command::WindDown(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            Ok(runtime.block_on(controller::wind_down::run(*args))?)
         }
     }
 }

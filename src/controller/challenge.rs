@@ -26,7 +26,7 @@ use crate::{
     cluster::{Key, owner_entry},
     decide::{
         Wake,
-        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours, may_go},
+        challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours, may_go, withdraw},
         later,
         progress::Progress,
         propagation::check_interval,
@@ -77,7 +77,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         pending: pending.as_ref(),
         trouble: memory.trouble.as_ref(),
     };
-    let decision = decide(&seen, now);
+    let decision = if context.options.is_leaving { withdraw(&seen, now) } else { decide(&seen, now) };
     let mut round = Round::Rest(decision.wake);
     for step in decision.steps {
         tracing::debug!(%key, step = step_name(&step), "step");

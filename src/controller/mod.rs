@@ -47,6 +47,7 @@ mod step_error;
 mod term;
 mod tls_alpn01;
 mod ways;
+pub mod wind_down;
 
 use std::{
     net::IpAddr,
@@ -115,6 +116,8 @@ pub struct Options {
     pub allowance: Allowance,
     /// The part of the work that this is for.
     pub share: Share,
+    /// Whether nothing is to be begun or gone on with, and what was presented for Challenges is to be taken away.
+    pub is_leaving: bool,
     /// The port at which authoritative name servers are asked: 53 but in tests.
     pub authoritative_port: u16,
     /// How TXT records are verified, unless an issuer or a solver's nameservers say otherwise.

@@ -269,6 +269,9 @@ fn round<'a>(
     key: &'a Key,
     memory: &'a mut Memory,
 ) -> Pin<Box<dyn Future<Output = Result<Round, StepError>> + Send + 'a>> {
+    if context.options.is_leaving && key.kind != Kind::Challenge {
+        return Box::pin(std::future::ready(Ok(Round::Rest(Wake::OnChange))));
+    }
     match key.kind {
         Kind::Certificate => Box::pin(certificate::round(context, key, memory)),
         Kind::CertificateRequest => Box::pin(request::round(context, key, memory)),

@@ -34,6 +34,10 @@ const PENDING_LOOK: SignedDuration = SignedDuration::from_mins(1);
 /// Stands in the reason between what became of the challenge and why it cannot be cleaned up.
 const CLEAN_UP_ERROR: &str = "; error cleaning up: ";
 
+/// The reason of a Challenge whose answer was taken away before anything was decided.
+const WITHDRAWN: &str =
+    "Taken back, because certwright was to be uninstalled; a controller that comes presents it again";
+
 /// Ends the reason of a Challenge that waits because its solver says so.
 const AS_ASKED: &str = ", as the solver asks";
 
@@ -153,6 +157,13 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
         return present(seen, now);
     }
     prove(seen, &status, now)
+}
+
+/// What to do about a Challenge before there is no controller any more: what was presented is taken away, and nothing keeps the
+/// Challenge from being deleted. One that is still open stays so that the next controller goes on with it.
+pub fn withdraw(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
+    let status = seen.challenge.status.clone().unwrap_or_default();
+    wind_up(seen, &status, now)
 }
 
 /// Whether nothing but the [schedule](super::schedule) would keep a Challenge from being presented.
@@ -359,11 +370,16 @@ fn tell_of_clean_up(
 
 /// The status is corrected only where somebody may still look at it: an Order that is complete deletes its Challenges.
 fn leave(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Vec<ChallengeStep> {
-    let stays = seen.challenge.meta().deletion_timestamp.is_none()
-        && (seen.has_open_siblings || Progress::of_word(status.state.as_deref()) == Progress::Failed);
+    let progress = Progress::of_word(status.state.as_deref());
+    let stays =
+        seen.challenge.meta().deletion_timestamp.is_none() && (seen.has_open_siblings || progress != Progress::Valid);
     let mut steps = Vec::new();
     if stays && (status.presented || status.processing) {
-        let status = ChallengeStatus { presented: false, processing: false, ..status.clone() };
+        let mut status = ChallengeStatus { presented: false, processing: false, ..status.clone() };
+        if progress == Progress::Open {
+            status.presented_at = None;
+            status.reason = Some(WITHDRAWN.to_owned());
+        }
         steps.push(ChallengeStep::WriteStatus(Box::new(status)));
     }
     steps.push(ChallengeStep::RemoveFinalizer);

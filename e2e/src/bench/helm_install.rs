@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use certwright::api::names::LEASE;
 use certwright::api::{Certificate, Issuer};
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
@@ -13,7 +11,6 @@ use super::bar::{self, Measured, summarize};
 use crate::controller::binary;
 use crate::helm::{Helm, chart};
 use crate::install::definition_files;
-use crate::replica::LEASE_NAMESPACE;
 use crate::scene::certificate_spec;
 use crate::testbed::Testbed;
 use crate::wait::until;
@@ -56,17 +53,10 @@ pub(super) async fn measure(testbed: &Testbed) -> Result<Measured> {
     let mut seconds = Vec::new();
     for _ in 0..ROUNDS {
         helm(testbed, &scene, &["uninstall"], &["--wait"]).await?;
-        forget_the_holder(&scene).await?;
         seconds.push(round(testbed, &scene).await?.as_secs_f64());
     }
     let median = summarize("helm install to Ready", &seconds)?;
     Ok(Measured::new(bar::INSTALL_FIRST_CERTIFICATE, median))
-}
-
-/// As where nobody was before. The rights to give the Lease back go together with the release, so it would run out by itself.
-async fn forget_the_holder(scene: &Scene) -> Result<()> {
-    let leases: Api<Lease> = Api::namespaced(scene.client.clone(), LEASE_NAMESPACE);
-    leases.delete(LEASE, &DeleteParams::default()).await.map(drop).context("deleting the Lease")
 }
 
 /// Both at once: the release, and what is in it for people.

@@ -26,7 +26,7 @@ fn what_is_rendered_from_the_chart_has_not_drifted() {
     let status = Command::new(script).arg(fresh.path()).env("HELM", helm().program).status().unwrap();
     assert!(status.success());
     let files = files_below(fresh.path());
-    assert_eq!(files.len(), 9, "{files:?}");
+    assert_eq!(files.len(), 10, "{files:?}");
     for file in files {
         let name = file.strip_prefix(fresh.path()).unwrap();
         let committed = std::fs::read_to_string(repository().join(name)).unwrap();
@@ -74,6 +74,9 @@ fn a_release_called_cert_manager_has_its_names() {
         "Service/cert-manager-http01",
         "Role/cert-manager-replicas",
         "RoleBinding/cert-manager-replicas",
+        "Role/cert-manager-wind-down",
+        "RoleBinding/cert-manager-wind-down",
+        "Job/cert-manager-wind-down",
         "ClusterRole/cert-manager-cluster-view",
         "ClusterRole/cert-manager-view",
         "ClusterRole/cert-manager-edit",
@@ -151,13 +154,49 @@ fn definition(object: Value) -> CustomResourceDefinition {
 fn the_program_knows_the_flags() {
     for file in ["cert-manager", "everything"] {
         let file = format!("--values={}", values(file).display());
-        let deployment = objects(&render("x", &["--show-only=templates/deployment.yaml", &file])).remove(0);
-        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-        let flags: Vec<_> = container["args"].as_array().unwrap().iter().map(|flag| flag.as_str().unwrap()).collect();
-        assert!(flags.len() > 5, "{flags:?}");
-        // What comes before --help is read first.
-        let output = Command::new(binary().unwrap()).args(&flags).arg("--help").output().unwrap();
-        assert!(output.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let rendered = objects(&render("x", &[&file, "--set=windDown.enabled=true"]));
+        for kind in ["Deployment", "Job"] {
+            let object = rendered.iter().find(|object| object["kind"] == kind).unwrap();
+            let args = &object["spec"]["template"]["spec"]["containers"][0]["args"];
+            let flags: Vec<_> = args.as_array().unwrap().iter().map(|flag| flag.as_str().unwrap()).collect();
+            assert!(flags.len() > 5, "{flags:?}");
+            // What comes before --help is read first.
+            let output = Command::new(binary().unwrap()).args(&flags).arg("--help").output().unwrap();
+            assert!(output.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+/// It does the controller's work with the controller's settings, and nobody but Helm's hooks makes it.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn an_uninstallation_begins_with_a_job_like_the_controller() {
+    let file = format!("--values={}", values("everything").display());
+    let rendered = objects(&render("x", &[&file, "--set=windDown.enabled=true"]));
+    let of_kind = |kind: &str| rendered.iter().find(|object| object["kind"] == kind).unwrap();
+    let (job, deployment) = (of_kind("Job"), of_kind("Deployment"));
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-delete");
+    let (pod, other) = (&job["spec"]["template"]["spec"], &deployment["spec"]["template"]["spec"]);
+    for field in ["serviceAccountName", "nodeSelector", "tolerations", "securityContext", "volumes", "imagePullSecrets"]
+    {
+        assert_eq!(pod[field], other[field], "{field}");
+    }
+    assert_eq!(pod["containers"].as_array().unwrap().len(), 1, "sidecars would keep it from ending");
+    let (container, other) = (&pod["containers"][0], &other["containers"][0]);
+    for field in ["image", "env", "volumeMounts", "securityContext"] {
+        assert_eq!(container[field], other[field], "{field}");
+    }
+    let args = container["args"].as_array().unwrap();
+    assert_eq!(args[0], "wind-down");
+    assert_eq!(args[2..], other["args"].as_array().unwrap()[1..]);
+    let namespace = deployment["metadata"]["namespace"].as_str().unwrap();
+    let name = deployment["metadata"]["name"].as_str().unwrap();
+    assert_eq!(args[1], format!("--deployment={namespace}/{name}"));
+    // Services and disruption budgets do not find it.
+    let selector = &deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"];
+    assert_ne!(&job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"], selector);
+    for without in ["windDown.enabled=false", "global.rbac.create=false"] {
+        assert!(!render("x", &["--set", without]).contains("wind-down"), "{without}");
     }
 }
 
@@ -231,8 +270,8 @@ fn limited_to_namespaces_it_has_rights_there_only() {
         .filter(|object| object["kind"] == "Role")
         .map(|role| format!("{} {}", role["metadata"]["namespace"].as_str().unwrap(), name_of(role)))
         .collect();
-    // Where the controller itself is, it finds its replicas and holds its Lease.
-    let own = ["x Role/x-certwright-replicas", "x Role/x-certwright:leaderelection"];
+    // Where the controller itself is, it finds its replicas, holds its Lease, and is stopped before the end.
+    let own = ["x Role/x-certwright-replicas", "x Role/x-certwright:leaderelection", "x Role/x-certwright-wind-down"];
     let mut expected = BTreeSet::from(own.map(str::to_owned));
     for part in ["issuers", "certificates", "orders", "challenges"] {
         for namespace in ["shop", "blog"] {

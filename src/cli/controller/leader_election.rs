@@ -59,6 +59,12 @@ impl LeaderElectionArgs {
         Duration::try_from(patience).unwrap_or_default()
     }
 
+    /// How long it takes at most until a Lease can be had whose holder is gone.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let wait = self.leader_election_lease_duration.saturating_add(self.leader_election_retry_period);
+        Duration::try_from(wait).unwrap_or_default() + Duration::from_secs(10)
+    }
+
     fn timing(&self) -> Timing {
         Timing {
             lease_duration: self.leader_election_lease_duration,

@@ -15,6 +15,7 @@ mod serving;
 mod sizes;
 #[cfg(test)]
 mod testing;
+pub(super) mod wind_down;
 mod work;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -113,7 +114,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let (held, patience) = (leadership.held(), args.leader_election.patience());
     let contexts = Contexts::default();
     let cluster = Cluster::new(client.clone(), hub.clone(), recorder.clone());
-    let make = maker(&args, cluster, api_server_ca, contexts.clone())?;
+    let make = maker(&args, cluster, api_server_ca, contexts.clone(), false)?;
     metrics::serve_metrics(&args.metrics, &hub, contexts).await?;
     serving::serve_debug(&args.serving, level).await?;
     let (filling, mut filled) = watch::channel(0);
@@ -176,12 +177,13 @@ impl Signals {
     }
 }
 
-/// Makes what a share of the work is done with.
+/// Makes what a share of the work is done with, or only what was begun is taken back.
 fn maker(
     args: &ControllerArgs,
     cluster: Cluster,
     api_server_ca: Option<Vec<u8>>,
     contexts: Contexts,
+    is_leaving: bool,
 ) -> Result<impl Fn(Share) -> Arc<Context> + use<>, ControllerError> {
     let features = args.work.features();
     let options = Options {
@@ -192,6 +194,7 @@ fn maker(
         cluster_resource_namespace: args.cluster.cluster_resource_namespace.clone(),
         allowance: args.acme.allowance(),
         share: Share::WHOLE,
+        is_leaving,
         authoritative_port: 53,
         verification: args.dns01.verification(),
         check_retry_period: args.dns01.dns01_check_retry_period,

@@ -24,6 +24,7 @@ struct Scene {
     clean_up: CleanUp,
     pending: Option<Pending>,
     trouble: Option<Trouble>,
+    is_leaving: bool,
     now: Timestamp,
 }
 
@@ -50,6 +51,7 @@ impl Scene {
             clean_up: CleanUp::Untried,
             pending: None,
             trouble: None,
+            is_leaving: false,
             now: now(),
         }
     }
@@ -83,7 +85,7 @@ impl Scene {
             pending: self.pending.as_ref(),
             trouble: self.trouble.as_ref(),
         };
-        decide(&seen, self.now)
+        if self.is_leaving { withdraw(&seen, self.now) } else { decide(&seen, self.now) }
     }
 
     fn decide(&self) -> Decision<ChallengeStep> {
@@ -427,4 +429,31 @@ fn a_removal_that_is_under_way_is_waited_for_and_an_addition_is_taken_back() {
     assert_eq!(scene.decide(), Decision::rest_until(at(60)));
     scene.pending = Some(pending(false));
     assert_eq!(kinds(&scene.decide()), ["CleanUp"]);
+}
+
+#[test]
+fn who_leaves_takes_back_what_is_open_and_leaves_it_to_the_next() {
+    let mut scene = Scene::presented();
+    scene.is_leaving = true;
+    assert_eq!(scene.step(), ["CleanUp"]);
+    scene.clean_up = CleanUp::Done;
+    assert_eq!(scene.step(), ["WriteStatus", "RemoveFinalizer"]);
+    let status = scene.challenge.status.clone().unwrap();
+    assert_eq!((status.presented, status.processing, status.presented_at), (false, false, None));
+    assert_eq!((status.state.as_deref(), status.reason.as_deref()), (Some("pending"), Some(WITHDRAWN)));
+    assert_eq!(scene.step(), Vec::<String>::new());
+
+    // The next one begins with it again.
+    scene.is_leaving = false;
+    (scene.ca, scene.clean_up) = (None, CleanUp::Untried);
+    assert_eq!(scene.step(), ["AddFinalizer"]);
+    assert_eq!(scene.step()[..2], ["Present", "WriteStatus"]);
+}
+
+#[test]
+fn who_leaves_begins_nothing() {
+    let mut scene = Scene::new();
+    scene.challenge.metadata.finalizers = None;
+    scene.is_leaving = true;
+    assert_eq!(scene.step(), Vec::<String>::new());
 }

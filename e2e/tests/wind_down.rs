@@ -1,0 +1,159 @@
+//! What is left when certwright is to be uninstalled: nothing that waits for a controller. These run inside a testbed, with
+//! controllers of their own: `testbed run -- cargo test -p certwright-e2e --test wind_down -- --include-ignored`.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use certwright::api::names::{LEASE, event, finalizer};
+use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright_e2e::dns::challenge_records;
+use certwright_e2e::replica::{Replica, Replicas, holder, lease};
+use certwright_e2e::scene::TSIG_SECRET;
+use certwright_e2e::wait::until;
+use certwright_e2e::{Process, Scene, Testbed};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Far less than the lease duration by default.
+const SOON: Duration = Duration::from_secs(15);
+/// Where it matters that a Lease runs out.
+const SHORT: [&str; 3] =
+    ["--leader-election-lease-duration=6s", "--leader-election-renew-deadline=4s", "--leader-election-retry-period=1s"];
+
+fn testbed() -> Testbed {
+    Testbed::from_env().unwrap().expect("run this inside `testbed run`")
+}
+
+/// A namespace with a Challenge that is presented, and that the CA is not to look at for an hour.
+async fn under_way(testbed: &Testbed, replica: &Replica) -> (Scene, Challenge) {
+    let scene = Scene::new(testbed, replica.log(), "leaving").await.unwrap();
+    let mut spec = scene.issuer_spec("account").unwrap();
+    spec["acme"]["solvers"][0]["waitInsteadOfSelfCheck"] = json!("1h");
+    scene.create::<Issuer>("slow", spec).await.unwrap();
+    scene.wait_ready::<Issuer>("slow").await.unwrap();
+    scene.certificate("www", "slow", &[&scene.dns_name("www")]).await.unwrap();
+    let challenge = presented(&scene).await;
+    assert_eq!(challenge.finalizers(), [finalizer::CHALLENGE]);
+    assert_eq!(records(&scene).len(), 1);
+    (scene, challenge)
+}
+
+async fn presented(scene: &Scene) -> Challenge {
+    let look = async || {
+        let found = scene.list::<Challenge>().await?.into_iter();
+        anyhow::Ok(found.filter(|one| one.status.as_ref().is_some_and(|status| status.presented)).next())
+    };
+    until("a challenge to be presented", PATIENCE, look).await.unwrap()
+}
+
+/// The records that the primary server has for challenges of the namespace.
+fn records(scene: &Scene) -> Vec<String> {
+    let dns = scene.testbed.state.dns().unwrap();
+    let mut records = challenge_records(dns, &scene.namespace).unwrap();
+    records.retain(|record| record.starts_with(&dns.primary.to_string()));
+    records
+}
+
+/// Nobody follows owners here.
+async fn tidy_up(scene: &Scene) {
+    let (params, all) = (DeleteParams::default(), ListParams::default());
+    scene.api::<Certificate>().delete_collection(&params, &all).await.unwrap();
+    scene.api::<CertificateRequest>().delete_collection(&params, &all).await.unwrap();
+    scene.api::<Order>().delete_collection(&params, &all).await.unwrap();
+    scene.api::<Challenge>().delete_collection(&params, &all).await.unwrap();
+    let look = async || anyhow::Ok(scene.list::<Challenge>().await?.is_empty().then_some(()));
+    until("the challenges to be gone", PATIENCE, look).await.unwrap();
+}
+
+async fn ends_well(mut process: Process) -> String {
+    let look = async || process.exited();
+    let status = until("the end of wind-down", PATIENCE, look).await.unwrap();
+    let log = process.read_log().unwrap();
+    assert!(status.success(), "{log}");
+    log
+}
+
+/// It waits for the controller to stop, takes back what was presented and gives the Lease back; who comes later goes on with the
+/// same order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn what_is_under_way_is_taken_back_and_gone_on_with_later() {
+    let testbed = testbed();
+    let mut replicas = Replicas::new(&testbed, &[]).await.unwrap();
+    let mut first = replicas.start().await.unwrap();
+    first.leads(&testbed, SOON).await.unwrap();
+    let (scene, challenge) = under_way(&testbed, &first).await;
+
+    let leaving = replicas.wind_down(&[]).unwrap();
+    assert!(first.stop().unwrap());
+    let log = ends_well(leaving).await;
+    assert!(log.contains("nothing waits for a controller any more"), "{log}");
+    let after: Challenge = scene.api().get(&challenge.name_any()).await.unwrap();
+    assert_eq!(after.finalizers(), Vec::<String>::new());
+    let status = after.status.unwrap();
+    assert!(!status.presented && !status.processing, "{status:?}");
+    assert_eq!(records(&scene), Vec::<String>::new());
+    assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), "");
+    let orders: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(|order| order.uid()).collect();
+
+    let second = replicas.start().await.unwrap();
+    second.leads(&testbed, SOON).await.unwrap();
+    let again = presented(&scene).await;
+    assert_eq!((again.uid(), again.finalizers()), (challenge.uid(), &[finalizer::CHALLENGE.to_owned()][..]));
+    assert_eq!(records(&scene).len(), 1);
+    let same: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(|order| order.uid()).collect();
+    assert_eq!(same, orders);
+    tidy_up(&scene).await;
+    assert_eq!(records(&scene), Vec::<String>::new());
+}
+
+/// What another controller works on is left to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn another_controller_goes_on() {
+    let testbed = testbed();
+    let mut replicas = Replicas::new(&testbed, &SHORT).await.unwrap();
+    let first = replicas.start().await.unwrap();
+    first.leads(&testbed, SOON).await.unwrap();
+    let (scene, challenge) = under_way(&testbed, &first).await;
+
+    let log = ends_well(replicas.wind_down(&[]).unwrap()).await;
+    assert!(log.contains("another controller works"), "{log}");
+    let after: Challenge = scene.api().get(&challenge.name_any()).await.unwrap();
+    assert_eq!(after.finalizers(), [finalizer::CHALLENGE]);
+    assert_eq!(records(&scene).len(), 1);
+    assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), first.identity);
+    tidy_up(&scene).await;
+}
+
+/// The credentials are gone, and the controller was killed: the Lease runs out, the finalizer goes, and an event tells what is left. A
+/// Certificate that would wait until it is revoked waits no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn what_cannot_be_cleaned_up_holds_nothing() {
+    let testbed = testbed();
+    let mut replicas = Replicas::new(&testbed, &SHORT).await.unwrap();
+    let mut first = replicas.start().await.unwrap();
+    first.leads(&testbed, SOON).await.unwrap();
+    let (scene, challenge) = under_way(&testbed, &first).await;
+    first.kill().unwrap();
+    scene.api::<Secret>().delete(TSIG_SECRET, &DeleteParams::default()).await.unwrap();
+    let kept = json!({ "metadata": { "finalizers": [finalizer::REVOKE, "example.com/other"] } });
+    scene.patch::<Certificate>("www", kept).await.unwrap();
+
+    let log = ends_well(replicas.wind_down(&["--clean-up-timeout=3s"]).unwrap()).await;
+    assert!(log.contains("could not be cleaned up in time"), "{log}");
+    let after: Challenge = scene.api().get(&challenge.name_any()).await.unwrap();
+    assert_eq!(after.finalizers(), Vec::<String>::new());
+    let certificate: Certificate = scene.api().get("www").await.unwrap();
+    assert_eq!(certificate.finalizers(), ["example.com/other"]);
+    let events = scene.events(&challenge.name_any()).await.unwrap();
+    let is_told =
+        |(reason, note): &(String, String)| reason == event::CLEAN_UP_ERROR && note.contains("remove what is left");
+    assert!(events.iter().any(is_told), "{events:?}");
+    scene.patch::<Certificate>("www", json!({ "metadata": { "finalizers": null } })).await.unwrap();
+    tidy_up(&scene).await;
+}
