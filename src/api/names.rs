@@ -168,6 +168,8 @@ pub mod annotation {
     pub const FALLBACK_AFTER: &str = "certwright.dev/fallback-after";
     /// On the Lease of the first share: into how many shares the work is divided; `0` while that is being changed.
     pub const SHARDS: &str = "certwright.dev/shards";
+    /// On the same Lease: which holder says that. Without effect if another one has it.
+    pub const SHARDS_SAID_BY: &str = "certwright.dev/shards-said-by";
     /// On the Lease of a share: the replica that asks its holder for it.
     pub const WANTED_BY: &str = "certwright.dev/wanted-by";
     /// On a Certificate: why the certificate in its Secret is to be revoked now, such as `keyCompromise`. Each value is

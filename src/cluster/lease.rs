@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::{Api, Client, api::ObjectMeta};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
 
 use super::{
     error::{ApiError, limited_to},
@@ -34,31 +34,16 @@ impl LeaseHandle {
         limited_to(self.limit, self.what("read"), self.api.get_opt(&self.name)).await
     }
 
-    /// Makes the Lease say this, provided that `seen` is still its newest version; creates it if none was seen. Of the
-    /// annotations only those of `notes` are changed; none takes one away.
+    /// Writes the Lease, provided that it is of the newest version; creates it if it names no version.
     ///
     /// # Errors
     /// [`ApiError::Conflict`] if somebody else wrote in between.
-    pub async fn write(
-        &self,
-        seen: Option<&Lease>,
-        spec: LeaseSpec,
-        notes: &[(&str, Option<String>)],
-    ) -> Result<Lease, ApiError> {
-        let named = || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-        let mut metadata = seen.map_or_else(named, |seen| seen.metadata.clone());
-        for (name, value) in notes {
-            let annotations = metadata.annotations.get_or_insert_default();
-            match value {
-                Some(value) => drop(annotations.insert((*name).to_owned(), value.clone())),
-                None => drop(annotations.remove(*name)),
-            }
-        }
-        let (lease, params) = (Lease { metadata, spec: Some(spec) }, post_params());
-        if seen.is_some() {
-            limited_to(self.limit, self.what("write"), self.api.replace(&self.name, &params, &lease)).await
+    pub async fn write(&self, lease: &Lease) -> Result<Lease, ApiError> {
+        let params = post_params();
+        if lease.metadata.resource_version.is_some() {
+            limited_to(self.limit, self.what("write"), self.api.replace(&self.name, &params, lease)).await
         } else {
-            limited_to(self.limit, self.what("create"), self.api.create(&params, &lease)).await
+            limited_to(self.limit, self.what("create"), self.api.create(&params, lease)).await
         }
     }
 

@@ -63,6 +63,15 @@ pub(super) fn turn(context: &Context, order: &Order, names: &[String], issuer: &
     turn
 }
 
+/// An Order tries again at `until` and not before. It keeps its turn.
+pub(super) fn pause(context: &Context, order: &Order, issuer: &HeldIssuer, until: Timestamp, now: Timestamp) {
+    let Some((_, account)) = parties(context, issuer) else { return };
+    let mut ledgers = context.limits.lock();
+    let head = ledgers.get_mut(&account).and_then(|ledger| turn::pause(ledger, order, until, now));
+    drop(ledgers);
+    wake(context, head);
+}
+
 /// An Order's order was created, or may have been.
 pub(super) fn placed(context: &Context, order: &Order, account: &str, now: Timestamp) {
     let mut ledgers = context.limits.lock();
@@ -96,7 +105,7 @@ pub fn balances(context: &Context, now: Timestamp) -> Vec<(Key, Balance)> {
     let balance = |issuer: HeldIssuer| {
         let account = issuer.parts()?.1?.acme.as_ref()?.uri.as_ref()?;
         let told = issuer.annotation(annotation::NEW_ORDERS).and_then(|text| Allowance::parse(text).ok());
-        let allowance = told.unwrap_or(context.options.allowance);
+        let allowance = told.unwrap_or(context.options.allowance).part_for(context.options.share);
         let ledger = ledgers.get_mut(account);
         Some((issuer.key()?, ledger.map_or_else(|| Balance::unused(&allowance), |held| held.balance(&allowance, now))))
     };
@@ -173,7 +182,7 @@ fn allowance(context: &Context, issuer: &HeldIssuer) -> Allowance {
         tracing::warn!(problem, "the annotation {} of an issuer is passed over", annotation::NEW_ORDERS);
         context.options.allowance
     });
-    whole.divided(context.options.share.of)
+    whole.part_for(context.options.share)
 }
 
 fn gate(standing: Standing) -> Gate {

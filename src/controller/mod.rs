@@ -154,7 +154,7 @@ impl Context {
             keys: key_generation::KeyForge::new(cluster.hub.clone()),
             self_checks: self_check::SelfChecks::new(cluster.clone(), clients),
             records: dns01::Records::new(&cluster.hub),
-            places: schedule::Places::new(options.share.part_of(options.most_challenges)),
+            places: schedule::Places::new(schedule::part_of(options.share, options.most_challenges)),
             cluster,
             options,
             resolvers: resolvers::Resolvers::new(resolver),

@@ -27,7 +27,7 @@ use crate::{
     },
     cluster::{Key, ObjectName, owner_entry},
     decide::{
-        TroubleClass, Wake,
+        Trouble, TroubleClass, Wake,
         budget::turn::Turn,
         caa::{BeforeOrder, before_order},
         chain::class_of_refusal,
@@ -104,17 +104,20 @@ fn turn(
 ) -> Turn {
     let has_order = !order_url(order).is_empty() || Progress::of(order) != Progress::Open;
     let is_gone = order.metadata.deletion_timestamp.is_some();
-    let is_troubled =
-        memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final || now < trouble.next_try());
+    let is_over = memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final);
     let is_forbidden = !matches!(caa, BeforeOrder::Order(_));
     if has_order
         || is_gone
         || is_refused
-        || is_troubled
+        || is_over
         || is_forbidden
         || issuer.seen().usable(&order.spec.issuer_ref).is_err()
     {
         limits::leave(context, &ObjectName::of(order));
+        return Turn::Go;
+    }
+    if let Some(until) = memory.trouble.as_ref().map(Trouble::next_try).filter(|until| now < *until) {
+        limits::pause(context, order, issuer, until, now);
         return Turn::Go;
     }
     limits::turn(context, order, &limits::names_of(order), issuer, now)

@@ -18,6 +18,12 @@ use crate::{
     },
 };
 
+/// How many Challenges of this part of the work are presented at once, of so many in the whole.
+pub(super) fn part_of(share: Share, most: usize) -> usize {
+    let part = share.part_of(u32::try_from(most).unwrap_or(u32::MAX));
+    usize::try_from(part).unwrap_or(usize::MAX)
+}
+
 /// The places of all Challenges.
 pub(super) struct Places {
     schedule: Mutex<Schedule>,

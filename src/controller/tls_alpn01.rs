@@ -39,7 +39,8 @@ pub(super) fn taken(context: &Context, challenge: &Challenge) -> Option<Taken> {
     let rivals: Vec<_> = named_so
         .map(|rival| {
             let pods = hub.solver_pods.indexed(&owner_entry(rival.metadata.uid.as_deref().unwrap_or_default()));
-            Rival { pod_since: objects::begun(&pods), challenge: rival }
+            let is_elsewhere = !context.options.share.has(&rival.namespace().unwrap_or_default());
+            Rival { pod_since: objects::begun(&pods), challenge: rival, is_elsewhere }
         })
         .collect();
     let mut turns = context.turns.lock().unwrap_or_else(PoisonError::into_inner);

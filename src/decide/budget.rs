@@ -8,6 +8,7 @@
 //!   to ten minutes are waited for.
 //! - The namespaces take turns. Within one the most urgent goes first: who says so, then by the life that is left of the
 //!   certificate, where one that never was has none; then by age.
+//! - An Order whose last try failed and that tries again soon keeps its turn: the place is kept for it until it comes back.
 //! - When a CA comes back after it did not answer or would not be asked, one goes to see, then two in the first second,
 //!   eight in the next, 32 in the third.
 
@@ -28,7 +29,7 @@ use super::later;
 /// How many may go in the first, second, … second after a CA came back; then as many as the budget allows.
 const RAMP: [usize; 3] = [2, 8, 32];
 
-/// Who holds a place and does nothing with it for so long has lost it.
+/// Who holds a place and does nothing with it for so long has lost it. A place is kept for no longer than that, too.
 const LONGEST_GRANT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Whose certificate has less to live than this is urgent.
@@ -107,7 +108,11 @@ pub struct Calls {
 pub struct Ledger {
     /// When orders were created, the oldest first; as far back as the window and no more than it allows.
     placed: VecDeque<Timestamp>,
-    waiting: BTreeMap<OrderName, Ticket>,
+    waiting: BTreeMap<OrderName, Waiting>,
+    /// For whom a place is kept, and when it tries again.
+    kept: BTreeMap<OrderName, Timestamp>,
+    /// For whom one was kept among those that wait.
+    first: BTreeSet<OrderName>,
     /// Who has a place and has not used it yet, and since when.
     granted: BTreeMap<OrderName, Timestamp>,
     /// Whose turn it was last, among all and among the urgent.
@@ -115,18 +120,57 @@ pub struct Ledger {
     last_urgent: Option<String>,
 }
 
+/// One that waits for a place.
+#[derive(Clone, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    /// When it tries again, if it cannot use a place before.
+    until: Option<Timestamp>,
+}
+
+impl Waiting {
+    fn is_able(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// Whether it can use a place before that is lost.
+    fn counts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until <= later(now, LONGEST_GRANT))
+    }
+}
+
 impl Ledger {
     /// Takes in that an Order wants a place.
     pub fn enter(&mut self, ticket: Ticket) {
-        if !self.granted.contains_key(&ticket.name) {
-            self.waiting.insert(ticket.name.clone(), ticket);
+        let name = ticket.name.clone();
+        if self.granted.contains_key(&name) {
+            return;
         }
+        if self.kept.remove(&name).is_some() {
+            self.first.insert(name.clone());
+        }
+        self.waiting.insert(name, Waiting { ticket, until: None });
+    }
+
+    /// Takes in that an Order wants a place and cannot use it before `until`. Whether that frees anything for others.
+    pub fn pause(&mut self, ticket: Ticket, until: Timestamp) -> bool {
+        let name = ticket.name.clone();
+        let had_place = self.granted.remove(&name).is_some();
+        if had_place || self.first.remove(&name) || self.kept.contains_key(&name) {
+            self.waiting.remove(&name);
+            self.kept.insert(name, until);
+        } else {
+            self.waiting.insert(name, Waiting { ticket, until: Some(until) });
+        }
+        had_place
     }
 
     /// Takes in that an Order wants no place any more, or cannot use it now. Whether that changes anything.
     pub fn leave(&mut self, name: &OrderName) -> bool {
         let waited = self.waiting.remove(name).is_some();
-        self.granted.remove(name).is_some() || waited
+        let was_kept = self.kept.remove(name).is_some();
+        self.first.remove(name);
+        self.granted.remove(name).is_some() || waited || was_kept
     }
 
     /// Takes in that an order was created, or may have been.
@@ -144,13 +188,13 @@ impl Ledger {
 
     /// Who is next in turn, to be looked at when a place may have become free.
     pub fn head(&self, now: Timestamp) -> Option<OrderName> {
-        self.next_of_urgent(now).or_else(|| self.next_of_all())
+        self.next_of_urgent(now).or_else(|| self.next_of_all(Waiting::is_able))
     }
 
     /// Whether there is nothing to remember.
     pub fn is_idle(&mut self, allowance: &Allowance, now: Timestamp) -> bool {
         self.forget(allowance, now);
-        self.placed.is_empty() && self.waiting.is_empty() && self.granted.is_empty()
+        self.placed.is_empty() && self.waiting.is_empty() && self.granted.is_empty() && self.kept.is_empty()
     }
 
     /// How many wait.
@@ -172,17 +216,26 @@ impl Ledger {
         while calls.now.len() < most {
             let used = self.used();
             let (name, last) = if used < allowance.ordinary() {
-                (self.next_of_all(), &mut self.last)
+                // Who goes to see goes now.
+                let counts = |held: &Waiting| if pace == Pace::Probe { held.is_able() } else { held.counts(now) };
+                (self.next_of_all(counts), &mut self.last)
             } else if used < allowance.all() {
                 (self.next_of_urgent(now), &mut self.last_urgent)
             } else {
                 break;
             };
             let Some(name) = name else { break };
-            *last = Some(name.0.clone());
-            self.waiting.remove(&name);
-            self.granted.insert(name.clone(), now);
-            calls.now.push(name);
+            let held = self.waiting.remove(&name);
+            // Who comes back has had the namespace's turn.
+            if !self.first.remove(&name) {
+                *last = Some(name.0.clone());
+            }
+            if let Some(until) = held.and_then(|held| held.until) {
+                self.kept.insert(name, until);
+            } else {
+                self.granted.insert(name.clone(), now);
+                calls.now.push(name);
+            }
         }
         calls.next = self.next(allowance, pace, now);
         calls
@@ -200,7 +253,7 @@ impl Ledger {
     }
 
     fn used(&self) -> usize {
-        self.placed.len().saturating_add(self.granted.len())
+        self.placed.len().saturating_add(self.granted.len()).saturating_add(self.kept.len())
     }
 
     fn forget(&mut self, allowance: &Allowance, now: Timestamp) {
@@ -209,6 +262,8 @@ impl Ledger {
             self.placed.pop_front();
         }
         self.granted.retain(|_, since| now < later(*since, LONGEST_GRANT));
+        self.kept.retain(|_, until| now < later(*until, LONGEST_GRANT) && *until <= later(now, LONGEST_GRANT));
+        self.waiting.retain(|_, held| held.until.is_none_or(|until| now < later(until, LONGEST_GRANT)));
     }
 
     /// How many the CA would take now, whatever the budget.
@@ -226,32 +281,36 @@ impl Ledger {
         }
     }
 
-    fn next_of_all(&self) -> Option<OrderName> {
-        self.next_in_turn(self.last.as_deref(), |_| true)
+    /// The next among those that count; before all others those for whom a place was kept.
+    fn next_of_all(&self, counts: impl Fn(&Waiting) -> bool) -> Option<OrderName> {
+        let first = self.first.iter().filter_map(|name| self.waiting.get(name)).map(|held| &held.ticket);
+        let first = first.min_by(|a, b| a.rank().cmp(&b.rank())).map(|ticket| ticket.name.clone());
+        first.or_else(|| self.next_in_turn(self.last.as_deref(), counts))
     }
 
     fn next_of_urgent(&self, now: Timestamp) -> Option<OrderName> {
-        self.next_in_turn(self.last_urgent.as_deref(), |ticket| ticket.is_urgent(now))
+        self.next_in_turn(self.last_urgent.as_deref(), |held| held.is_able() && held.ticket.is_urgent(now))
     }
 
     /// The first of the namespace that comes after the last one, among those that count.
-    fn next_in_turn(&self, last: Option<&str>, counts: impl Fn(&Ticket) -> bool) -> Option<OrderName> {
-        let is_after = |ticket: &&Ticket| last.is_none_or(|last| ticket.name.0.as_str() > last);
-        let mut counted = self.waiting.values().filter(|ticket| counts(ticket));
+    fn next_in_turn(&self, last: Option<&str>, counts: impl Fn(&Waiting) -> bool) -> Option<OrderName> {
+        let is_after = |held: &&Waiting| last.is_none_or(|last| held.ticket.name.0.as_str() > last);
+        let mut counted = self.waiting.values().filter(|held| counts(held));
         // The waiting are sorted by namespace.
         let namespace = match counted.clone().find(is_after) {
-            Some(ticket) => &ticket.name.0,
-            None => &counted.next()?.name.0,
+            Some(held) => &held.ticket.name.0,
+            None => &counted.next()?.ticket.name.0,
         };
-        let own = self.waiting.range((namespace.clone(), String::new())..).map(|(_, ticket)| ticket);
-        let own = own.take_while(|ticket| ticket.name.0 == *namespace).filter(|ticket| counts(ticket));
+        let own = self.waiting.range((namespace.clone(), String::new())..).map(|(_, held)| held);
+        let own = own.take_while(|held| held.ticket.name.0 == *namespace).filter(|held| counts(held));
+        let own = own.map(|held| &held.ticket);
         own.min_by(|a, b| a.rank().cmp(&b.rank())).map(|ticket| ticket.name.clone())
     }
 
     fn next(&self, allowance: &Allowance, pace: Pace, now: Timestamp) -> Option<(OrderName, Timestamp)> {
         let urgent = self.next_of_urgent(now);
         let most = if urgent.is_some() { allowance.all() } else { allowance.ordinary() };
-        let name = urgent.or_else(|| self.next_of_all())?;
+        let name = urgent.or_else(|| self.next_of_all(Waiting::is_able))?;
         let by_budget = match self.used().checked_sub(most) {
             None => now,
             // What has a place and no order yet frees it soon, and says so; this is for when it does not.

@@ -19,8 +19,9 @@ use k8s_openapi::{api::coordination::v1::LeaseSpec, apimachinery::pkg::apis::met
 /// Time since some moment, by a clock that nobody sets.
 pub type Steady = SignedDuration;
 
-/// How often a candidate that waits looks at the Lease. The shorter, the sooner it follows a holder that went.
-const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(1);
+/// How often a candidate that waits looks at the Lease, at the least. The shorter, the sooner it follows a holder that went, and
+/// the less late it sees that one renews no more.
+const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(2);
 
 /// The longest pause after a failed call.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
@@ -107,6 +108,11 @@ impl Timing {
         i32::try_from(whole).unwrap_or(i32::MAX)
     }
 
+    /// How often a candidate that waits looks at the Lease.
+    pub fn between_looks(&self) -> SignedDuration {
+        BETWEEN_LOOKS.min(self.lease_duration / 6)
+    }
+
     fn pause(&self) -> SignedDuration {
         self.retry_period.min(LONGEST_PAUSE)
     }
@@ -169,7 +175,7 @@ impl Candidate {
             }
             (Standing::Own | Standing::Free, _) if may_take => write(),
             (standing, _) => {
-                let due = last.saturating_add(BETWEEN_LOOKS);
+                let due = last.saturating_add(self.timing.between_looks());
                 let until = if let Standing::OfAnotherUntil(until) = standing { until.min(due) } else { due };
                 if due <= now { Next::Look } else { Next::WaitUntil(until) }
             }
@@ -269,6 +275,6 @@ impl Candidate {
 }
 
 /// Who holds it, if anybody does.
-fn holder(lease: &LeaseSpec) -> Option<&str> {
+pub fn holder(lease: &LeaseSpec) -> Option<&str> {
     lease.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }

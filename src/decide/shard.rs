@@ -25,10 +25,11 @@ impl Share {
         Self::of_namespace(namespace, self.of) == self
     }
 
-    /// What of a number for the whole falls to this part, at least one.
-    pub fn part_of(self, whole: usize) -> usize {
-        let parts = usize::try_from(self.of).unwrap_or(usize::MAX).max(1);
-        (whole / parts).max(1)
+    /// What of a number for the whole falls to this part, at least one: together as much as the whole, unless that is less than
+    /// one for each.
+    pub fn part_of(self, whole: u32) -> u32 {
+        let parts = self.of.max(1);
+        (whole / parts + u32::from(self.number < whole % parts)).max(1)
     }
 }
 
@@ -52,7 +53,9 @@ mod tests {
         assert_eq!(Share::of_namespace("", 7).number, 0);
         assert!(Share::WHOLE.has("shop") && Share::WHOLE.has(""));
         assert_eq!(Share::WHOLE.part_of(60), 60);
-        assert_eq!([Share { number: 1, of: 7 }.part_of(60), Share { number: 1, of: 7 }.part_of(3)], [8, 1]);
+        let parts = |whole| [0, 1, 2, 3, 4, 5, 6].map(|number| Share { number, of: 7 }.part_of(whole));
+        assert_eq!(parts(60), [9, 9, 9, 9, 8, 8, 8]);
+        assert_eq!((parts(9), parts(3)), ([2, 2, 1, 1, 1, 1, 1], [1; 7]));
     }
 
     #[test]

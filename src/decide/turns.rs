@@ -2,6 +2,9 @@
 //!
 //! Over HTTP and DNS any number of answers for one name stand side by side. TLS connections to a name lead to one place
 //! only, so Challenges for the same name take turns, in whichever namespaces they are.
+//!
+//! Whoever works on the Challenge gives out the turns. Where the work is divided, a Challenge of another share is seen when it has
+//! begun; so that two do not begin at the same moment, the younger one leaves the elder a while to begin.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,6 +16,10 @@ use crate::api::Challenge;
 
 /// Nobody keeps others waiting for longer, whatever became of it. A turn usually takes seconds.
 const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+
+/// So long after it was created a Challenge of another share goes first if it is the elder one. It begins sooner than that unless
+/// something holds it up, and once it has begun it is seen.
+const FOR_THE_ELDER: SignedDuration = SignedDuration::from_secs(30);
 
 /// The name is somebody else's for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub struct Rival {
     pub challenge: Arc<Challenge>,
     /// When its solver pod was made, if there is one that is not going.
     pub pod_since: Option<Timestamp>,
+    /// Whether it belongs to another share of the work, so that nothing is known of it but what can be seen.
+    pub is_elsewhere: bool,
 }
 
 /// Who was given which name by this process. What a former one began is seen by the Challenges themselves and their pods.
@@ -50,11 +59,13 @@ impl Turns {
         let uid = challenge.meta().uid.as_deref().unwrap_or_default();
         let name = challenge.spec.dns_name.to_ascii_lowercase();
         let given = self.given.get(&name);
-        let taken = rivals.iter().find_map(|Rival { challenge: rival, pod_since }| {
+        let taken = rivals.iter().find_map(|Rival { challenge: rival, pod_since, is_elsewhere }| {
             let rival_uid = rival.meta().uid.as_deref().filter(|rival_uid| *rival_uid != uid)?;
             let given = given.filter(|given| given.uid == rival_uid && is_to_begin(rival));
             let began = presented_at(rival).or(*pod_since).map(|at| later(at, LONGEST));
-            let until = given.map(|given| given.until).or(began)?;
+            let is_elder = *is_elsewhere && is_to_begin(rival) && age(rival) < age(challenge);
+            let elder = age(rival).0.filter(|_| is_elder).map(|created| later(created, FOR_THE_ELDER));
+            let until = given.map(|given| given.until).or(began).or(elder)?;
             (until > now).then(|| Taken { by: full_name(rival), until })
         });
         if taken.is_none() && given.is_none_or(|given| given.uid != uid) {
@@ -62,6 +73,12 @@ impl Turns {
         }
         taken
     }
+}
+
+/// Smaller is older; no two are equal.
+fn age(challenge: &Challenge) -> (Option<Timestamp>, &str) {
+    let metadata = challenge.meta();
+    (metadata.creation_timestamp.as_ref().map(|time| time.0), metadata.uid.as_deref().unwrap_or_default())
 }
 
 /// Whether it has its turn before it.
@@ -110,7 +127,11 @@ mod tests {
     }
 
     fn taken_by(turns: &mut Turns, challenge: &Challenge, other: &Challenge, now: i64) -> Option<(String, Timestamp)> {
-        let rivals = [challenge, other].map(|rival| Rival { challenge: Arc::new(rival.clone()), pod_since: None });
+        let rivals = [challenge, other].map(|rival| Rival {
+            challenge: Arc::new(rival.clone()),
+            pod_since: None,
+            is_elsewhere: false,
+        });
         turns.take(challenge, &rivals, at(now)).map(|taken| (taken.by, taken.until))
     }
 
@@ -151,12 +172,39 @@ mod tests {
 
     #[test]
     fn after_a_restart_who_has_begun_keeps_its_turn() {
-        let with_pod = Rival { challenge: Arc::new(open("a")), pod_since: Some(at(0)) };
+        let with_pod = Rival { challenge: Arc::new(open("a")), pod_since: Some(at(0)), is_elsewhere: false };
         let wait = Turns::default().take(&open("b"), &[with_pod], at(5));
         assert_eq!(wait, Some(Taken { by: "shop/c-a".into(), until: at(600) }));
         let by_a = Some(("shop/c-a".to_owned(), at(600)));
         assert_eq!(taken_by(&mut Turns::default(), &open("b"), &presented("a", "pending"), 5), by_a);
         assert_eq!(taken_by(&mut Turns::default(), &open("b"), &presented("a", "pending"), 600), None);
+    }
+
+    #[test]
+    fn of_two_in_different_shares_the_elder_goes_first() {
+        let created = |uid: &str, second| {
+            let mut challenge = open(uid);
+            challenge.metadata.creation_timestamp = serde_json::from_value(json!(at(second).to_string())).ok();
+            challenge
+        };
+        let take = |challenge: &Challenge, other: &Challenge, now| {
+            let rivals = [Rival { challenge: Arc::new(other.clone()), pod_since: None, is_elsewhere: true }];
+            Turns::default().take(challenge, &rivals, at(now)).map(|taken| (taken.by, taken.until))
+        };
+        let by_b = Some(("shop/c-b".to_owned(), at(30)));
+        assert_eq!(take(&created("b", 0), &created("a", 1), 2), None);
+        assert_eq!(take(&created("a", 1), &created("b", 0), 2), by_b);
+        assert_eq!(take(&created("a", 1), &created("b", 0), 30), None, "something holds it up");
+        // Made in the same second.
+        assert_eq!(take(&created("a", 0), &created("b", 0), 2), None);
+        assert_eq!(take(&created("c", 0), &created("b", 0), 2), by_b);
+        // It has begun, or its turn is over.
+        let mut begun = presented("b", "pending");
+        begun.metadata.creation_timestamp = created("b", 0).metadata.creation_timestamp;
+        assert_eq!(take(&created("a", 1), &begun, 40), Some(("shop/c-b".to_owned(), at(600))));
+        let mut over = challenge("b", &json!({"state": "errored"}));
+        over.metadata.creation_timestamp = created("b", 0).metadata.creation_timestamp;
+        assert_eq!(take(&created("a", 1), &over, 2), None);
     }
 
     #[test]

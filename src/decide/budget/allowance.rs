@@ -2,7 +2,10 @@
 
 use jiff::SignedDuration;
 
-use crate::{api::GoDuration, decide::backoff::in_words};
+use crate::{
+    api::GoDuration,
+    decide::{backoff::in_words, shard::Share},
+};
 
 /// Windows up to this are simply waited for, also by the urgent.
 const SHORT_WINDOW: SignedDuration = SignedDuration::from_mins(10);
@@ -50,10 +53,10 @@ impl Allowance {
         self.most == 0
     }
 
-    /// What one of so many has of it that know nothing of each other; at least one order.
+    /// What this part of the work has of it; at least one order.
     #[must_use]
-    pub fn divided(self, parts: u32) -> Self {
-        if self.is_unlimited() { self } else { Self { most: (self.most / parts.max(1)).max(1), ..self } }
+    pub fn part_for(self, share: Share) -> Self {
+        if self.is_unlimited() { self } else { Self { most: share.part_of(self.most), ..self } }
     }
 
     /// What all may use together.
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_part_is_never_more_than_the_whole_and_never_nothing() {
-        let part = |text, parts| Allowance::parse(text).unwrap().divided(parts).most;
+        let part = |text, of| Allowance::parse(text).unwrap().part_for(Share { number: of - 1, of }).most;
         assert_eq!(
             [part("300/3h", 1), part("300/3h", 4), part("300/3h", 7), part("2/3h", 4), part("0", 4)],
             [300, 75, 42, 1, 0]

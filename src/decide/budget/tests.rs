@@ -41,6 +41,43 @@ fn serve(ledger: &mut Ledger, allowance: &Allowance, pace: Pace, now: Timestamp)
 }
 
 #[test]
+fn who_tries_again_soon_keeps_its_turn() {
+    let (mut ledger, allowance) = (Ledger::default(), allowance("4/1h"));
+    for number in 0..9 {
+        ledger.enter(ticket("big", &format!("{number}"), number));
+    }
+    ledger.enter(ticket("tiny", "a", 0));
+    assert!(!ledger.pause(ticket("tiny", "a", 0), at(200)));
+    // Who goes to see goes now.
+    assert_eq!(names(&ledger.hand_out(&allowance, Pace::Probe, at(0))), ["big/0"]);
+    ledger.place(Some(&("big".into(), "0".into())), at(0));
+    assert_eq!(serve(&mut ledger, &allowance, OPEN, at(1)), ["big/1", "big/2"]);
+    assert_eq!(ledger.balance(&allowance, at(2)).used, 4, "one place is kept");
+    assert_eq!(serve(&mut ledger, &allowance, OPEN, at(199)), [""; 0]);
+    ledger.enter(ticket("tiny", "a", 0));
+    assert_eq!(serve(&mut ledger, &allowance, OPEN, at(200)), ["tiny/a"]);
+}
+
+#[test]
+fn a_place_is_not_kept_for_long() {
+    let (mut ledger, allowance) = (Ledger::default(), allowance("1/1h"));
+    ledger.enter(ticket("a", "late", 0));
+    ledger.pause(ticket("a", "late", 0), at(301));
+    ledger.enter(ticket("a", "other", 1));
+    assert_eq!(names(&ledger.hand_out(&allowance, OPEN, at(0))), ["a/other"], "it would come too late");
+    ledger.leave(&("a".into(), "late".into()));
+    // Its try failed: the place stays its own until it comes back, or does not.
+    assert!(ledger.pause(ticket("a", "other", 1), at(15)));
+    ledger.enter(ticket("a", "new", 2));
+    assert_eq!(names(&ledger.hand_out(&allowance, OPEN, at(14))), [""; 0]);
+    ledger.enter(ticket("a", "other", 1));
+    assert_eq!(names(&ledger.hand_out(&allowance, OPEN, at(15))), ["a/other"]);
+    assert!(ledger.pause(ticket("a", "other", 1), at(30)));
+    assert_eq!(names(&ledger.hand_out(&allowance, OPEN, at(329))), [""; 0]);
+    assert_eq!(names(&ledger.hand_out(&allowance, OPEN, at(330))), ["a/new"], "it did not come back");
+}
+
+#[test]
 fn no_more_than_the_budget_within_any_window() {
     let (mut ledger, allowance) = (Ledger::default(), allowance("3/1m"));
     for number in 0..7 {

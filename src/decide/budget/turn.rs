@@ -80,6 +80,11 @@ pub fn ask(ledger: &mut Ledger, order: &Order, allowance: &Allowance, gate: &Gat
     (Turn::Wait { until: own.unwrap_or(latest), why }, calls)
 }
 
+/// Notes that an Order tries again at `until` and not before. It keeps its turn. Whom to look at because of that.
+pub fn pause(ledger: &mut Ledger, order: &Order, until: Timestamp, now: Timestamp) -> Option<OrderName> {
+    if ledger.pause(ticket(order), until) { ledger.head(now) } else { None }
+}
+
 /// The name under which an Order waits.
 pub fn name_of(order: &Order) -> OrderName {
     (order.namespace().unwrap_or_default(), order.name_any())

@@ -54,12 +54,12 @@ fn a_lease_that_nobody_has_is_taken_at_once() {
 fn what_may_not_be_taken_is_looked_at() {
     let mut watcher = candidate();
     watcher.looked(None, steady(0));
-    assert_eq!(watcher.next(steady(0), at(0), false), Next::WaitUntil(steady(1)));
-    assert_eq!(watcher.next(steady(1), at(1), false), Next::Look);
+    assert_eq!(watcher.next(steady(0), at(0), false), Next::WaitUntil(steady(2)));
+    assert_eq!(watcher.next(steady(2), at(2), false), Next::Look);
     assert_eq!(watcher.holder(steady(0)), Some(""));
     let mut former = candidate();
     former.looked(Some(held_by("me", 0)), steady(0));
-    assert_eq!(former.next(steady(0), at(0), false), Next::WaitUntil(steady(1)), "of a former process");
+    assert_eq!(former.next(steady(0), at(0), false), Next::WaitUntil(steady(2)), "of a former process");
     assert!(matches!(holder_of_new().next(steady(15), at(15), false), Next::Write(_)), "what is held is kept");
 }
 
@@ -97,8 +97,8 @@ fn others_wait_until_the_lease_has_not_changed_for_its_duration() {
     let mut candidate = candidate();
     candidate.looked(Some(held_by("other", 0)), steady(100));
     assert_eq!(candidate.rival(steady(100)), Some("other"));
-    assert_eq!(candidate.next(steady(100), at(0), true), Next::WaitUntil(steady(101)));
-    assert_eq!(candidate.next(steady(101), at(0), true), Next::Look);
+    assert_eq!(candidate.next(steady(100), at(0), true), Next::WaitUntil(steady(102)));
+    assert_eq!(candidate.next(steady(102), at(0), true), Next::Look);
     candidate.looked(Some(held_by("other", 15)), steady(115));
     candidate.looked(Some(held_by("other", 15)), steady(174));
     assert_eq!(candidate.next(steady(174), at(0), true), Next::WaitUntil(steady(175)));

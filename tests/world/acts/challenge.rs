@@ -127,7 +127,7 @@ fn taken(process: &mut Process, world: &World, challenge: &Challenge) -> Option<
     let rivals: Vec<_> = named_so
         .map(|rival| {
             let pods = hub.solver_pods.indexed(&owner_entry(&rival.uid().unwrap_or_default()));
-            Rival { pod_since: over_tls::begun(&pods), challenge: rival }
+            Rival { pod_since: over_tls::begun(&pods), challenge: rival, is_elsewhere: false }
         })
         .collect();
     process.turns.take(challenge, &rivals, world.now())

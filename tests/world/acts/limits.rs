@@ -10,10 +10,10 @@ use certwright::{
     api::{Issuer, Order},
     cluster::{Key, Kind, ObjectName, owner_entry},
     decide::{
-        TroubleClass,
+        Trouble, TroubleClass,
         budget::{
             Ledger, OrderName, past,
-            turn::{Gate, Turn, ask, name_of},
+            turn::{Gate, Turn, ask, name_of, pause},
         },
         hold::{self, Hold, Reach},
         progress::Progress,
@@ -92,10 +92,14 @@ pub fn turn(process: &mut Process, world: &World, order: &Order, issuer: &HeldIs
     let status = order.status.clone().unwrap_or_default();
     let has_order = status.url.is_some() || Progress::of(order) != Progress::Open;
     let is_gone = order.metadata.deletion_timestamp.is_some();
-    let is_troubled =
-        memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final || now < trouble.next_try());
-    if has_order || is_gone || is_troubled || issuer.seen().usable(&order.spec.issuer_ref).is_err() {
+    let is_over = memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Final);
+    if has_order || is_gone || is_over || issuer.seen().usable(&order.spec.issuer_ref).is_err() {
         leave(process, world, &ObjectName::of(order));
+        return Turn::Go;
+    }
+    if let Some(until) = memory.trouble.as_ref().map(Trouble::next_try).filter(|until| now < *until) {
+        let head = process.ledger.as_mut().and_then(|ledger| pause(ledger, order, until, now));
+        wake(process, head);
         return Turn::Go;
     }
     restore_once(process, world);
