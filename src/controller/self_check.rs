@@ -144,6 +144,7 @@ fn finding(layer: &LayerResult) -> Finding {
         (LayerResult::Passed, _) => Finding::Passed,
         (_, None) => Finding::NotAsked,
         (_, Some(Problem::NameNotFound)) => Finding::NoSuchName,
+        (_, Some(Problem::NoWay(_))) => Finding::NoWay,
         (_, Some(problem)) if problem.is_out_of_reach() => Finding::OutOfReach,
         _ => Finding::Otherwise,
     }
@@ -185,6 +186,7 @@ mod tests {
             (Problem::Status(404), Finding::Otherwise),
             (Problem::OtherBody, Finding::Otherwise),
             (Problem::RedirectLoop, Finding::Otherwise),
+            (Problem::NoWay("does not exist".to_owned()), Finding::NoWay),
         ] {
             assert_eq!(finding(&failed("a", problem)), expected);
         }
