@@ -18,7 +18,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// What is granted and not used here, and who uses it.
-const ELSEWHERE: [(&str, &str); 30] = [
+const ELSEWHERE: [(&str, &str); 32] = [
     ("get cert-manager.io/issuers", "read again where a write meets another's"),
     ("get cert-manager.io/clusterissuers", "the same"),
     ("get cert-manager.io/certificates", "read again where a write meets another's"),
@@ -41,6 +41,8 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("get apiextensions.k8s.io/customresourcedefinitions", "the same"),
     ("get apiregistration.k8s.io/apiservices", "the same"),
     ("get gateway.networking.k8s.io/gateways", "the self-check through a Gateway"),
+    ("get gateway.networking.k8s.io/listenersets", "tests/http01_surroundings.rs"),
+    ("get gateway.networking.x-k8s.io/xlistenersets", "the same"),
     ("patch admissionregistration.k8s.io/mutatingwebhookconfigurations", "tests/injection.rs"),
     ("patch admissionregistration.k8s.io/validatingwebhookconfigurations", "the same"),
     ("patch apiextensions.k8s.io/customresourcedefinitions", "the same"),

@@ -71,6 +71,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         has_open_siblings: has_open_siblings(context, &challenge),
         queued: queued.as_ref(),
         taken: taken.as_ref(),
+        presented: memory.presented,
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,
@@ -139,6 +140,7 @@ async fn act(
         ChallengeStep::Present => {
             presenter::present(context, challenge).await?;
             memory.is_mine = true;
+            memory.presented = Some(Timestamp::now());
             memory.trouble = None;
             memory.check = None;
             memory.checked_since = None;

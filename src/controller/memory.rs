@@ -52,6 +52,8 @@ pub struct Memory {
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
+    /// When this process presented the challenge.
+    pub presented: Option<Timestamp>,
     pub check: Option<Check>,
     /// The version of the solver pod that the check saw.
     pub checked_solver: Option<String>,
@@ -97,6 +99,7 @@ impl Memory {
             caa,
             looks,
             challenge,
+            presented,
             check,
             checked_solver,
             checked_since,
@@ -114,6 +117,7 @@ impl Memory {
             !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
         let of_order = order.is_some() || caa.is_some() || *looks != 0;
         let of_challenge = challenge.is_some()
+            || presented.is_some()
             || check.is_some()
             || checked_solver.is_some()
             || checked_since.is_some()

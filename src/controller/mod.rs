@@ -15,6 +15,7 @@ mod challenge;
 mod contexts;
 pub mod dns01;
 mod download;
+mod gateways;
 mod held_issuer;
 mod injection;
 mod issuer;

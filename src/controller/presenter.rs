@@ -134,6 +134,7 @@ pub(super) fn public_way_was_waited_for(challenge: &Challenge) -> bool {
     waited_since_presented(challenge) > PUBLIC_WAY_WAITED_FOR
 }
 
+/// Up to a second too much, as times in the status have no fractions: what is measured by it has time.
 pub(super) fn waited_since_presented(challenge: &Challenge) -> SignedDuration {
     let presented = challenge.status.as_ref().and_then(|status| status.presented_at.as_ref());
     presented.map_or(SignedDuration::ZERO, |at| Timestamp::now().duration_since(at.0))

@@ -1,7 +1,7 @@
-//! The self-check of HTTP-01: the solver, the way within the cluster and the public name are asked beside the passes, and
-//! [`crate::decide::self_check`] says whether what came back is enough.
+//! The self-checks of HTTP-01 and TLS-ALPN-01 are made beside the passes. Of HTTP-01 the solver, the way within the cluster and the
+//! public name are asked, and [`crate::decide::self_check`] says whether what came back is enough.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,6 +20,7 @@ use crate::{
         check::{CheckReport, CheckTarget, LayerResult, Problem, check as ask},
         client::Clients,
     },
+    tls_alpn01::check as tls_alpn01,
 };
 
 /// Rounds under way at once. Each has a few sockets.
@@ -32,33 +33,52 @@ const LONGEST_ROUND: Duration = Duration::from_mins(1);
 pub(super) struct SelfChecks {
     clients: Clients,
     ways: Arc<Ways>,
-    beside: Beside<(), CheckReport>,
+    questions: Beside<(), CheckReport>,
+    handshakes: Beside<(), tls_alpn01::CheckReport>,
 }
 
 impl SelfChecks {
     pub(super) fn new(cluster: Cluster, clients: Clients) -> Self {
-        let beside = Beside::new(cluster.hub.clone(), AT_ONCE, LONGEST_ROUND);
-        Self { ways: Arc::new(Ways::new(cluster, clients.clone())), clients, beside }
+        let questions = Beside::new(cluster.hub.clone(), AT_ONCE, LONGEST_ROUND);
+        let handshakes = Beside::new(cluster.hub.clone(), AT_ONCE, LONGEST_ROUND);
+        Self { ways: Arc::new(Ways::new(cluster, clients.clone())), clients, questions, handshakes }
     }
 
-    /// The report of the round that was begun for this Challenge, once. If there is none, a round is begun, and the error says
-    /// that the Challenge is woken when it is over.
+    /// The report of the HTTP-01 round that was begun for this Challenge, once. If there is none, a round is begun, and the error
+    /// says that the Challenge is woken when it is over.
     fn take(&self, challenge: &Challenge, target: CheckTarget) -> Result<CheckReport, StepError> {
-        let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
-        match self.beside.outcome(&key, &())? {
-            Some(Ok(report)) => Ok(report),
-            Some(Err(unfinished)) => Err(StepError::transient(format!("Failed to check the solver: {unfinished}"))),
-            None => {
-                let (clients, ways, challenge) = (self.clients.clone(), self.ways.clone(), challenge.clone());
-                let round = async move { Box::pin(ask(&clients, &target, ways.of(&challenge))).await };
-                Err(self.beside.begin(&key, (), round))
-            }
-        }
+        taken(&self.questions, challenge, || {
+            let (clients, ways, challenge) = (self.clients.clone(), self.ways.clone(), challenge.clone());
+            async move { Box::pin(ask(&clients, &target, ways.of(&challenge))).await }
+        })
+    }
+
+    /// The same of TLS-ALPN-01.
+    pub(super) fn take_handshake(
+        &self,
+        challenge: &Challenge,
+        target: tls_alpn01::CheckTarget,
+    ) -> Result<tls_alpn01::CheckReport, StepError> {
+        taken(&self.handshakes, challenge, || async move { tls_alpn01::check(&target).await })
     }
 
     /// The Challenge wants no report any more, or another one.
     pub(super) fn forget(&self, key: &Key) {
-        self.beside.forget(key);
+        self.questions.forget(key);
+        self.handshakes.forget(key);
+    }
+}
+
+fn taken<T, Round>(rounds: &Beside<(), T>, challenge: &Challenge, begin: impl FnOnce() -> Round) -> Result<T, StepError>
+where
+    T: Send + 'static,
+    Round: Future<Output = T> + Send + 'static,
+{
+    let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
+    match rounds.outcome(&key, &())? {
+        Some(Ok(report)) => Ok(report),
+        Some(Err(unfinished)) => Err(StepError::transient(format!("Failed to check the solver: {unfinished}"))),
+        None => Err(rounds.begin(&key, (), begin())),
     }
 }
 
@@ -144,6 +164,7 @@ fn finding(layer: &LayerResult) -> Finding {
         (LayerResult::Passed, _) => Finding::Passed,
         (_, None) => Finding::NotAsked,
         (_, Some(Problem::NameNotFound)) => Finding::NoSuchName,
+        (_, Some(Problem::NoWay(_))) => Finding::NoWay,
         (_, Some(problem)) if problem.is_out_of_reach() => Finding::OutOfReach,
         _ => Finding::Otherwise,
     }
@@ -185,6 +206,7 @@ mod tests {
             (Problem::Status(404), Finding::Otherwise),
             (Problem::OtherBody, Finding::Otherwise),
             (Problem::RedirectLoop, Finding::Otherwise),
+            (Problem::NoWay("does not exist".to_owned()), Finding::NoWay),
         ] {
             assert_eq!(finding(&failed("a", problem)), expected);
         }

@@ -16,11 +16,16 @@ use kube::{
     api::{ApiResource, ListParams},
 };
 
-use super::{route, shared_route};
+use super::{gateways, shared_route};
 use crate::{
     api::Challenge,
     cluster::{ApiError, Cluster, ObjectName},
-    http01::{check::Way, client::Clients, in_place, way},
+    http01::{
+        check::{self, Way},
+        client::Clients,
+        in_place,
+        way::{self, HTTP},
+    },
 };
 
 /// The load balancers of the cluster are listed again after this time.
@@ -40,50 +45,47 @@ impl Ways {
         Self { cluster, clients, balancers: Mutex::default() }
     }
 
-    /// The places that lead to the Challenge's solver, the best first; none if none is known.
-    pub(super) async fn of(&self, challenge: &Challenge) -> Vec<Way> {
+    /// The places that lead to the Challenge's solver.
+    pub(super) async fn of(&self, challenge: &Challenge) -> check::Ways {
         self.read(challenge).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "the way within the cluster is not asked");
-            Vec::new()
+            Ok(Vec::new())
         })
     }
 
-    async fn read(&self, challenge: &Challenge) -> Result<Vec<Way>, ApiError> {
-        if let Some((gateway, name)) = self.gateway(challenge).await? {
+    async fn read(&self, challenge: &Challenge) -> Result<check::Ways, ApiError> {
+        if let Some(found) = gateways::of(&self.cluster, challenge).await? {
+            let (name, port, gateway) = match found {
+                Ok(found) => (found.name, found.port, way::gateway_addresses(&found.gateway)),
+                Err(no_way) => return Ok(Err(no_way)),
+            };
             let selected = ListParams::default().labels(&way::gateway_selector(&name.name)).limit(MOST_SERVICES);
             let services = self.cluster.list_unwatched::<Service>(Some(&name.namespace), &selected).await?;
-            return Ok(self.all(&services, &gateway, &format!("the Gateway {name}")).await);
+            return Ok(Ok(self.all(&services, port, &gateway, &format!("the Gateway {name}")).await));
         }
-        let Some((addresses, name)) = self.ingress(challenge).await? else { return Ok(Vec::new()) };
+        let Some((addresses, name)) = self.ingress(challenge).await? else { return Ok(Ok(Vec::new())) };
         if addresses.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
         let services = self.balancers().await?;
         let behind: Vec<Service> =
             services.iter().filter(|service| way::is_behind(service, &addresses)).cloned().collect();
-        Ok(self.all(&behind, &addresses, &format!("the Ingress {name}")).await)
+        Ok(Ok(self.all(&behind, HTTP, &addresses, &format!("the Ingress {name}")).await))
     }
 
-    /// The Services by their addresses within the cluster, then what the status says.
-    async fn all(&self, services: &[Service], addresses: &[String], name: &str) -> Vec<Way> {
-        let mut ways: Vec<Way> = services.iter().filter_map(way::of_service).collect();
+    /// The Services by their addresses within the cluster, then what the status says: where CAs ask, and at the listener's port.
+    async fn all(&self, services: &[Service], port: u16, addresses: &[String], name: &str) -> Vec<Way> {
+        let mut ways: Vec<Way> = services.iter().filter_map(|service| way::of_service(service, port)).collect();
+        let ports = if port == HTTP { vec![HTTP] } else { vec![HTTP, port] };
         for address in addresses {
             let found = match address.parse::<IpAddr>() {
                 Ok(address) => Some(address),
                 Err(_) => self.clients.addresses(address).await.first().copied(),
             };
-            ways.extend(found.map(|found| Way { address: found, name: format!("{name} at {address}") }));
+            let way = |address: IpAddr, port: &u16| Way { address, port: *port, name: format!("{name} at {address}") };
+            ways.extend(found.into_iter().flat_map(|found| ports.iter().map(move |port| way(found, port))));
         }
         ways
-    }
-
-    /// The addresses of the first Gateway that the route is to hang on, and its name.
-    async fn gateway(&self, challenge: &Challenge) -> Result<Option<(Vec<String>, ObjectName)>, ApiError> {
-        let Some((namespace, name)) = way::gateway_name(challenge) else { return Ok(None) };
-        let name = ObjectName::new(namespace, name);
-        let Some(kind) = route::gateway_kind(&self.cluster).await? else { return Ok(None) };
-        let found = self.cluster.read_unwatched(&name, &kind).await?;
-        Ok(found.map(|gateway| (way::gateway_addresses(&gateway), name)))
     }
 
     /// The addresses of the Ingress that was made for the Challenge, or of the one that got a path more.

@@ -31,6 +31,9 @@ pub const QUIET_TIME: SignedDuration = SignedDuration::from_secs(5);
 /// A change at a DNS provider that is under way wakes the Challenge when it ends. Should it not, this brings another look.
 const PENDING_LOOK: SignedDuration = SignedDuration::from_mins(1);
 
+/// Times in the status of objects have no fractions of a second.
+const NOTED_WITHIN: SignedDuration = SignedDuration::from_secs(1);
+
 /// Stands in the reason between what became of the challenge and why it cannot be cleaned up.
 const CLEAN_UP_ERROR: &str = "; error cleaning up: ";
 
@@ -51,6 +54,8 @@ pub struct SeenChallenge<'a> {
     pub queued: Option<&'a Queued>,
     /// Who else answers for the name at present, where only one can.
     pub taken: Option<&'a Taken>,
+    /// When this process presented it. What the status notes of that has whole seconds.
+    pub presented: Option<Timestamp>,
     /// The last self-check of this process.
     pub check: Option<&'a Check>,
     /// The challenge as the CA last told it to this process.
@@ -259,8 +264,8 @@ fn prove(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
         _ => {}
     }
     let decision = match wait_instead(seen, status) {
-        Some(until) if now < until => {
-            let wait = backoff::in_words(until.duration_since(presented_at(status).unwrap_or(now)));
+        Some((wait, until)) if now < until => {
+            let wait = backoff::in_words(wait);
             let reason = format!("Waiting {wait} before accepting the challenge{AS_ASKED}");
             with_reason(status, &reason, Decision::rest_until(until))
         }
@@ -276,7 +281,7 @@ fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
         Some(check) if check.is_lost => Decision::act(vec![ChallengeStep::PresentAgain]),
         Some(check) if now < check.next => {
             let rest = Decision::rest_until(check.next);
-            if presented_at(status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {
+            if presented_at(seen, status).is_some_and(|at| now.duration_since(at) < QUIET_TIME) {
                 return rest;
             }
             let type_ = type_told(seen.challenge);
@@ -398,11 +403,14 @@ fn with_reason(
     decision
 }
 
-fn wait_instead(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Option<Timestamp> {
+/// How long the solver wants the CA left alone, and until when.
+fn wait_instead(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Option<(SignedDuration, Timestamp)> {
     let wait = seen.challenge.spec.solver.wait_instead_of_self_check.as_ref()?.to_duration().ok()?;
-    Some(later(presented_at(status)?, wait))
+    Some((wait, later(presented_at(seen, status)?, wait)))
 }
 
-fn presented_at(status: &ChallengeStatus) -> Option<Timestamp> {
-    status.presented_at.as_ref().map(|time| time.0)
+/// When the answer was in place. What a former process noted may lack up to a second.
+fn presented_at(seen: &SeenChallenge<'_>, status: &ChallengeStatus) -> Option<Timestamp> {
+    let noted = || status.presented_at.as_ref().map(|time| later(time.0, NOTED_WITHIN));
+    seen.presented.or_else(noted)
 }

@@ -27,6 +27,8 @@ pub enum Finding {
     NoSuchName,
     /// Something else than the key came back.
     Otherwise,
+    /// The objects on the way tell that it leads nowhere, for whoever asks.
+    NoWay,
 }
 
 /// What one round found.
@@ -46,7 +48,7 @@ pub enum Verdict {
     Enough,
     /// So long after the solver itself first answered it is, even if nothing else changes.
     EnoughAfter(SignedDuration),
-    /// The solver has to answer first.
+    /// The solver has to answer first, or whoever owns the way has to open it.
     NotYet,
 }
 
@@ -56,7 +58,7 @@ impl Findings {
         if self.public == Finding::Passed {
             return Verdict::Enough;
         }
-        if self.solver != Finding::Passed {
+        if self.solver != Finding::Passed || self.inside == Finding::NoWay {
             return Verdict::NotYet;
         }
         let patience = match (self.public, self.inside) {
@@ -71,7 +73,7 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use Finding::{NoSuchName, NotAsked, Otherwise, OutOfReach, Passed};
+    use Finding::{NoSuchName, NoWay, NotAsked, Otherwise, OutOfReach, Passed};
 
     use super::*;
 
@@ -93,6 +95,14 @@ mod tests {
                 assert_eq!(verdict(solver, inside, OutOfReach, 100_000), Verdict::NotYet);
             }
         }
+    }
+
+    #[test]
+    fn a_way_that_leads_nowhere_is_waited_for() {
+        for public in [OutOfReach, NoSuchName, Otherwise] {
+            assert_eq!(verdict(Passed, NoWay, public, 100_000), Verdict::NotYet);
+        }
+        assert_eq!(verdict(Passed, NoWay, Passed, 0), Verdict::Enough);
     }
 
     #[test]

@@ -29,13 +29,26 @@ const MAX_TOLD: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     pub address: IpAddr,
+    pub port: u16,
     /// What messages call it.
     pub name: String,
 }
 
+/// Why nothing leads to the solver within the cluster, as the objects on the way tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoWay {
+    /// Which object, as messages call it.
+    pub place: String,
+    /// What is wrong with it, as the rest of the sentence.
+    pub why: String,
+}
+
+/// The places within the cluster, the best first; none if none is known.
+pub type Ways = Result<Vec<Way>, NoWay>;
+
 /// Asks the solver and the public name, both at once. If the solver answers, and the name does not or takes its time, `ways`
 /// is waited for, and what it gives is asked too. Nothing else matters once the name passes.
-pub async fn check(clients: &Clients, target: &CheckTarget, ways: impl Future<Output = Vec<Way>>) -> CheckReport {
+pub async fn check(clients: &Clients, target: &CheckTarget, ways: impl Future<Output = Ways>) -> CheckReport {
     let head_start = target.timeout / 5;
     let mut public = pin!(measured("public", check_public(clients, target)));
     let solver = pin!(measured("solver", check_solver(&clients.any, target)));
@@ -87,7 +100,11 @@ async fn check_solver(client: &Client, target: &CheckTarget) -> LayerResult {
 }
 
 /// One way that leads there is enough: what another shows is told if none does.
-async fn check_inside(target: &CheckTarget, ways: Vec<Way>) -> LayerResult {
+async fn check_inside(target: &CheckTarget, ways: Ways) -> LayerResult {
+    let ways = match ways {
+        Ok(ways) => ways,
+        Err(NoWay { place, why }) => return layer(Err(Problem::NoWay(why)), || format!("within the cluster {place}")),
+    };
     let asked = ways.into_iter().take(MAX_WAYS).map(async |way| {
         let outcome = bounded(target, ask_way(target, &way)).await;
         layer(outcome, || format!("within the cluster {}", way.name))
@@ -102,7 +119,7 @@ async fn check_inside(target: &CheckTarget, ways: Vec<Way>) -> LayerResult {
 async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
     match ask_way_plainly(target, way).await {
         Err(problem) if may_want_line(&problem) => {
-            ask_behind_line(target, SocketAddr::new(way.address, target.port)).await.map_err(|_| problem)
+            ask_behind_line(target, SocketAddr::new(way.address, way.port)).await.map_err(|_| problem)
         }
         outcome => outcome,
     }
@@ -110,14 +127,16 @@ async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
 
 async fn ask_way_plainly(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
     let (url, host) = target.public_url().zip(target.host()).ok_or(Problem::Malformed)?;
-    let client = pinned(&host, way.address).map_err(|_| Problem::Other)?;
+    let first = pinned(&host, SocketAddr::new(way.address, way.port)).map_err(|_| Problem::Other)?;
     if target.address().is_none() {
-        return follow(&client, &client, target, &mut vec![url]).await;
+        // Whoever redirects means the ports of the world.
+        let others = pinned(&host, SocketAddr::new(way.address, 0)).map_err(|_| Problem::Other)?;
+        return follow(&first, &others, target, &mut vec![url]).await;
     }
     // A client cannot be told to look for an address elsewhere.
-    let place = SocketAddr::new(way.address, target.port).to_string();
+    let place = SocketAddr::new(way.address, way.port).to_string();
     let url = target.url_at(&place).ok_or(Problem::Malformed)?;
-    ask_directly(&client, target, &url, super::host::HostHeader::Host.headers_for(&host)).await
+    ask_directly(&first, target, &url, super::host::HostHeader::Host.headers_for(&host)).await
 }
 
 async fn check_public(clients: &Clients, target: &CheckTarget) -> LayerResult {

@@ -68,9 +68,10 @@ impl Clients {
     }
 }
 
-/// A client that finds a name at this address and nowhere else.
-pub(super) fn pinned(name: &str, address: IpAddr) -> Result<Client, ClientError> {
-    builder().resolve(name, SocketAddr::new(address, 0)).build().map_err(ClientError::Client)
+/// A client that finds a name at this address and nowhere else; port 0 stands for that of the URL. A port that stands in the URL
+/// goes before.
+pub(super) fn pinned(name: &str, place: SocketAddr) -> Result<Client, ClientError> {
+    builder().resolve(name, place).build().map_err(ClientError::Client)
 }
 
 fn builder() -> ClientBuilder {

@@ -112,6 +112,9 @@ pub enum Problem {
     RedirectLoop,
     #[error("redirects more than {0} times")]
     TooManyRedirects(usize),
+    /// The objects on the way tell that it leads nowhere.
+    #[error("{0}")]
+    NoWay(String),
 }
 
 impl Problem {

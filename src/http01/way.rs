@@ -8,22 +8,11 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::check::Way;
-use super::route::gateway;
-use crate::api::Challenge;
 
 /// The label on what a Gateway's controller makes for it (Gateway API, GEP-1762).
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Where CAs ask.
-const HTTP: i32 = 80;
-
-/// The namespace and name of the first Gateway that the challenge's route is to hang on.
-pub fn gateway_name(challenge: &Challenge) -> Option<(String, String)> {
-    let parents = &gateway(challenge)?.parent_refs;
-    let is_gateway = |kind: Option<&String>| kind.is_none_or(|kind| kind == "Gateway");
-    let parent = parents.iter().find(|parent| is_gateway(parent.kind.as_ref()))?;
-    let namespace = parent.namespace.clone().or_else(|| challenge.namespace())?;
-    Some((namespace, parent.name.clone()))
-}
+pub const HTTP: u16 = 80;
 
 /// Selects what was made for the Gateway.
 pub fn gateway_selector(name: &str) -> String {
@@ -49,13 +38,14 @@ pub fn is_behind(service: &Service, addresses: &[String]) -> bool {
     places.any(|place| [&place.ip, &place.hostname].into_iter().flatten().any(|own| addresses.contains(own)))
 }
 
-/// The Service by its address within the cluster, if it takes what CAs ask.
-pub fn of_service(service: &Service) -> Option<Way> {
+/// The Service by its address within the cluster, if it takes what CAs ask, or else what comes for the listener at `port`.
+pub fn of_service(service: &Service, port: u16) -> Option<Way> {
     let spec = service.spec.as_ref()?;
-    let takes_http = spec.ports.as_ref()?.iter().any(|port| port.port == HTTP);
+    let has = |wanted: &u16| spec.ports.iter().flatten().any(|port| port.port == i32::from(*wanted));
+    let port = [HTTP, port].into_iter().find(has)?;
     let address: IpAddr = spec.cluster_ip.as_ref()?.parse().ok()?;
     let name = format!("the Service {}/{}", service.namespace().unwrap_or_default(), service.name_any());
-    takes_http.then_some(Way { address, name })
+    Some(Way { address, port, name })
 }
 
 #[cfg(test)]
@@ -63,7 +53,6 @@ pub fn of_service(service: &Service) -> Option<Way> {
 mod tests {
     use serde_json::json;
 
-    use super::super::objects::tests::challenge;
     use super::*;
 
     fn service(cluster_ip: &str, port: i32) -> Service {
@@ -77,10 +66,15 @@ mod tests {
 
     #[test]
     fn a_service_behind_an_address_is_asked_by_its_own() {
-        let way = of_service(&service("10.96.0.7", 80)).unwrap();
-        assert_eq!(way, Way { address: [10, 96, 0, 7].into(), name: "the Service edge/envoy".into() });
-        for (cluster_ip, port) in [("None", 80), ("", 80), ("10.96.0.7", 8080)] {
-            assert_eq!(of_service(&service(cluster_ip, port)), None, "{cluster_ip} {port}");
+        let way = |port| Some(Way { address: [10, 96, 0, 7].into(), port, name: "the Service edge/envoy".into() });
+        // Listeners may have another port within than the one at which the world asks.
+        for (port, listener, expected) in
+            [(80, 80, way(80)), (80, 8080, way(80)), (8080, 8080, way(8080)), (8080, 80, None)]
+        {
+            assert_eq!(of_service(&service("10.96.0.7", port), listener), expected, "{port} {listener}");
+        }
+        for cluster_ip in ["None", ""] {
+            assert_eq!(of_service(&service(cluster_ip, 80), 80), None, "{cluster_ip}");
         }
         for (address, is_its) in [("203.0.113.7", true), ("lb.example", true), ("203.0.113.70", false)] {
             assert_eq!(is_behind(&service("10.96.0.7", 80), &[address.into()]), is_its, "{address}");
@@ -101,20 +95,5 @@ mod tests {
             { "type": "IPAddress", "value": "203.0.113.7" }, { "type": "Hostname", "value": "lb.example" },
         ] } });
         assert_eq!(gateway_addresses(&gateway), ["203.0.113.7", "lb.example"]);
-    }
-
-    #[test]
-    fn the_first_gateway_counts() {
-        let of = |parents: Value| {
-            gateway_name(&challenge("example.com", json!({ "gatewayHTTPRoute": { "parentRefs": parents } })))
-        };
-        let pair = |namespace: &str, name: &str| Some((namespace.to_owned(), name.to_owned()));
-        assert_eq!(of(json!([{ "name": "edge", "namespace": "gateways" }])), pair("gateways", "edge"));
-        assert_eq!(
-            of(json!([{ "name": "a", "kind": "XListenerSet" }, { "name": "b", "kind": "Gateway" }])),
-            pair("shop", "b")
-        );
-        assert_eq!(of(json!([])), None);
-        assert_eq!(gateway_name(&challenge("example.com", json!({ "ingress": {} }))), None);
     }
 }

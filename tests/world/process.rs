@@ -48,6 +48,8 @@ pub struct Process {
     /// Of the Challenges, once it was looked at what the former process presented.
     pub schedule: Option<Schedule>,
     pub changes: HashMap<Key, DnsChange>,
+    /// When the self-checks are over that Challenges have begun. As `controller::self_check`.
+    pub self_checks: HashMap<Key, Timestamp>,
 }
 
 /// A change at the DNS provider that a Challenge has submitted: the place is found and the change made beside the passes.
@@ -73,6 +75,7 @@ pub struct Memory {
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
+    pub presented: Option<Timestamp>,
     pub check: Option<Check>,
     pub checked_solver: Option<String>,
     pub checked_since: Option<Timestamp>,
@@ -139,6 +142,7 @@ impl Process {
             turns: Turns::default(),
             schedule: None,
             changes: HashMap::new(),
+            self_checks: HashMap::new(),
         };
         for (kind, object) in world.server.everything() {
             process.take_in(&kind, object, false);

@@ -19,6 +19,7 @@ struct Scene {
     has_open_siblings: bool,
     queued: Option<Queued>,
     taken: Option<Taken>,
+    presented: Option<Timestamp>,
     check: Option<Check>,
     ca: Option<CaChallenge>,
     clean_up: CleanUp,
@@ -46,6 +47,7 @@ impl Scene {
             has_open_siblings: false,
             queued: None,
             taken: None,
+            presented: None,
             check: None,
             ca: None,
             clean_up: CleanUp::Untried,
@@ -60,6 +62,7 @@ impl Scene {
     fn presented() -> Self {
         let mut scene = Self::new();
         scene.step();
+        scene.presented = Some(scene.now);
         scene.ca("pending", 600);
         scene
     }
@@ -79,6 +82,7 @@ impl Scene {
             has_open_siblings: self.has_open_siblings,
             queued: self.queued.as_ref(),
             taken: self.taken.as_ref(),
+            presented: self.presented,
             check: self.check.as_ref(),
             ca: self.ca.as_ref(),
             clean_up: self.clean_up,
@@ -212,6 +216,16 @@ fn a_wait_may_take_the_place_of_the_check() {
     assert_eq!(scene.decide().wake, crate::decide::Wake::At(at(600)), "not without looking at the CA");
     scene.challenge.spec.solver.wait_instead_of_self_check = Some("a while".into());
     assert_eq!(kinds(&scene.decide()), ["SelfCheck"]);
+}
+
+#[test]
+fn what_a_former_process_presented_may_be_a_second_younger_than_noted() {
+    let mut scene = Scene::presented();
+    scene.presented = None;
+    scene.challenge.spec.solver.wait_instead_of_self_check = Some("20s".into());
+    assert_eq!(scene.decide().wake, crate::decide::Wake::At(at(21)));
+    scene.step();
+    assert_eq!(scene.told().1, "Waiting 20 s before accepting the challenge, as the solver asks");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn test_clients() -> Clients {
 }
 
 async fn check_of(target: &CheckTarget) -> CheckReport {
-    check(&test_clients(), target, ready(Vec::new())).await
+    check(&test_clients(), target, ready(Ok(Vec::new()))).await
 }
 
 fn target(domain: &str, port: u16) -> CheckTarget {

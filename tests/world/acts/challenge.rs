@@ -1,4 +1,4 @@
-//! As `controller::challenge`, `controller::presenter` and `controller::tls_alpn01`.
+//! As `controller::challenge`, `controller::presenter`, `controller::self_check` and `controller::tls_alpn01`.
 
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ use crate::{
 const CA_LEFT_ALONE: SignedDuration = SignedDuration::from_mins(10);
 const LONGEST_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 const ADDITION_TAKES: SignedDuration = SignedDuration::from_millis(20);
+const SELF_CHECK_TAKES: SignedDuration = SignedDuration::from_millis(20);
 const REMOVAL_TAKES: SignedDuration = SignedDuration::from_millis(300);
 
 pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Round, Failure> {
@@ -42,6 +43,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let Some(challenge) = hub.challenges.get(&key.object) else {
         *memory = Memory::default();
         process.changes.remove(key);
+        process.self_checks.remove(key);
         let name = (key.object.namespace.clone(), key.object.name.clone());
         let (_, calls) = schedule(process, world).look(&name, Claim::Nothing, world.now());
         call(process, world, calls);
@@ -54,6 +56,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     if memory.checked_solver != solver {
         memory.checked_solver = solver;
         memory.check = None;
+        process.self_checks.remove(key);
     }
     let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &challenge.spec.issuer_ref);
     let owners = challenge.metadata.owner_references.iter().flatten();
@@ -69,6 +72,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         has_open_siblings: others.any(|other| is_open(&other)),
         queued: queued.as_ref(),
         taken: taken.as_ref(),
+        presented: memory.presented,
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
         clean_up: memory.clean_up,
@@ -159,6 +163,7 @@ fn act(
         }
         ChallengeStep::Present => {
             present(process, world, challenge)?;
+            memory.presented = Some(world.now());
             (memory.trouble, memory.check, memory.checked_since) = (None, None, None);
             let (status, next_look) = (state::PENDING.to_owned(), now + CA_LEFT_ALONE);
             memory.challenge.get_or_insert(CaChallenge { status, accepted: false, problem: None, next_look });
@@ -230,7 +235,28 @@ fn check(process: &mut Process, world: &mut World, challenge: &Challenge) -> Res
         present(process, world, challenge)?;
         return Ok(false);
     }
+    if challenge.spec.type_ != "DNS-01" {
+        asked_by_now(process, world, challenge)?;
+    }
     Ok(world.can_be_seen(challenge))
+}
+
+/// Begins a round of questions, and succeeds when it is over.
+fn asked_by_now(process: &mut Process, world: &World, challenge: &Challenge) -> Result<(), Failure> {
+    let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
+    let now = world.now();
+    match process.self_checks.get(&key) {
+        Some(over) if now < *over => return Err(Failure::Awaiting),
+        Some(_) => {
+            process.self_checks.remove(&key);
+            return Ok(());
+        }
+        None => {}
+    }
+    let over = now + SELF_CHECK_TAKES;
+    process.hub.queue.wake_at(&key, over, now);
+    process.self_checks.insert(key, over);
+    Err(Failure::Awaiting)
 }
 
 /// Submits a change, and succeeds when it is time that the provider is asked. As `controller::dns01::changes`.

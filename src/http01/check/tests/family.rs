@@ -12,7 +12,7 @@ async fn over(ipv6: Option<String>, ipv4: Option<String>) -> Option<String> {
             scripted_at(&format!("{place}:{port}"), move |_, _| answer.clone()).await;
         }
     }
-    let report = check(&clients_for(BOTH), &target("example.com", port), ready(Vec::new())).await;
+    let report = check(&clients_for(BOTH), &target("example.com", port), ready(Ok(Vec::new()))).await;
     let url = format!("http://example.com:{port}/.well-known/acme-challenge/tok-en_1 ");
     report.failure().map(|failure| failure.strip_prefix(&url).unwrap().to_owned())
 }
@@ -37,8 +37,8 @@ async fn ipv6_and_ipv4_are_asked_and_told_each() {
 async fn a_name_may_have_addresses_of_one_family_only() {
     let port = scripted_at("[::1]:0", |_, _| ok(KEY)).await;
     let clients = clients_for(&[("example.com", "::1")]);
-    assert!(check(&clients, &target("example.com", port), ready(Vec::new())).await.passed());
-    let nowhere = check(&clients, &target("www.example.com", port), ready(Vec::new())).await;
+    assert!(check(&clients, &target("example.com", port), ready(Ok(Vec::new()))).await.passed());
+    let nowhere = check(&clients, &target("www.example.com", port), ready(Ok(Vec::new()))).await;
     assert_eq!(nowhere.public.problem(), Some(&Problem::NameNotFound));
 }
 
@@ -46,6 +46,6 @@ async fn a_name_may_have_addresses_of_one_family_only() {
 async fn many_addresses_are_not_told() {
     let clients =
         clients_for(&[("example.com", "127.0.0.1"), ("example.com", "127.0.0.2"), ("example.com", "127.0.0.3")]);
-    let report = check(&clients, &target("example.com", 1), ready(Vec::new())).await;
+    let report = check(&clients, &target("example.com", 1), ready(Ok(Vec::new()))).await;
     assert!(report.failure().unwrap().ends_with("refused the connection"), "{report:?}");
 }

@@ -3,8 +3,8 @@
 use super::*;
 
 /// The place within the cluster that tests lead to.
-fn way() -> Vec<Way> {
-    vec![Way { address: [127, 0, 0, 2].into(), name: "the Service edge/envoy".into() }]
+fn way(port: u16) -> Vec<Way> {
+    vec![Way { address: [127, 0, 0, 2].into(), port, name: "the Service edge/envoy".into() }]
 }
 
 /// A port at which nobody listens at 127.0.0.1, but this at 127.0.0.2.
@@ -14,7 +14,7 @@ async fn only_within(script: impl Fn(&str, u16) -> String + Send + 'static) -> u
 
 async fn within(domain: &str, port: u16) -> CheckReport {
     let target = CheckTarget { solver_address: Some(solver(domain).await), ..target(domain, port) };
-    check(&test_clients(), &target, ready(way())).await
+    check(&test_clients(), &target, ready(Ok(way(port)))).await
 }
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn the_way_within_the_cluster_may_want_a_line_of_the_proxy_protocol() {
 #[tokio::test]
 async fn one_clear_way_within_the_cluster_is_enough() {
     let port = only_within(|_, _| ok(KEY)).await;
-    let dead = Way { address: [127, 0, 0, 3].into(), name: "the Ingress shop/web at 127.0.0.3".into() };
-    let ways = [vec![dead.clone()], way()].concat();
+    let dead = Way { address: [127, 0, 0, 3].into(), port, name: "the Ingress shop/web at 127.0.0.3".into() };
+    let ways = [vec![dead.clone()], way(port)].concat();
     let target = CheckTarget { solver_address: Some(solver("example.com").await), ..target("example.com", port) };
-    assert_eq!(check(&test_clients(), &target, ready(ways)).await.inside, LayerResult::Passed);
+    assert_eq!(check(&test_clients(), &target, ready(Ok(ways))).await.inside, LayerResult::Passed);
     let many = vec![dead; 2 * MAX_WAYS];
-    let report = check(&test_clients(), &target, ready([many, way()].concat())).await;
+    let report = check(&test_clients(), &target, ready(Ok([many, way(port)].concat()))).await;
     assert_eq!(report.inside.problem(), Some(&Problem::Refused), "not all of an endless list are asked");
 }
 
@@ -91,4 +91,28 @@ async fn a_public_name_that_is_silent_is_not_waited_for_when_the_way_within_is_c
     let report = within("example.com", port).await;
     assert_eq!((report.solver, report.inside), (LayerResult::Passed, LayerResult::Passed));
     assert_eq!(report.public.problem(), Some(&Problem::TimedOut(TIMEOUT / 5)));
+}
+
+/// The world asks at port 80, and a load balancer leads that to the listener's own.
+#[tokio::test]
+async fn a_listener_may_have_another_port_than_the_world_asks() {
+    for domain in ["www.within.example", "127.0.0.1"] {
+        let port = only_within(|path, _| if path.ends_with(TOKEN) { ok(KEY) } else { not_found() }).await;
+        let target = CheckTarget { solver_address: Some(solver(domain).await), ..target(domain, 80) };
+        let report = check(&clients_for(&[]), &target, ready(Ok(way(port)))).await;
+        assert_eq!(report.inside, LayerResult::Passed, "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn objects_that_lead_nowhere_are_told_and_not_asked() {
+    let target = CheckTarget { solver_address: Some(solver("example.com").await), ..target("example.com", 1) };
+    let shut = NoWay { place: "the Gateway edge/public".into(), why: "does not take the ListenerSet shop/web".into() };
+    let report = check(&test_clients(), &target, ready(Err(shut))).await;
+    assert!(matches!(report.inside.problem(), Some(Problem::NoWay(_))), "{:?}", report.inside);
+    let told = report.failure().unwrap();
+    assert!(
+        told.contains("; within the cluster the Gateway edge/public does not take the ListenerSet shop/web; "),
+        "{told}"
+    );
 }
