@@ -73,6 +73,7 @@ pub struct Memory {
     pub order: Option<CaOrder>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
+    pub has_asked: bool,
     pub check: Option<Check>,
     pub checked_solver: Option<String>,
     pub checked_since: Option<Timestamp>,
