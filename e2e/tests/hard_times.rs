@@ -5,6 +5,8 @@
 
 #[path = "hard_times/definitions.rs"]
 mod definitions;
+#[path = "hard_times/outage.rs"]
+mod outage;
 #[path = "hard_times/refusals.rs"]
 mod refusals;
 

@@ -2,6 +2,9 @@
 //! controllers of their own: `testbed run --name alone -- cargo test -p certwright-e2e --test rights -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "rights/told.rs"]
+mod told;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -186,6 +189,16 @@ async fn without(testbed: &Testbed, role: &str, resource: &str) {
     roles.patch(role, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
+/// The authorizer hears of it by a watch of its own.
+async fn loses(is_refused: impl AsyncFn() -> bool) {
+    let look = async || Ok::<_, anyhow::Error>(is_refused().await.then_some(()));
+    until("the right to go", Duration::from_secs(20), look).await.unwrap();
+}
+
+fn testbed() -> Testbed {
+    Testbed::from_env().unwrap().expect("run this inside `testbed run`")
+}
+
 async fn with_again(testbed: &Testbed, role: &str, resource: &str) {
     let roles: Api<ClusterRole> = Api::all(testbed.admin().await.unwrap());
     let mut held = roles.get(role).await.unwrap();
@@ -202,13 +215,11 @@ async fn with_again(testbed: &Testbed, role: &str, resource: &str) {
 async fn a_missing_right_is_told_of_and_the_others_go_on() {
     const ROLE: &str = "certwright-controller-challenges";
     let _alone = ONE_AT_A_TIME.lock().await;
-    let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
+    let testbed = testbed();
     install(&testbed).await.unwrap();
     without(&testbed, ROLE, "pods").await;
-    // The authorizer hears of it by a watch of its own.
     let pods: Api<Pod> = Api::all(testbed.certwright().await.unwrap());
-    let look = async || Ok::<_, anyhow::Error>(pods.list(&ListParams::default()).await.is_err().then_some(()));
-    until("the right to go", Duration::from_secs(20), look).await.unwrap();
+    loses(async || pods.list(&ListParams::default()).await.is_err()).await;
 
     let controller = Controller::start(&testbed, &[]).await.unwrap();
     let scene = Scene::new(&testbed, controller.log(), "fewer").await.unwrap();
@@ -217,6 +228,12 @@ async fn a_missing_right_is_told_of_and_the_others_go_on() {
     scene.issued("www").await.unwrap();
     let log = std::fs::read_to_string(controller.log()).unwrap();
     with_again(&testbed, ROLE, "pods").await;
-    let told = log.lines().find(|line| line.contains("the right to list and watch is missing")).expect(&log);
-    assert!(told.contains("cannot list resource \"pods\""), "{told}");
+    let told: Vec<_> = log.lines().filter(|line| line.contains("no right to list pods in the whole cluster")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(!log.contains("kube_runtime"), "{log}");
+    let granted = async || {
+        let log = std::fs::read_to_string(controller.log())?;
+        Ok::<_, anyhow::Error>(log.contains("the right to list pods in the whole cluster is there now").then_some(()))
+    };
+    until("the watch to go on", Duration::from_mins(1), granted).await.unwrap();
 }

@@ -294,6 +294,7 @@ pub mod reason {
     pub const MANUALLY_TRIGGERED: &str = "ManuallyTriggered";
 
     /// The spec asks for something that no issuer could certify. Not one of cert-manager's reasons.
+    pub const REFUSED_BY_API_SERVER: &str = "RefusedByAPIServer";
     pub const TOO_MANY_ISSUANCES: &str = "TooManyIssuances";
     pub const SECRET_OF_ANOTHER: &str = "SecretOfAnother";
     pub const INVALID_SPEC: &str = "InvalidSpec";
@@ -347,6 +348,10 @@ pub mod event {
     pub const REVOKED: &str = "Revoked";
     pub const REVOCATION_FAILED: &str = "RevocationFailed";
     pub const CAA: &str = "CAA";
+    pub const NOT_PUT_RIGHT: &str = "SecretNotPutRight";
+
+    // All kinds. Not among cert-manager's.
+    pub const REFUSED_BY_API_SERVER: &str = "RefusedByAPIServer";
 
     // CertificateRequest, for all issuers.
     pub const NOT_ALLOWED: &str = "NotAllowed";

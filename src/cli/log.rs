@@ -28,7 +28,8 @@ impl Level {
     /// What is wrong with the directives; then nothing changes.
     pub fn set(&self, filter: &str) -> Result<(), String> {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let parsed = EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no filter: {error}"))?;
+        let parsed = EnvFilter::try_new(without_repetition(filter))
+            .map_err(|error| format!("{filter:?} is no filter: {error}"))?;
         (self.replace)(parsed)?;
         filter.clone_into(&mut now);
         Ok(())
@@ -39,7 +40,7 @@ impl Level {
 pub fn start(format: Format, filter: &str) -> Level {
     let (now, filter) = match EnvFilter::try_from_default_env() {
         Ok(given) => (given.to_string(), given),
-        Err(_) => (filter.to_owned(), EnvFilter::new(filter)),
+        Err(_) => (filter.to_owned(), EnvFilter::new(without_repetition(filter))),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start, as in tests, keeps the first one's settings.
@@ -60,6 +61,11 @@ pub fn start(format: Format, filter: &str) -> Level {
     Level { now: Mutex::new(now), replace }
 }
 
+/// The library would tell of each refused try to watch, and so do we, once. Whoever names it hears it.
+fn without_repetition(filter: &str) -> String {
+    format!("kube_runtime::watcher=error,{filter}")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -72,5 +78,12 @@ mod tests {
         assert_eq!(level.now(), "info,certwright::acme=debug");
         assert!(level.set("certwright=loudly").unwrap_err().contains("certwright=loudly"));
         assert_eq!(level.now(), "info,certwright::acme=debug");
+    }
+
+    #[test]
+    fn what_is_said_twice_is_said_by_us() {
+        let filter = |given: &str| EnvFilter::try_new(without_repetition(given)).unwrap().to_string();
+        assert_eq!(filter("info"), "kube_runtime::watcher=error,info");
+        assert_eq!(filter("kube_runtime::watcher=debug,info"), "kube_runtime::watcher=debug,info");
     }
 }

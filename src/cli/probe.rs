@@ -1,15 +1,18 @@
 //! The endpoints that the kubelet asks: `/livez` and `/readyz`.
 
+use std::sync::Arc;
+
 use axum::{Router, http::StatusCode, routing::get};
+use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{cluster::Hub, serve};
 
 /// Serves until the process ends. `/livez` answers as long as the process runs and `is_alive` says so; `/readyz` and
-/// `/healthz` once every store has been filled.
+/// `/healthz` once every store has been filled. They tell as well which rights were missed lately.
 pub async fn serve(
     listener: TcpListener,
-    filled: watch::Receiver<usize>,
+    (filled, hub): (watch::Receiver<usize>, Arc<Hub>),
     is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) {
     let live = move || {
@@ -24,11 +27,13 @@ pub async fn serve(
     };
     let ready = move || {
         let filled = *filled.borrow();
+        let missing: String =
+            hub.rights.missing(Timestamp::now()).iter().map(|right| format!("\nno right to {right}")).collect();
         async move {
             if filled >= Hub::STORES {
-                (StatusCode::OK, "ok".to_owned())
+                (StatusCode::OK, format!("ok{missing}"))
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("{filled} of {} stores filled", Hub::STORES))
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{filled} of {} stores filled{missing}", Hub::STORES))
             }
         }
     };

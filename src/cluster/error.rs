@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
-use crate::measure;
+use crate::{api::MissingRight, measure};
 
 /// No single call takes longer; the object is looked at again then.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,6 +24,9 @@ pub enum ApiError {
         /// The HTTP status.
         code: u16,
     },
+    /// The API server refuses what was to be told in an object's status, so that nothing can be told there.
+    #[error("{what}: refused by the API server: {message}")]
+    StatusRefused { what: String, message: String },
     /// The API server cannot be reached or is overloaded.
     #[error("{what}: {message}")]
     Unavailable { what: String, message: String },
@@ -39,6 +42,22 @@ impl ApiError {
             409 => Self::Conflict { what },
             408 | 429 | 500.. => Self::Unavailable { what, message: status.message },
             code => Self::Refused { what, message: status.message, code },
+        }
+    }
+
+    /// The same for a write of an object's status.
+    pub(super) fn of_status(self) -> Self {
+        match self {
+            Self::Refused { what, message, .. } => Self::StatusRefused { what, message },
+            other => other,
+        }
+    }
+
+    /// The right that was missing, if that is why.
+    pub fn missing_right(&self) -> Option<MissingRight> {
+        match self {
+            Self::Refused { message, .. } | Self::StatusRefused { message, .. } => MissingRight::of(message),
+            _ => None,
         }
     }
 
@@ -88,7 +107,7 @@ fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
         Ok(_) => "ok",
         Err(ApiError::Conflict { .. }) => "conflict",
         Err(ApiError::Gone { .. }) => "gone",
-        Err(ApiError::Refused { .. }) => "refused",
+        Err(ApiError::Refused { .. } | ApiError::StatusRefused { .. }) => "refused",
         Err(ApiError::Unavailable { .. }) => "unavailable",
     }
 }

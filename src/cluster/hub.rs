@@ -34,7 +34,9 @@ use super::{
     key::{Key, Kind, ObjectName},
     namespaces::Namespaces,
     queue::Queue,
+    rights::Rights,
     store::{Put, Store},
+    watch_rights::WatchRights,
 };
 use crate::{
     api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order, names},
@@ -93,6 +95,8 @@ pub struct Hub {
     pub queue: Queue,
     /// What is watched.
     pub namespaces: Namespaces,
+    /// What the API server refuses.
+    pub rights: Rights,
 }
 
 impl Hub {
@@ -111,6 +115,7 @@ impl Hub {
             injection_targets: InjectionTargets::default(),
             queue: Queue::default(),
             namespaces: Namespaces::All,
+            rights: Rights::default(),
         }
     }
 
@@ -292,8 +297,12 @@ impl Watch {
         let mut stream = watcher::watcher(api, config).default_backoff().boxed();
         let mut listing: Option<(HashSet<ObjectName>, HashSet<ObjectName>)> = None;
         let mut first = true;
+        let mut rights = WatchRights::default();
         measure::watch_begun(&kind);
         while let Some(event) = stream.next().await {
+            if !matches!(event, Err(_) | Ok(WatchEvent::Init)) {
+                rights.goes_on(hub, &kind);
+            }
             match event {
                 Ok(WatchEvent::Init) => listing = Some((self.names::<K>(), HashSet::new())),
                 Ok(WatchEvent::InitApply(object)) => {
@@ -316,16 +325,11 @@ impl Watch {
                         hub.remove(&object);
                     }
                 }
-                Err(error) if is_forbidden(&error) => {
-                    measure::watch_interrupted(&kind);
-                    tracing::warn!(kind, %error, "the right to list and watch is missing; everything else goes on");
-                    if self.is_optional && std::mem::take(&mut first) {
+                Err(error) => {
+                    let is_refused = rights.interrupted(hub, &kind, &error);
+                    if is_refused && self.is_optional && std::mem::take(&mut first) {
                         self.filling.one_is_done();
                     }
-                }
-                Err(error) => {
-                    measure::watch_interrupted(&kind);
-                    tracing::warn!(kind, %error, "watch interrupted; it is taken up again");
                 }
             }
         }
@@ -338,15 +342,6 @@ impl Watch {
             names.retain(|name| name.namespace == *namespace);
         }
         names
-    }
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.code == 403,
-        _ => false,
     }
 }
 
@@ -368,18 +363,19 @@ fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Record
 /// Other people's Secrets are only heard of: that one changed wakes who refers to it; nothing of it is kept.
 async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>>, config: watcher::Config) {
     let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+    let mut rights = WatchRights::default();
     measure::watch_begun(FOREIGN_SECRETS);
     while let Some(event) = stream.next().await {
+        if !matches!(event, Err(_) | Ok(WatchEvent::Init)) {
+            rights.goes_on(&hub, FOREIGN_SECRETS);
+        }
         match event {
             // What is listed may have changed since somebody read it.
             Ok(WatchEvent::Apply(secret) | WatchEvent::InitApply(secret) | WatchEvent::Delete(secret)) => {
                 hub.wake_for_secret(&ObjectName::of(&secret));
             }
             Ok(_) => {}
-            Err(error) => {
-                measure::watch_interrupted(FOREIGN_SECRETS);
-                tracing::warn!(kind = FOREIGN_SECRETS, %error, "watch interrupted; it is taken up again");
-            }
+            Err(error) => drop(rights.interrupted(&hub, FOREIGN_SECRETS, &error)),
         }
     }
 }

@@ -113,7 +113,7 @@ impl Cluster {
         let what = format!("write the status of {} {name}", K::kind(&()));
         let (params, patch) = (patch_params(), Patch::Merge(patch));
         let call = api.patch_status(&name.name, &params, &patch);
-        let outcome = written((K::kind(&()), "patch"), what, call).await;
+        let outcome = written((K::kind(&()), "patch"), what, call).await.map_err(ApiError::of_status);
         if let Ok(kept) = &outcome
             && let Some(whole) = self.with_dropped::<K>(kept, &to_value(status))
         {

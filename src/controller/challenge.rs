@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use tokio::time::Instant;
 
 use super::{
     Context,
@@ -11,7 +12,7 @@ use super::{
     memory::Memory,
     origin,
     pace::next_look,
-    presenter,
+    presenter, refused,
     round::{Round, event, step_name},
     schedule, self_check,
     step_error::StepError,
@@ -23,7 +24,7 @@ use crate::{
         Challenge,
         names::{finalizer, state},
     },
-    cluster::{Key, owner_entry},
+    cluster::{Key, ObjectName, owner_entry},
     decide::{
         Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours, may_go, withdraw},
@@ -74,6 +75,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         presented: memory.presented,
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
+        was_asked_here: memory.has_asked,
         clean_up: memory.clean_up,
         pending: pending.as_ref(),
         trouble: memory.trouble.as_ref(),
@@ -100,7 +102,11 @@ async fn forget_outdated_trouble(
     if memory.trouble.is_none() {
         return Ok(());
     }
-    let credentials = presenter::credentials_version(context, challenge).await?;
+    let credentials = match presenter::credentials_version(context, challenge).await {
+        // The trouble may be just that.
+        Err(StepError::Write(error)) if error.missing_right().is_some() => return Ok(()),
+        credentials => credentials?,
+    };
     let former = memory.trouble_credentials.get_or_insert_with(|| credentials.clone());
     if *former != credentials {
         memory.trouble = None;
@@ -139,6 +145,7 @@ async fn act(
         }
         ChallengeStep::Present => {
             presenter::present(context, challenge).await?;
+            refused::note_unwatched(context, challenge);
             memory.is_mine = true;
             memory.presented = Some(Timestamp::now());
             memory.trouble = None;
@@ -159,6 +166,8 @@ async fn act(
         ChallengeStep::SelfCheck => {
             let since = *memory.checked_since.get_or_insert(now);
             let found = presenter::check(context, challenge, issuer, memory).await?;
+            let unwatched = found.as_ref().and_then(|_| refused::unwatched(context, challenge));
+            let found = found.map(|found| unwatched.into_iter().fold(found, |found, why| format!("{found}; {why}")));
             memory.is_mine = true;
             memory.trouble = None;
             let method = Method::of(challenge);
@@ -170,9 +179,15 @@ async fn act(
         }
         ChallengeStep::Accept => {
             self_check::take_over(context, challenge, memory).await?;
+            memory.has_asked = true;
+            context.asked_for.note(&ObjectName::of(challenge), Instant::now());
             accept(context, challenge, issuer, memory).await?;
         }
-        ChallengeStep::Read => read(context, challenge, issuer, memory).await?,
+        ChallengeStep::Read => {
+            // A former process may have had the CA look, whose question is to reach this one.
+            self_check::take_over(context, challenge, memory).await?;
+            read(context, challenge, issuer, memory).await?;
+        }
         ChallengeStep::CleanUp => {
             if memory.clean_up == CleanUp::Untried {
                 // What went wrong before has nothing to do with it.

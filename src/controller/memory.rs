@@ -34,6 +34,10 @@ pub struct Memory {
     pub trouble: Option<Trouble>,
     /// The credentials with which the trouble came; other ones make it worthless.
     pub trouble_credentials: Option<String>,
+    /// What the API server was last told to refuse, so that it is told of once.
+    pub refusal: Option<String>,
+    /// The right without which that was, in words.
+    pub missing_right: Option<String>,
     /// Failures in a row to write to the API server.
     pub write_failures: u32,
     /// Passes in a row that did not come to rest.
@@ -64,6 +68,8 @@ pub struct Memory {
     /// How far the TXT record of a challenge has come.
     pub propagation: Propagation,
     pub clean_up: CleanUp,
+    /// Whether this process told the CA to validate the challenge, or may have.
+    pub has_asked: bool,
     /// Whether this process presented the challenge, or has made good what a former one presented.
     pub is_mine: bool,
     /// What the registration below was made for; another fingerprint makes it worthless.
@@ -89,6 +95,8 @@ impl Memory {
             uid: _,
             trouble,
             trouble_credentials,
+            refusal,
+            missing_right,
             write_failures,
             restless,
             put_right,
@@ -106,13 +114,16 @@ impl Memory {
             solver_since,
             propagation,
             clean_up,
+            has_asked,
             is_mine,
             issuer_fingerprint,
             registration,
             is_doubtful,
             roll_over,
         } = self;
-        let has_failed = trouble.is_some() || trouble_credentials.is_some() || (*write_failures, *restless) != (0, 0);
+        let is_refused = refusal.is_some() || missing_right.is_some();
+        let has_failed =
+            trouble.is_some() || trouble_credentials.is_some() || is_refused || (*write_failures, *restless) != (0, 0);
         let of_certificate =
             !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
         let of_order = order.is_some() || caa.is_some() || *looks != 0;
@@ -124,6 +135,7 @@ impl Memory {
             || solver_since.is_some()
             || !propagation.is_blank()
             || *clean_up != CleanUp::Untried
+            || *has_asked
             || *is_mine;
         let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)

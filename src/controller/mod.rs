@@ -8,6 +8,7 @@ mod account;
 mod account_key;
 mod account_notes;
 mod approvals;
+mod asked_for;
 mod beside;
 mod caa;
 mod certificate;
@@ -28,6 +29,7 @@ mod origin;
 mod pace;
 pub mod podless;
 mod presenter;
+mod refused;
 mod registration;
 mod renewal_information;
 mod replacement;
@@ -57,6 +59,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use asked_for::AskedFor;
 pub use contexts::Contexts;
 pub use leadership::{Assignment, Election, Held, Leadership};
 pub use limits::balances;
@@ -86,6 +89,7 @@ pub struct Context {
     pub accounts: account::Accounts,
     pub approvals: approvals::Approvals,
     pub authorities: signer::Authorities,
+    asked_for: AskedFor,
     self_checks: self_check::SelfChecks,
     pub providers: dns01::Providers,
     records: dns01::Records,
@@ -137,6 +141,8 @@ pub struct Options {
     pub ambient: dns01::Ambient,
     /// The CA that the API server is known by, in PEM form, if the kubeconfig names one.
     pub api_server_ca: Option<Vec<u8>>,
+    /// Where is noted whom this process is about to answer.
+    pub asked_for: AskedFor,
 }
 
 impl Context {
@@ -156,6 +162,7 @@ impl Context {
             self_checks: self_check::SelfChecks::new(cluster.clone(), clients),
             records: dns01::Records::new(&cluster.hub),
             places: schedule::Places::new(schedule::part_of(options.share, options.most_challenges)),
+            asked_for: options.asked_for.clone(),
             cluster,
             options,
             resolvers: resolvers::Resolvers::new(resolver),

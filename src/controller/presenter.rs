@@ -84,6 +84,7 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
 /// As [`existing`], for the part that namespaces have the most rules for.
 pub(super) fn existing_pod<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
     match created {
+        Err(error) if error.missing_right().is_some() => Err(error.into()),
         Err(ApiError::Refused { what, message, .. }) => {
             let told = refusal::told(&message);
             Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {told}")))
@@ -96,8 +97,11 @@ pub(super) fn existing_pod<T>(created: Result<T, ApiError>) -> Result<(), StepEr
 pub(super) fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError> {
     match created {
         Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
+        // What goes for all kinds is told where all kinds are.
+        Err(error) if error.missing_right().is_some() => Err(error.into()),
         Err(ApiError::Refused { what, message, .. }) => {
-            Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {message}")))
+            let told = refusal::of_any(&message);
+            Err(StepError::transient(format!("Error presenting challenge: {what}: refused: {told}")))
         }
         Err(error) => Err(error.into()),
     }

@@ -100,7 +100,7 @@ async fn act(context: &Context, seen: &SeenRequest<'_>, step: RequestStep) -> Re
             let former = request.status.clone().unwrap_or_default();
             match cluster.write_status(request, &former, &*status).await {
                 // All that is written to requests for others is that they are approved.
-                Err(ApiError::Refused { message, .. }) if matches!(seen.issuer, SeenIssuerOf::Foreign) => {
+                Err(ApiError::StatusRefused { message, .. }) if matches!(seen.issuer, SeenIssuerOf::Foreign) => {
                     note_refused_approval(context, request, &message);
                 }
                 written => written?,

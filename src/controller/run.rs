@@ -19,7 +19,7 @@ use super::{
     Context, certificate, challenge, injection, issuer,
     leadership::{Assignment, Held},
     memory::Memory,
-    order, request,
+    order, refused, request,
     round::Round,
     step_error::StepError,
     term::Term,
@@ -223,6 +223,7 @@ async fn pass(context: Arc<Context>, key: Key) -> Outcome {
 }
 
 async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
+    let mut is_refused = false;
     for _ in 0..MOST_ROUNDS {
         let outcome = round(context, key, memory).await;
         if let Some(class) = outcome.as_ref().err().and_then(StepError::class) {
@@ -234,6 +235,7 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
             Ok(Round::Rest(wake)) => {
                 memory.write_failures = 0;
                 memory.restless = 0;
+                refused::is_over(context, memory);
                 // What rests needs no new key, so one that was begun for it is not kept.
                 context.keys.forget(key);
                 context.inquiries.forget(key);
@@ -251,8 +253,15 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
                 memory.failed(TroubleClass::Transient, message, (None, None), Timestamp::now());
             }
             Err(StepError::Write(error)) => {
+                let trouble = if is_refused { None } else { refused::as_trouble(context, key, &error, memory) };
+                if let Some(message) = trouble {
+                    // The next decision tells of it. If the same is refused once more, it could not.
+                    is_refused = true;
+                    memory.failed(TroubleClass::Transient, message, (None, None), Timestamp::now());
+                    continue;
+                }
                 memory.write_failures = memory.write_failures.saturating_add(1);
-                tracing::warn!(%key, %error, failures = memory.write_failures, "write failed");
+                refused::tell(context, key, &error, memory).await;
                 let wait = backoff::after_failures(memory.write_failures);
                 return Outcome::Rest(Wake::At(Timestamp::now() + wait));
             }

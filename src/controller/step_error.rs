@@ -62,6 +62,7 @@ impl StepError {
         match self {
             Self::Awaiting | Self::Write(ApiError::Conflict { .. } | ApiError::Gone { .. }) => None,
             Self::Account(_) => Some("account"),
+            Self::Write(error) if error.missing_right().is_some() => Some("right"),
             Self::Write(_) => Some("write"),
             Self::Trouble { hold: Some(_), .. } => Some("limited"),
             Self::Trouble { class: TroubleClass::Final, .. } => Some("final"),

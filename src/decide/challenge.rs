@@ -1,9 +1,11 @@
 //! What to do about a Challenge.
 
+pub mod interruption;
 pub mod reason;
 #[cfg(test)]
 mod tests;
 
+use interruption::{INTERRUPTED, is_interrupted};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
@@ -60,6 +62,8 @@ pub struct SeenChallenge<'a> {
     pub check: Option<&'a Check>,
     /// The challenge as the CA last told it to this process.
     pub ca: Option<&'a CaChallenge>,
+    /// Whether this process, rather than a former one, told the CA to validate.
+    pub was_asked_here: bool,
     /// How far this process is with taking away what was presented.
     pub clean_up: CleanUp,
     /// The change at a DNS provider that is under way.
@@ -254,7 +258,9 @@ fn prove(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
         state::VALID => return succeed(seen, status),
         state::INVALID | state::EXPIRED => {
             let why = ca.problem.as_deref().unwrap_or("the CA gave no reason");
-            return fail(seen, status, &ca.status, &format!("Error accepting authorization: {why}"));
+            let is_interrupted = is_interrupted(seen.challenge, seen.was_asked_here, why);
+            let remark = if is_interrupted { INTERRUPTED } else { "" };
+            return fail(seen, status, &ca.status, &format!("Error accepting authorization: {why}{remark}"));
         }
         _ if now >= ca.next_look => return Decision::act(vec![ChallengeStep::Read]),
         _ if ca.accepted => {

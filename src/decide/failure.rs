@@ -5,7 +5,13 @@
 
 use jiff::SignedDuration;
 
-use super::{backoff, order::EXPIRED_BEFORE_FINISHED, refusal::UNTIL_SPEC_CHANGES, renewal::chosen};
+use super::{
+    backoff, challenge::interruption::INTERRUPTED, order::EXPIRED_BEFORE_FINISHED, refusal::UNTIL_SPEC_CHANGES,
+    renewal::chosen,
+};
+
+/// The wait after an attempt that the controller itself interrupted, if none failed before it: CAs count failed validations.
+const AFTER_INTERRUPTION: SignedDuration = SignedDuration::from_mins(1);
 
 /// The wait after the first hindered attempt; four times as long after each further one.
 const AFTER_HINDRANCE: SignedDuration = SignedDuration::from_mins(1);
@@ -19,6 +25,8 @@ pub enum Cause {
     /// Nobody said no, and another attempt bothers nobody: an order ran out of time, an issuer of the cluster's own could
     /// not sign.
     Hindrance,
+    /// The controller, which was to answer the CA, was replaced at that moment.
+    Interruption,
     /// Somebody looked and said no: a validation failed, a request was denied. What they looked at may change.
     Refusal,
     /// What was asked for cannot be had.
@@ -32,6 +40,8 @@ impl Cause {
             Self::Spec
         } else if message.contains(EXPIRED_BEFORE_FINISHED) {
             Self::Hindrance
+        } else if message.contains(INTERRUPTED) {
+            Self::Interruption
         } else {
             Self::Refusal
         }
@@ -41,6 +51,7 @@ impl Cause {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hindrance => "hindrance",
+            Self::Interruption => "interruption",
             Self::Refusal => "refusal",
             Self::Spec => "spec",
         }
@@ -51,7 +62,8 @@ impl Cause {
     pub fn wait(self, attempts: i64, least: SignedDuration, most: SignedDuration) -> SignedDuration {
         let usual = backoff::after_failed_issuances(attempts, least, most);
         match self {
-            Self::Refusal => usual,
+            Self::Interruption if attempts <= 1 => AFTER_INTERRUPTION.min(usual),
+            Self::Interruption | Self::Refusal => usual,
             // A rule of the CA's may change as well, so even this is tried again.
             Self::Spec => most.max(least),
             Self::Hindrance => {
@@ -82,6 +94,7 @@ mod tests {
         let told = |end: &str| format!("Failed to create Order: the ACME server answered 400: no{end}");
         assert_eq!(Cause::of(&told("")), Cause::Refusal);
         assert_eq!(Cause::of(&told(UNTIL_SPEC_CHANGES)), Cause::Spec);
+        assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(INTERRUPTED))), Cause::Interruption);
         assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(EXPIRED_BEFORE_FINISHED))), Cause::Hindrance);
     }
 
@@ -91,7 +104,8 @@ mod tests {
         assert_eq!(minutes(Cause::Refusal).collect::<Vec<_>>(), [60, 60, 120, 240, 480, 960]);
         assert_eq!(minutes(Cause::Spec).collect::<Vec<_>>(), [1440; 6]);
         assert_eq!(minutes(Cause::Hindrance).collect::<Vec<_>>(), [1, 1, 4, 16, 64, 256]);
-        for cause in [Cause::Hindrance, Cause::Refusal, Cause::Spec] {
+        assert_eq!(minutes(Cause::Interruption).collect::<Vec<_>>(), [1, 1, 120, 240, 480, 960], "only once in a row");
+        for cause in [Cause::Hindrance, Cause::Interruption, Cause::Refusal, Cause::Spec] {
             let longest = cause.wait(i64::MAX, HOUR, DAY);
             assert!(longest == DAY, "{cause:?} {longest:?}");
             let impatient = cause.wait(3, SignedDuration::from_secs(5), SignedDuration::from_secs(5));

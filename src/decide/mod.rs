@@ -55,10 +55,12 @@ pub mod template;
 mod testing;
 pub mod tls_alpn01;
 pub mod turns;
+pub mod unread;
 pub mod well_known;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::missing_right::GOES_ON;
 use hold::Hold;
 
 /// What to do now, in this order, and when to look again.
@@ -164,9 +166,16 @@ impl Trouble {
     pub fn sentence(&self) -> String {
         match self.hold {
             Some(hold) if hold.is_wish => hold.sentence(&self.message),
+            // Nobody knows when somebody grants a right, and the sentence says how soon that is noticed.
+            _ if self.is_for_want_of_a_right() => self.message.clone(),
             // For how long others hold it up changes from try to try, so only its own wait is told.
             _ => format!("{}; next try after {}", self.message, backoff::in_words(self.wait())),
         }
+    }
+
+    /// Whether only somebody else can help, by granting a right.
+    pub fn is_for_want_of_a_right(&self) -> bool {
+        self.message.ends_with(GOES_ON)
     }
 
     fn wait(&self) -> SignedDuration {

@@ -164,6 +164,7 @@ proptest! {
         });
         let clean_up = *dice.pick(&[CleanUp::Untried, CleanUp::Tried, CleanUp::Done]);
         let (has_open_siblings, trouble, issuer) = (dice.chance(2), dice.trouble(), dice.issuer());
+        let was_asked_here = dice.chance(2);
         let queued = dice.maybe(|dice| Queued { since: dice.time(), most: dice.below(3) });
         let taken = dice.maybe(|dice| Taken { by: dice.text(), until: dice.time() });
         let presented = dice.maybe(Dice::time);
@@ -173,7 +174,8 @@ proptest! {
             let (issuer, check, ca, trouble) = (issuer.seen(), check.as_ref(), ca.as_ref(), trouble.as_ref());
             let (queued, taken, pending) = (queued.as_ref(), taken.as_ref(), pending.as_ref());
             let seen = SeenChallenge {
-                challenge, issuer, has_open_siblings, queued, taken, presented, check, ca, clean_up, pending, trouble,
+                challenge, issuer, has_open_siblings, queued, taken, presented, check, ca, was_asked_here, clean_up, pending,
+                trouble,
             };
             challenge::decide(&seen, now)
         }, |challenge, steps| {

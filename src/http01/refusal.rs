@@ -15,6 +15,22 @@ pub fn told(message: &str) -> String {
     }
 }
 
+/// The same for objects that are no Pods.
+pub fn of_any(message: &str) -> String {
+    let words = without_usage(message);
+    let has = |part: &str| message.contains(part);
+    let advice = if has("exceeded quota") {
+        "free or raise the namespace's ResourceQuota"
+    } else if has("because it is being terminated") {
+        "the namespace is being deleted"
+    } else if has("admission webhook") || has("ValidatingAdmissionPolicy") {
+        "have that rule let certwright's objects pass"
+    } else {
+        return words.into_owned();
+    };
+    format!("{words}; {advice}")
+}
+
 /// The words are those of the admission plugins of Kubernetes, which have been the same for many years.
 fn advice(message: &str) -> Option<&'static str> {
     let has = |part: &str| message.contains(part);

@@ -57,7 +57,8 @@ pub fn pass(controller: &'static str) {
     counter!(SYNC_CALLS, "controller" => controller).increment(1);
 }
 
-/// A step of a pass failed. `class` says what helps: `transient`, `final`, `limited`, `account`, `write`, `defect`.
+/// A step of a pass failed. `class` says what helps: `transient`, `final`, `limited`, `account`, `right`, `write`,
+/// `defect`.
 pub fn step_failure(controller: &'static str, class: &'static str) {
     counter!(SYNC_ERRORS, "controller" => controller).increment(1);
     counter!(STEP_FAILURES, "controller" => controller, "class" => class).increment(1);

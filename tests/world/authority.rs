@@ -61,6 +61,8 @@ pub struct Authority {
     pub failures: BTreeMap<&'static str, (u32, CaError)>,
     pub is_down: bool,
     pub signs_another_key: bool,
+    /// Why a validation fails.
+    pub complaint: &'static str,
     /// No more orders than this are created within such a time; the rest is refused until there is room.
     pub limit: Option<(usize, SignedDuration)>,
     /// When orders were created.
@@ -99,6 +101,7 @@ impl Authority {
             failures: BTreeMap::new(),
             is_down: false,
             signs_another_key: false,
+            complaint: "unauthorized: nothing was found",
             limit: None,
             created: Vec::new(),
             wants_quiet_until: None,
@@ -286,11 +289,8 @@ impl Authority {
         for known in &mut self.authorizations {
             let is_due = known.accepted_at.is_some_and(|at| self.now >= at + self.work);
             if known.state == "pending" && is_due {
-                (known.state, known.problem) = if evidence(known) {
-                    ("valid", None)
-                } else {
-                    ("invalid", Some("unauthorized: nothing was found".to_owned()))
-                };
+                (known.state, known.problem) =
+                    if evidence(known) { ("valid", None) } else { ("invalid", Some(self.complaint.to_owned())) };
             }
         }
         let epoch = self.now;

@@ -14,6 +14,7 @@ mod cluster;
 mod faults;
 mod held_key;
 mod histories;
+mod interruptions;
 mod issuers;
 mod limits;
 mod local;

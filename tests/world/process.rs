@@ -76,6 +76,7 @@ pub struct Memory {
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
     pub presented: Option<Timestamp>,
+    pub has_asked: bool,
     pub check: Option<Check>,
     pub checked_solver: Option<String>,
     pub checked_since: Option<Timestamp>,

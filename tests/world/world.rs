@@ -6,7 +6,7 @@ use certwright::{
     acme::gate::Gate,
     api::{Certificate, Challenge, Issuer, Order, names::label},
     cluster::{ObjectName, Watched},
-    decide::{TroubleClass, budget::Allowance, schedule::DEFAULT_MOST},
+    decide::{TroubleClass, budget::Allowance, podless::Answerer, schedule::DEFAULT_MOST},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -46,6 +46,10 @@ pub struct World {
     /// How often a pass found no rest.
     pub storms: u32,
     pub crashes: u32,
+    /// When nobody answered at the address of the controller.
+    pub unanswered: Vec<(Timestamp, Timestamp)>,
+    /// Who answers HTTP-01 challenges.
+    pub answerer: Answerer,
     /// Whether requests that nobody has approved or denied are approved.
     pub approves: bool,
     pub settings: Settings,
@@ -87,6 +91,8 @@ impl World {
             events: Vec::new(),
             storms: 0,
             crashes: 0,
+            unanswered: Vec::new(),
+            answerer: Answerer::default(),
             approves: true,
             // So that tests can name times.
             settings: Settings { renewal_jitter: false, ..Settings::default() },
@@ -148,6 +154,7 @@ impl World {
         while self.live(&mut process, until).await {
             self.crashes += 1;
             let restart = self.now() + SignedDuration::from_secs(RESTART);
+            self.unanswered.push((self.now(), restart));
             self.idle_until(restart).await;
             process = self.start_process();
         }
@@ -314,7 +321,8 @@ impl World {
         let evidence = Evidence::of(self, self.now());
         match spec.type_.as_str() {
             "DNS-01" => evidence.records.contains(&(record_name(&spec.dns_name), spec.key.expose().to_owned())),
-            _ => evidence.is_served(&spec.token),
+            // Whoever looks is there.
+            _ => evidence.podless.contains(&spec.token) || evidence.is_served(&spec.token),
         }
     }
 
@@ -360,6 +368,11 @@ pub enum EffectLost {
 struct Evidence {
     records: Vec<(String, String)>,
     pods: Vec<String>,
+    /// The tokens for which the process answers.
+    podless: Vec<String>,
+    unanswered: Vec<(Timestamp, Timestamp)>,
+    /// How long after it was told the CA looks.
+    work: SignedDuration,
 }
 
 impl Evidence {
@@ -377,11 +390,27 @@ impl Evidence {
                 .map(|(key, _)| key.clone())
                 .collect(),
             pods: pods.map(|pod| json!(pod.spec).to_string()).collect(),
+            podless: world
+                .server
+                .list::<Challenge>()
+                .into_iter()
+                .filter(Challenge::is_podless)
+                .map(|challenge| challenge.spec.token)
+                .collect(),
+            unanswered: world.unanswered.clone(),
+            work: world.ca.work,
         }
     }
 
     fn is_there(&self, known: &CaAuthorization) -> bool {
-        self.records.contains(&(record_name(&known.name), dns01_key(&known.token))) || self.is_served(&known.token)
+        let is_unanswered = known.accepted_at.is_some_and(|at| self.is_unanswered(at + self.work));
+        self.records.contains(&(record_name(&known.name), dns01_key(&known.token)))
+            || (self.podless.contains(&known.token) && !is_unanswered)
+            || self.is_served(&known.token)
+    }
+
+    fn is_unanswered(&self, at: Timestamp) -> bool {
+        self.unanswered.iter().any(|(from, until)| *from <= at && at < *until)
     }
 
     /// TLS connections to a name lead to one pod: which one is anybody's guess when there are several.

@@ -81,7 +81,7 @@ async fn rights_that_are_missing() {
     // The API server learns of it in a moment.
     tokio::time::sleep(Duration::from_secs(1)).await;
     stage.begin().await;
-    says(stage.controller.log(), "cannot create resource \"certificaterequests\"").await;
+    says(stage.controller.log(), "no right to create certificaterequests.cert-manager.io").await;
     give(role.rules.unwrap()).await;
     stage.ends_well().await;
 }

@@ -32,7 +32,7 @@ pub(super) use durations::window as positive_duration;
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},
-    controller::{Context, Contexts, Leadership, Options},
+    controller::{AskedFor, Context, Contexts, Leadership, Options},
     decide::shard::Share,
     http01::client,
     pki::pem,
@@ -112,14 +112,14 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let (recorder, _sender) = Recorder::start(client.clone());
     let hub = Arc::new(Hub::of(args.cluster.namespaces()));
     let (held, patience) = (leadership.held(), args.leader_election.patience());
-    let contexts = Contexts::default();
+    let (contexts, asked_for) = (Contexts::default(), AskedFor::default());
     let cluster = Cluster::new(client.clone(), hub.clone(), recorder.clone());
-    let make = maker(&args, cluster, api_server_ca, contexts.clone(), false)?;
+    let make = maker(&args, cluster, api_server_ca, (contexts.clone(), asked_for.clone()), false)?;
     metrics::serve_metrics(&args.metrics, &hub, contexts).await?;
     serving::serve_debug(&args.serving, level).await?;
     let (filling, mut filled) = watch::channel(0);
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
-    serving::serve_probes(&args.serving, filled.clone(), is_alive).await?;
+    serving::serve_probes(&args.serving, (filled.clone(), hub.clone()), is_alive).await?;
     http01::serve_challenges(&args.http01, &hub).await?;
     tokio::select! {
         () = definitions::wait(&client, &hub.namespaces) => {}
@@ -138,12 +138,20 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching Certificates");
         leadership.contend(&client);
         let workers = args.work.concurrent_workers;
-        crate::controller::run(hub, (workers, leadership.shares()), leadership.assignment(), make, async move {
-            let _ = stopped.changed().await;
-        })
+        crate::controller::run(
+            hub.clone(),
+            (workers, leadership.shares()),
+            leadership.assignment(),
+            make,
+            async move {
+                let _ = stopped.changed().await;
+            },
+        )
         .await;
         // Last of all, so that nobody else begins before.
         leadership.resign().await;
+        // Whoever follows has an address of its own, but a CA may have found this one.
+        asked_for.answered(&hub).await;
     };
     tokio::pin!(work);
     tokio::select! {
@@ -153,8 +161,8 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     }
     tracing::info!("stopping; what is under way may end");
     let _ = stop.send(true);
-    // Nothing that a stop interrupts is lost, so it is bounded.
-    let _ = tokio::time::timeout(Duration::from_secs(20), work).await;
+    // Nothing that a stop interrupts is lost, so it is bounded; within the half minute that Kubernetes gives.
+    let _ = tokio::time::timeout(Duration::from_secs(25), work).await;
     Ok(())
 }
 
@@ -182,7 +190,7 @@ fn maker(
     args: &ControllerArgs,
     cluster: Cluster,
     api_server_ca: Option<Vec<u8>>,
-    contexts: Contexts,
+    (contexts, asked_for): (Contexts, AskedFor),
     is_leaving: bool,
 ) -> Result<impl Fn(Share) -> Arc<Context> + use<>, ControllerError> {
     let features = args.work.features();
@@ -204,6 +212,7 @@ fn maker(
         own_service: args.http01.own_service(),
         ambient: args.dns01.ambient(),
         api_server_ca,
+        asked_for,
     };
     let http = client::clients(&args.http01.acme_http01_solver_nameservers)
         .map_err(|error| ControllerError::SelfCheck(error.to_string()))?;

@@ -12,6 +12,7 @@ use crate::{
         log::{self, Level},
         probe,
     },
+    cluster::Hub,
     serve,
 };
 
@@ -57,7 +58,7 @@ pub(super) async fn serve_debug(args: &ServingArgs, level: Level) -> Result<(), 
 /// `is_alive` is asked for `/livez`.
 pub(super) async fn serve_probes(
     args: &ServingArgs,
-    filled: watch::Receiver<usize>,
+    (filled, hub): (watch::Receiver<usize>, Arc<Hub>),
     is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) -> Result<(), ControllerError> {
     let address = &args.internal_healthz_listen_address;
@@ -66,6 +67,6 @@ pub(super) async fn serve_probes(
     }
     let wrong = |problem: String| ControllerError::Listen { address: address.clone(), problem };
     let listener = serve::listen(address).await.map_err(wrong)?;
-    tokio::spawn(probe::serve(listener, filled, is_alive));
+    tokio::spawn(probe::serve(listener, (filled, hub), is_alive));
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cluster::{ApiError, Cluster, Hub, ObjectName, Recorder},
-    controller::{self, Context, Contexts, Leadership, wind_down::WindDown},
+    controller::{self, AskedFor, Context, Contexts, Leadership, wind_down::WindDown},
     decide::shard::Share,
     pki::pem,
 };
@@ -91,7 +91,7 @@ pub async fn run(args: WindDownArgs) -> Result<(), WindDownError> {
         tracing::warn!("the kinds of cert-manager.io cannot be seen, so nothing is wound down");
         return Ok(());
     };
-    let make = maker(flags, cluster.clone(), api_server_ca, Contexts::default(), true)?;
+    let make = maker(flags, cluster.clone(), api_server_ca, (Contexts::default(), AskedFor::default()), true)?;
     let outcome = take_over(&args, &client, cluster, leadership, make, signals).await;
     drop((watches, recorder));
     // The events that tell what is left.

@@ -194,6 +194,10 @@ impl<'a> Plan<'a> {
             self.hold_up(Some(event::REQUEST_FAILED), trouble.sentence());
             return self.finish();
         }
+        if let Some(trouble) = self.seen.trouble.filter(|trouble| trouble.is_for_want_of_a_right()) {
+            // Trying again is no news, however often.
+            self.hold_up(None, trouble.sentence());
+        }
         match self.usable_next_key() {
             Some(key) => self.pursue_with(&key),
             None => self.finish(),

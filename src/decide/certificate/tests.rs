@@ -731,6 +731,22 @@ fn trouble_is_visible_and_waited_for() {
 }
 
 #[test]
+fn a_missing_right_is_told_in_the_same_words_however_often_it_is_missed() {
+    let mut scene = Scene::new();
+    scene.step();
+    let message = format!("Failed to create Secret shop/web: no right{}", crate::api::missing_right::GOES_ON);
+    scene.trouble = Some(Trouble { message: message.clone(), ..trouble(TroubleClass::Transient, 1) });
+    assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish"]), Some(1)));
+    assert_eq!(scene.conditions()[1], format!("Ready=False DoesNotExist: {ISSUING}: {message}"));
+    scene.trouble = Some(Trouble { message, ..trouble(TroubleClass::Transient, 6) });
+    assert_eq!(scene.run(), (strings(&[]), Some(300)));
+    scene.now = at(300);
+    assert_eq!(scene.step(), ["CreateNextKey", "Publish"], "nor is trying again");
+    scene.trouble = None;
+    assert_eq!(scene.run().0, ["WriteStatus", "CreateRequest"]);
+}
+
+#[test]
 fn history_keeps_the_current_request_and_so_many_before() {
     let numbered = |revision: i64| {
         Arc::new(object::<CertificateRequest>(json!({

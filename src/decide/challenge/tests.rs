@@ -22,6 +22,7 @@ struct Scene {
     presented: Option<Timestamp>,
     check: Option<Check>,
     ca: Option<CaChallenge>,
+    was_asked_here: bool,
     clean_up: CleanUp,
     pending: Option<Pending>,
     trouble: Option<Trouble>,
@@ -50,6 +51,7 @@ impl Scene {
             presented: None,
             check: None,
             ca: None,
+            was_asked_here: true,
             clean_up: CleanUp::Untried,
             pending: None,
             trouble: None,
@@ -85,6 +87,7 @@ impl Scene {
             presented: self.presented,
             check: self.check.as_ref(),
             ca: self.ca.as_ref(),
+            was_asked_here: self.was_asked_here,
             clean_up: self.clean_up,
             pending: self.pending.as_ref(),
             trouble: self.trouble.as_ref(),
@@ -470,4 +473,27 @@ fn who_leaves_begins_nothing() {
     scene.challenge.metadata.finalizers = None;
     scene.is_leaving = true;
     assert_eq!(scene.step(), Vec::<String>::new());
+}
+
+/// Only who answers itself, and did not have the CA look, may be to blame.
+#[test]
+fn a_failure_while_the_controller_was_replaced_says_so() {
+    let problem = "urn:ietf:params:acme:error:connection: EOF";
+    for (solver, was_asked_here, problem, is_told) in [
+        ("controller", false, problem, true),
+        ("controller", true, problem, false),
+        ("pod", false, problem, false),
+        ("controller", false, "urn:ietf:params:acme:error:unauthorized: 404", false),
+    ] {
+        let mut scene = Scene::presented();
+        scene.challenge.spec.type_ = "HTTP-01".to_owned();
+        scene.challenge.annotations_mut().insert("certwright.dev/http01-solver".to_owned(), solver.to_owned());
+        scene.was_asked_here = was_asked_here;
+        scene.ca("invalid", 600).problem = Some(problem.to_owned());
+        scene.step();
+        let status = scene.challenge.status.unwrap();
+        let remark = if is_told { interruption::INTERRUPTED } else { "" };
+        assert_eq!(status.reason.unwrap(), format!("Error accepting authorization: {problem}{remark}"));
+        assert_eq!(status.state.as_deref(), Some("invalid"), "what others read of it is as ever");
+    }
 }

@@ -75,6 +75,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         presented: memory.presented,
         check: memory.check.as_ref(),
         ca: memory.challenge.as_ref(),
+        was_asked_here: memory.has_asked,
         clean_up: memory.clean_up,
         pending: pending.map(|change| &change.pending),
         trouble: memory.trouble.as_ref(),
@@ -184,7 +185,10 @@ fn act(
                 is_lost: false,
             });
         }
-        ChallengeStep::Accept => accept(world, challenge, memory)?,
+        ChallengeStep::Accept => {
+            memory.has_asked = true;
+            accept(world, challenge, memory)?;
+        }
         ChallengeStep::Read => read(world, challenge, memory)?,
         ChallengeStep::CleanUp => {
             if memory.clean_up == CleanUp::Untried {
@@ -217,6 +221,10 @@ fn present(process: &mut Process, world: &mut World, challenge: &Challenge) -> R
     }
     let name = fixed_name::http01_solver(&challenge.uid().unwrap_or_default());
     let options = SolverOptions::default();
+    if challenge.is_podless() {
+        // The process itself answers.
+        return Ok(());
+    }
     if challenge.is_tls_alpn01() {
         // TLSRoutes are not watched, and the world has watched kinds only.
         let pod = over_tls::pod(challenge, &name, &options).map_err(|error| is_final(error.to_string()))?;
@@ -231,7 +239,7 @@ fn present(process: &mut Process, world: &mut World, challenge: &Challenge) -> R
 
 fn check(process: &mut Process, world: &mut World, challenge: &Challenge) -> Result<bool, Failure> {
     let pods = process.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
-    if challenge.spec.type_ == "HTTP-01" && pods.is_empty() {
+    if challenge.spec.type_ == "HTTP-01" && !challenge.is_podless() && pods.is_empty() {
         present(process, world, challenge)?;
         return Ok(false);
     }

@@ -15,7 +15,6 @@ use certwright::{
         chain::{ChosenChain, OfferedChain, choose, class_of_refusal},
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
-        podless::Answerer,
     },
     pki::ParsedRequest,
 };
@@ -47,7 +46,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         order: &order,
         issuer: issuer.seen().unless(refusal.as_deref()),
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
-        answerer: Answerer::Pod,
+        answerer: world.answerer,
         challenges: &challenges,
         ca: memory.order.as_ref(),
         turn: &turn,

@@ -74,7 +74,11 @@ impl Plan<'_> {
         let next = after_trouble.max(quarrel.map(|quarrel| quarrel.next)).filter(|at| *at > self.now);
         match next {
             None => self.steps.push(CertificateStep::PutSecretRight(Box::new(wanted))),
-            Some(at) => self.wake = self.wake.min(Wake::At(at)),
+            Some(at) => {
+                self.wake = self.wake.min(Wake::At(at));
+                let why = self.seen.trouble.map(|trouble| (event::NOT_PUT_RIGHT, trouble.message.clone()));
+                self.remark = self.remark.take().or(why);
+            }
         }
     }
 

@@ -43,6 +43,18 @@ fn further_formats_come_and_go() {
 }
 
 #[test]
+fn what_keeps_it_from_being_put_right_is_told_and_taken_back() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| spec.secret_template = Some(object(json!({"labels": {"team": "a"}}))));
+    scene.trouble = Some(trouble(TroubleClass::Transient, 2));
+    assert_eq!(scene.run().0, ["WriteStatus", "Publish"]);
+    assert_eq!(scene.conditions(), [format!("{READY}; Failed to try: the other side was out")]);
+    scene.now = at(5);
+    assert_eq!(scene.run().0, ["WriteStatus", "PutSecretRight"]);
+    assert_eq!(scene.conditions(), [READY]);
+}
+
+#[test]
 fn the_wish_for_an_owner_is_followed() {
     let mut scene = Scene::issued();
     let owners = |scene: &Scene| scene.secret.as_ref().unwrap().owner_references().len();

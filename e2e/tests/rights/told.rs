@@ -1,0 +1,172 @@
+//! A right that is missing is told where people look, once, and what was held up goes on by itself when it is granted.
+
+use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright_e2e::scene::{PATIENCE, certificate_spec, unreadiness};
+use certwright_e2e::wait::until;
+use certwright_e2e::{Controller, Scene, Testbed, audit};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::json;
+
+use super::{ONE_AT_A_TIME, install, issuer, loses, testbed, with_again, without};
+
+const CERTIFICATES: &str = "certwright-controller-certificates";
+const ORDERS: &str = "certwright-controller-orders";
+const CHALLENGES: &str = "certwright-controller-challenges";
+
+/// What the probe says.
+async fn readiness() -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get("http://127.0.0.1:9403/readyz").send().await.unwrap();
+    assert_eq!(answer.status(), 200, "the others go on");
+    answer.text().await.unwrap()
+}
+
+async fn has_event(scene: &Scene, object: &str, words: &str) {
+    let look = async || {
+        let events = scene.events(object).await?;
+        let is_meant = |(_, note): &(String, String)| note.contains("certwright has no right") && note.contains(words);
+        Ok::<_, anyhow::Error>(events.iter().any(is_meant).then_some(()))
+    };
+    until(&format!("an event of {object} to say {words:?}"), PATIENCE, look).await.unwrap();
+}
+
+fn lines_with(controller: &Controller, words: &str) -> usize {
+    std::fs::read_to_string(controller.log()).unwrap().lines().filter(|line| line.contains(words)).count()
+}
+
+/// A stage on which one resource is not to be created.
+struct Stage {
+    testbed: Testbed,
+    controller: Controller,
+    scene: Scene,
+}
+
+impl Stage {
+    async fn new(role: &str, resource: &str) -> Self {
+        let testbed = testbed();
+        install(&testbed).await.unwrap();
+        let controller = Controller::start(&testbed, &[]).await.unwrap();
+        let scene = Scene::new(&testbed, controller.log(), "told").await.unwrap();
+        scene.issuer("pebble").await.unwrap();
+        without(&testbed, role, resource).await;
+        Self { testbed, controller, scene }
+    }
+
+    async fn begin(&self, name: &str) {
+        let mut spec = certificate_spec(name, "Issuer", "pebble", &[&self.scene.dns_name(name)]);
+        spec["privateKey"] = json!({ "algorithm": "ECDSA" });
+        self.scene.create::<Certificate>(name, spec).await.unwrap();
+    }
+
+    /// Waits until the Certificate's Ready condition says this.
+    async fn says(&self, name: &str, words: &str) {
+        let says =
+            |certificate: &Certificate| unreadiness(certificate).is_some_and(|(_, message)| message.contains(words));
+        self.scene.wait_for::<Certificate>(name, words, PATIENCE, says).await.unwrap();
+    }
+
+    /// Nothing more is written than what was told, however often it is tried.
+    async fn is_quiet(&self) {
+        let mark = self.testbed.mark().unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+        let writes = self.testbed.writes_since(mark).await.unwrap();
+        let own = writes.iter().filter(|write| write.user == "certwright" && write.code < 300);
+        assert_eq!(own.count(), 0, "{writes:#?}");
+        let log = self.testbed.state.kubernetes().unwrap().audit_log.clone();
+        let tried = audit::requests_since(&log, mark).unwrap();
+        assert!(tried.iter().any(|request| request.code == 403), "it is tried again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_certificate_says_what_may_not_be_created() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let stage = Stage::new(CERTIFICATES, "certificaterequests").await;
+    let requests: Api<CertificateRequest> = Api::all(stage.testbed.certwright().await.unwrap());
+    loses(async || requests.list(&ListParams::default()).await.is_err()).await;
+    stage.begin("web").await;
+    let right = format!("create certificaterequests.cert-manager.io in namespace \"{}\"", stage.scene.namespace);
+    stage.says("web", &format!("certwright has no right to {right}; grant it to \"certwright\"")).await;
+    stage.says("web", "kubectl auth can-i create certificaterequests.cert-manager.io -n").await;
+    has_event(&stage.scene, "web", &right).await;
+    assert!(readiness().await.contains(&format!("no right to {right}")));
+    stage.is_quiet().await;
+    assert_eq!(lines_with(&stage.controller, &format!("certwright has no right to {right}")), 1);
+
+    with_again(&stage.testbed, CERTIFICATES, "certificaterequests").await;
+    stage.scene.issued("web").await.unwrap();
+    let look = async || Ok::<_, anyhow::Error>((!readiness().await.contains("certificaterequests")).then_some(()));
+    until("the probe to be content", PATIENCE, look).await.unwrap();
+    assert_eq!(lines_with(&stage.controller, &format!("the right to {right} is there now")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn what_goes_up_to_the_certificate() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let stage = Stage::new(ORDERS, "orders").await;
+    let client = stage.testbed.certwright().await.unwrap();
+    let orders: Api<Order> = Api::all(client.clone());
+    loses(async || orders.list(&ListParams::default()).await.is_err()).await;
+    stage.begin("order").await;
+    stage.says("order", "certwright has no right to create orders.acme.cert-manager.io").await;
+    let request = stage.scene.list::<CertificateRequest>().await.unwrap().remove(0).metadata.name.unwrap();
+    has_event(&stage.scene, &request, "create orders.acme.cert-manager.io").await;
+    stage.is_quiet().await;
+    with_again(&stage.testbed, ORDERS, "orders").await;
+    stage.scene.issued("order").await.unwrap();
+
+    without(&stage.testbed, CHALLENGES, "challenges").await;
+    let challenges: Api<Challenge> = Api::all(client);
+    loses(async || challenges.list(&ListParams::default()).await.is_err()).await;
+    stage.begin("challenge").await;
+    stage.says("challenge", "certwright has no right to create challenges.acme.cert-manager.io").await;
+    with_again(&stage.testbed, CHALLENGES, "challenges").await;
+    stage.scene.issued("challenge").await.unwrap();
+}
+
+/// Nothing can be decided about who is not known, and what was ready stays so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn secrets_that_may_not_be_read() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let stage = Stage::new(CERTIFICATES, "secrets").await;
+    let secrets: Api<Secret> = Api::all(stage.testbed.certwright().await.unwrap());
+    loses(async || secrets.list(&ListParams::default()).await.is_err()).await;
+    stage.begin("web").await;
+    stage.says("web", "certwright has no right to get secrets in namespace").await;
+    has_event(&stage.scene, "web", "get secrets").await;
+    let spec = json!({ "ca": { "secretName": "missing" } });
+    stage.scene.create::<Issuer>("ca", spec).await.unwrap();
+    let says = |issuer: &Issuer| {
+        unreadiness(issuer).is_some_and(|(_, message)| message.contains("certwright has no right to get secrets"))
+    };
+    stage.scene.wait_for::<Issuer>("ca", "saying what is missing", PATIENCE, says).await.unwrap();
+    stage.scene.wait_ready::<Issuer>("pebble").await.unwrap();
+    stage.is_quiet().await;
+    with_again(&stage.testbed, CERTIFICATES, "secrets").await;
+    stage.scene.issued("web").await.unwrap();
+}
+
+/// The solver's own objects, and that nobody sees what becomes of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_challenge_says_what_may_not_be_created() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let stage = Stage::new(CHALLENGES, "ingresses").await;
+    let ingresses: Api<k8s_openapi::api::networking::v1::Ingress> = Api::all(stage.testbed.certwright().await.unwrap());
+    loses(async || ingresses.list(&ListParams::default()).await.is_err()).await;
+    issuer(&stage.scene, "pods", json!({ "http01": { "ingress": {} } })).await;
+    let name = stage.scene.dns_name("http");
+    stage.scene.certificate("http", "pods", &[&name]).await.unwrap();
+    stage.says("http", "certwright has no right to create ingresses.networking.k8s.io").await;
+    let own = stage.scene.list::<Challenge>().await.unwrap().remove(0);
+    has_event(&stage.scene, &own.metadata.name.clone().unwrap(), "create ingresses.networking.k8s.io").await;
+    with_again(&stage.testbed, CHALLENGES, "ingresses").await;
+    let presented = |challenge: &Challenge| challenge.status.as_ref().is_some_and(|status| status.presented);
+    let name = own.metadata.name.unwrap();
+    stage.scene.wait_for::<Challenge>(&name, "being presented", PATIENCE, presented).await.unwrap();
+}
