@@ -19,13 +19,13 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("acme", &["pki", "measure"]),
     ("cloud", &[]),
     ("dns", &["api", "cloud"]),
-    ("http01", &["api", "measure"]),
-    ("tls_alpn01", &["api", "pki", "http01", "measure"]),
+    ("serve", &[]),
+    ("http01", &["api", "measure", "serve"]),
+    ("tls_alpn01", &["api", "pki", "http01", "measure", "serve"]),
     ("cluster", &["api", "measure"]),
     ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster", "measure"]),
     ("metrics", &["api", "decide", "cluster", "measure"]),
-    ("serve", &["api", "decide"]),
-    ("admission", &["api", "pki", "decide"]),
+    ("admission", &["api", "pki", "decide", "serve"]),
     (
         "cli",
         &[
