@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Each room and the rooms it may look into, besides itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("api", &[]),
     ("pki", &[]),
     ("decide", &["api", "pki"]),
@@ -20,6 +20,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("cloud", &[]),
     ("dns", &["api", "cloud"]),
     ("serve", &[]),
+    ("tls", &["api", "pki", "decide"]),
     ("http01", &["api", "measure", "serve"]),
     ("tls_alpn01", &["api", "pki", "http01", "measure", "serve"]),
     ("cluster", &["api", "measure"]),
@@ -42,6 +43,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "measure",
             "metrics",
             "serve",
+            "tls",
             "admission",
         ],
     ),

@@ -1,20 +1,16 @@
 //! The optional webhook: answers whether an object may be written, with the name and the words of cert-manager's.
 //!
 //! What is answered is decided in [`crate::decide::admission`]. Here is what surrounds it: the wire ([`review`]), questions
-//! about rights (`approval`), the server, and its certificates (`keeper`).
+//! about rights (`approval`), and the server.
 
 mod approval;
-mod keeper;
 mod review;
 mod server;
-mod tls;
 
 use std::sync::Arc;
 
 pub use approval::Approvals;
-pub use keeper::{Keeper, Settings};
 pub use server::{LONGEST_REVIEW, serve};
-pub use tls::{Certificates, TlsError};
 
 use crate::decide::admission::{Asked, forbidden_approval, judge, requester_patch, sentence, unknown_signer};
 use review::{Answer, Request};

@@ -7,19 +7,18 @@ use axum::{
     http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE},
 };
 use hyper::{body::Incoming, service::service_fn};
+use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{Shared, Webhook};
-use crate::serve::{Bounds, HttpBounds, Stop, accept, serve_http};
+use crate::serve::{Bounds, HttpBounds, Stop, accept, handshake, serve_http};
 
 /// The longest question, in bytes: two objects of the most that the API server takes, in JSON.
 pub const LONGEST_REVIEW: usize = 7 << 20;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The API server gives up after 30 s at the latest.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const BOUNDS: Bounds = Bounds { connections: 256, drain: Duration::from_secs(10) };
@@ -33,18 +32,15 @@ struct Place {
 }
 
 /// Answers until `shutdown` is done, then lets open questions be answered.
-pub async fn serve(listener: TcpListener, tls: TlsAcceptor, webhook: Shared, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, webhook: Shared, shutdown: impl Future<Output = ()>) {
     let place = Arc::new(Place { webhook, reviews: Semaphore::new(MAX_REVIEWS) });
     let handle = |stream, stop| connection(stream, tls.clone(), place.clone(), stop);
     accept(listener, BOUNDS, handle, shutdown).await;
 }
 
 /// The API server keeps its connections for further questions.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, place: Arc<Place>, stop: Stop) {
-    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else {
-        tracing::debug!("a TLS handshake failed");
-        return;
-    };
+async fn connection(stream: TcpStream, tls: Arc<ServerConfig>, place: Arc<Place>, stop: Stop) {
+    let Some(stream) = handshake(&tls, stream).await else { return };
     let service = service_fn(move |request: Request<Incoming>| {
         let place = place.clone();
         async move { Ok::<_, Infallible>(respond(&place, request).await) }

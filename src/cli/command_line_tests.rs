@@ -72,7 +72,7 @@ fn every_flag_of_cert_manager_is_taken() {
         max-certificate-chain-length=1 max-certificate-size=1 max-concurrent-challenges=60 max-private-key-size=1 \
         metrics-dynamic-serving-ca-secret-name=x metrics-dynamic-serving-ca-secret-namespace=x \
         metrics-dynamic-serving-dns-names=x metrics-dynamic-serving-leaf-duration=168h \
-        metrics-listen-address=0.0.0.0:9402 metrics-tls-cert-file=x metrics-tls-cipher-suites=x \
+        metrics-listen-address=0.0.0.0:9402 metrics-tls-cert-file=x metrics-tls-cipher-suites=TLS_AES_128_GCM_SHA256 \
         metrics-tls-min-version=VersionTLS12 metrics-tls-private-key-file=x namespace=x profiler-address=localhost:6060 \
         v=2 vmodule=x=2";
     let words: Vec<_> = all.split_whitespace().map(|flag| format!("--{flag}")).collect();
@@ -101,6 +101,8 @@ fn what_is_wrong_is_told_with_flag_and_value() {
         ("--acme-http01-solver-extra-labels=a", "write it as KEY=VALUE"),
         ("--acme-http01-solver-extra-labels=a b=c", "\"a b\" is no key for a label"),
         ("--acme-http01-solver-nameservers=192.0.2.1", "invalid value '192.0.2.1'"),
+        ("--metrics-tls-min-version=1.3", "it is VersionTLS12 or VersionTLS13"),
+        ("--metrics-tls-cipher-suites=AES", "there is no such cipher suite; there are TLS_"),
         ("-v=much", "invalid value 'much' for '--v <NUMBER>'"),
     ] {
         let refusal = read(&given(&[argument], Path::new(""))).map(|_| argument).unwrap_err().to_string();

@@ -9,15 +9,16 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
-    controller::{ControllerError, connect, positive_duration},
+    controller::{ControllerError, connect, leaf_duration},
     log,
+    tls::{TlsFlags, TlsFlagsError, cipher_suite, min_version},
 };
 use crate::{
-    admission::{Approvals, Certificates, Keeper, Settings, TlsError, Webhook, serve},
-    pki::{Error as PkiError, ParsedCertificate, PrivateKey, pem},
+    admission::{self, Approvals, Webhook},
+    serve,
+    tls::{Certificates, CipherSuite, MinVersion, Protocol},
 };
 
 /// The flags have the names and defaults of cert-manager's webhook.
@@ -42,14 +43,20 @@ pub struct WebhookArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     dynamic_serving_dns_names: Vec<String>,
     /// How long the webhook's certificate is valid; a new one is made after two thirds of it.
-    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = leaf_duration)]
     dynamic_serving_leaf_duration: SignedDuration,
-    /// File with a certificate, and its chain, to serve with instead. It is read once.
-    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
-    tls_cert_file: Option<PathBuf>,
+    /// File with a certificate, and its chain, to serve with instead. It is read again when it changes.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    tls_cert_file: String,
     /// File with the key of --tls-cert-file.
-    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
-    tls_private_key_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    tls_private_key_file: String,
+    /// Cipher suites of TLS 1.2, separated by commas; all that are safe by default. Those of TLS 1.3 are always there.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = cipher_suite)]
+    tls_cipher_suites: Vec<CipherSuite>,
+    /// The oldest version of TLS: VersionTLS12 or VersionTLS13.
+    #[arg(long, value_name = "VERSION", default_value = "VersionTLS12", value_parser = min_version)]
+    tls_min_version: MinVersion,
     /// How log lines are written.
     #[arg(long, value_enum, default_value = "text")]
     logging_format: log::Format,
@@ -68,10 +75,8 @@ pub enum WebhookError {
          --dynamic-serving-dns-names, or --tls-cert-file and --tls-private-key-file"
     )]
     NoCertificate,
-    #[error("cannot read {file}: {problem}")]
-    File { file: String, problem: String },
     #[error("cannot serve HTTPS: {0}")]
-    Tls(#[from] TlsError),
+    Tls(#[from] TlsFlagsError),
     #[error("cannot listen on port {port}: {problem}")]
     Listen { port: u16, problem: String },
     #[error("cannot wait for signals: {0}")]
@@ -84,19 +89,11 @@ pub enum WebhookError {
 pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     log::start(args.logging_format, &args.log_level);
     let (client, _) = connect(args.kubeconfig.as_ref(), None).await?;
-    let certificates = Arc::new(Certificates::default());
-    let keeper = match (&args.tls_cert_file, &args.tls_private_key_file) {
-        (Some(certificate), Some(key)) => {
-            put_files(&certificates, certificate, key)?;
-            None
-        }
-        _ => Some(Keeper::new(client.clone(), settings(&args)?, certificates.clone())),
-    };
-    let tls = TlsAcceptor::from(certificates.settings()?);
+    let tls = args.tls().serve("the certificate of the webhook", &client, None)?.ok_or(WebhookError::NoCertificate)?;
     let listener = listen(args.secure_port).await?;
     if args.healthz_port != 0 {
         let healthz = listen(args.healthz_port).await?;
-        tokio::spawn(probes(healthz, certificates));
+        tokio::spawn(serve::serve(healthz, probes(tls.certificates)));
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -108,42 +105,25 @@ pub async fn run(args: WebhookArgs) -> Result<(), WebhookError> {
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), port = args.secure_port, "answering the API server");
     let webhook = Arc::new(Webhook { approvals: Approvals::new(client) });
-    let keep = async {
-        match keeper {
-            Some(keeper) => keeper.run().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
-        () = serve(listener, tls, webhook, stop) => Ok(()),
-        () = keep => Err(WebhookError::WatchEnded),
+        () = admission::serve(listener, tls.settings, webhook, stop) => Ok(()),
+        () = tls.keep => Err(WebhookError::WatchEnded),
     }
 }
 
-fn settings(args: &WebhookArgs) -> Result<Settings, WebhookError> {
-    let settings = Settings {
-        namespace: args.dynamic_serving_ca_secret_namespace.clone(),
-        secret: args.dynamic_serving_ca_secret_name.clone(),
-        dns_names: args.dynamic_serving_dns_names.iter().filter(|name| !name.is_empty()).cloned().collect(),
-        lifetime: args.dynamic_serving_leaf_duration,
-    };
-    let is_complete = !settings.namespace.is_empty() && !settings.secret.is_empty() && !settings.dns_names.is_empty();
-    if is_complete { Ok(settings) } else { Err(WebhookError::NoCertificate) }
-}
-
-fn put_files(certificates: &Certificates, certificate: &PathBuf, key: &PathBuf) -> Result<(), WebhookError> {
-    let wrong = |file: &PathBuf, problem: String| WebhookError::File { file: file.display().to_string(), problem };
-    let read = |file: &PathBuf| match std::fs::metadata(file) {
-        Ok(metadata) if metadata.len() > pem::limits().chain as u64 => Err(wrong(file, "it is too long".to_owned())),
-        _ => std::fs::read(file).map_err(|error| wrong(file, error.to_string())),
-    };
-    let unusable = |file: &PathBuf| {
-        let file = file.clone();
-        move |error: PkiError| wrong(&file, error.to_string())
-    };
-    let chain = ParsedCertificate::from_pem_chain(&read(certificate)?).map_err(unusable(certificate))?;
-    let key = PrivateKey::from_pem(&read(key)?).map_err(unusable(key))?;
-    Ok(certificates.put(&chain, &key)?)
+impl WebhookArgs {
+    fn tls(&self) -> TlsFlags {
+        TlsFlags {
+            prefix: "",
+            certificate_file: self.tls_cert_file.clone(),
+            key_file: self.tls_private_key_file.clone(),
+            secret_namespace: self.dynamic_serving_ca_secret_namespace.clone(),
+            secret_name: self.dynamic_serving_ca_secret_name.clone(),
+            dns_names: self.dynamic_serving_dns_names.clone(),
+            lifetime: self.dynamic_serving_leaf_duration,
+            protocol: Protocol { min_version: self.tls_min_version, cipher_suites: self.tls_cipher_suites.clone() },
+        }
+    }
 }
 
 async fn listen(port: u16) -> Result<TcpListener, WebhookError> {
@@ -152,18 +132,15 @@ async fn listen(port: u16) -> Result<TcpListener, WebhookError> {
 }
 
 /// `/livez` answers as long as the process runs, `/healthz` and `/readyz` once there is a certificate.
-async fn probes(listener: TcpListener, certificates: Arc<Certificates>) {
+fn probes(certificates: Arc<Certificates>) -> Router {
     let ready = move || {
         let is_ready = certificates.is_ready();
         async move {
             if is_ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "no certificate yet") }
         }
     };
-    let router = Router::new()
+    Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/healthz", get(ready.clone()))
-        .route("/readyz", get(ready));
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the probe endpoints ended");
-    }
+        .route("/readyz", get(ready))
 }

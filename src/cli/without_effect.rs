@@ -3,7 +3,7 @@
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
-use super::{controller::durations, pflag};
+use super::pflag;
 
 /// One of cert-manager's flags.
 struct Flag {
@@ -17,18 +17,16 @@ struct Flag {
 #[derive(Clone, Copy)]
 enum Values {
     Boolean,
-    Duration,
     Number,
     Text,
 }
 
-use Values::{Boolean, Duration, Number, Text};
+use Values::{Boolean, Number, Text};
 
 const NO_SHIM: &str = "Certificates are not made from Ingresses and Gateways yet";
 const NO_GATEWAY_FLAG: &str =
     "solvers that go through a Gateway need no flag, and Certificates are not made from Gateways yet";
 const NO_THROTTLE: &str = "requests are not held back here: the API server's priority and fairness does that";
-const PLAIN_METRICS: &str = "metrics are served over HTTP only";
 const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 
 /// Whatever the command has by the same name goes before an entry here.
@@ -43,14 +41,6 @@ const FLAGS: &[Flag] = &[
     Flag { name: "enable-gateway-api", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "enable-gateway-api-listenerset", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "gateway-api-extra-protocols", values: Text, why: NO_GATEWAY_FLAG },
-    Flag { name: "metrics-tls-cert-file", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-tls-private-key-file", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-tls-cipher-suites", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-tls-min-version", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-ca-secret-namespace", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-ca-secret-name", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-dns-names", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-leaf-duration", values: Duration, why: PLAIN_METRICS },
     Flag {
         name: "vmodule",
         values: Text,
@@ -79,7 +69,6 @@ impl Flag {
         let arg = Arg::new(self.name).long(self.name).hide(true);
         match self.values {
             Boolean => pflag::boolean(arg).value_name("BOOL"),
-            Duration => arg.value_name("DURATION").value_parser(durations::duration).allow_hyphen_values(true),
             Number => arg.value_name("NUMBER").value_parser(clap::value_parser!(f64)).allow_hyphen_values(true),
             Text => arg.value_name("TEXT").allow_hyphen_values(true),
         }

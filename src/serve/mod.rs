@@ -3,15 +3,18 @@
 
 mod accept;
 mod http;
+mod tls;
 
-use std::{future::pending, net::SocketAddr, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 pub use accept::{Bounds, Stop, accept};
 pub use http::{Bounds as HttpBounds, serve_http};
+pub use tls::handshake;
 
 const BOUNDS: Bounds = Bounds { connections: 32, drain: Duration::from_secs(5) };
 
@@ -31,5 +34,18 @@ pub async fn listen(address: &str) -> Result<TcpListener, String> {
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, router: Router) {
     let handle = |stream, stop| serve_http(stream, HTTP, TowerToHyperService::new(router.clone()), stop);
+    accept(listener, BOUNDS, handle, pending()).await;
+}
+
+/// The same over TLS.
+pub async fn serve_tls(listener: TcpListener, settings: Arc<ServerConfig>, router: Router) {
+    let handle = |stream, stop| {
+        let (settings, router) = (settings.clone(), router.clone());
+        async move {
+            if let Some(stream) = handshake(&settings, stream).await {
+                serve_http(stream, HTTP, TowerToHyperService::new(router), stop).await;
+            }
+        }
+    };
     accept(listener, BOUNDS, handle, pending()).await;
 }
