@@ -26,7 +26,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("cluster", &["api", "measure"]),
     ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster", "measure"]),
     ("metrics", &["api", "decide", "cluster", "measure"]),
-    ("admission", &["api", "pki", "decide", "serve"]),
+    ("admission", &["api", "pki", "decide", "serve", "measure"]),
     (
         "cli",
         &[

@@ -12,7 +12,10 @@ use std::sync::Arc;
 pub use approval::Approvals;
 pub use server::{LONGEST_REVIEW, serve};
 
-use crate::decide::admission::{Asked, forbidden_approval, judge, requester_patch, sentence, unknown_signer};
+use crate::{
+    decide::admission::{Asked, forbidden_approval, judge, requester_patch, sentence, unknown_signer},
+    measure,
+};
 use review::{Answer, Request};
 
 /// What the server answers with.
@@ -49,6 +52,7 @@ impl Webhook {
         let answer = if findings.problems.is_empty() {
             Answer::allowed()
         } else {
+            measure::refusal(known_resource(&request.resource.resource));
             tracing::info!(
                 resource = request.resource.resource,
                 namespace = request.namespace,
@@ -77,6 +81,13 @@ impl Webhook {
 
 /// What a connection needs.
 pub type Shared = Arc<Webhook>;
+
+/// As a label: only our own kinds are told apart.
+fn known_resource(resource: &str) -> &'static str {
+    const KNOWN: [&str; 6] =
+        ["certificaterequests", "certificates", "challenges", "clusterissuers", "issuers", "orders"];
+    KNOWN.into_iter().find(|known| *known == resource).unwrap_or("other")
+}
 
 /// Questions are about these; another one is a wrong registration, and is allowed.
 fn is_ours(request: &Request) -> bool {

@@ -11,11 +11,14 @@ use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{Shared, Webhook};
-use crate::serve::{Bounds, HttpBounds, Stop, accept, handshake, serve_http};
+use crate::{
+    measure,
+    serve::{Bounds, HttpBounds, Stop, accept, handshake, serve_http},
+};
 
 /// The longest question, in bytes: two objects of the most that the API server takes, in JSON.
 pub const LONGEST_REVIEW: usize = 7 << 20;
@@ -23,6 +26,8 @@ pub const LONGEST_REVIEW: usize = 7 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const BOUNDS: Bounds = Bounds { connections: 256, drain: Duration::from_secs(10) };
 const HTTP: HttpBounds = HttpBounds { head: Duration::from_secs(30), longest_head: None, whole: None };
+const MUTATE: &str = "/mutate";
+const PATHS: [&str; 2] = ["/validate", MUTATE];
 /// Questions in memory at once.
 const MAX_REVIEWS: usize = 16;
 
@@ -50,9 +55,17 @@ async fn connection(stream: TcpStream, tls: Arc<ServerConfig>, place: Arc<Place>
 
 async fn respond(place: &Place, request: Request<Incoming>) -> Response<Body> {
     let (head, incoming) = request.into_parts();
-    if head.method != Method::POST || !["/validate", "/mutate"].contains(&head.uri.path()) {
+    let path = PATHS.into_iter().find(|path| *path == head.uri.path());
+    let Some(path) = path.filter(|_| head.method == Method::POST) else {
         return text(StatusCode::NOT_FOUND, "not found\n".to_owned());
-    }
+    };
+    let begun = Instant::now();
+    let response = review(place, path, incoming).await;
+    measure::review(path, response.status().as_u16(), begun.elapsed());
+    response
+}
+
+async fn review(place: &Place, path: &'static str, incoming: Incoming) -> Response<Body> {
     let Ok(_permit) = place.reviews.acquire().await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     };
@@ -60,10 +73,7 @@ async fn respond(place: &Place, request: Request<Incoming>) -> Response<Body> {
     let Ok(Ok(body)) = read else {
         return text(StatusCode::PAYLOAD_TOO_LARGE, format!("no more than {LONGEST_REVIEW} bytes are read\n"));
     };
-    let answer = match head.uri.path() {
-        "/mutate" => Webhook::mutate(&body),
-        _ => place.webhook.validate(&body).await,
-    };
+    let answer = if path == MUTATE { Webhook::mutate(&body) } else { place.webhook.validate(&body).await };
     match answer {
         Ok(json) => {
             let mut response = Response::new(Body::from(json));

@@ -1,13 +1,19 @@
 //! The flags that say with what certificate metrics are served. The controller and the webhook have them.
 
+use axum::Router;
 use clap::Args;
 use jiff::SignedDuration;
+use kube::Client;
+use tokio::net::TcpListener;
 
 use super::{
     controller::leaf_duration,
-    tls::{TlsFlags, cipher_suite, min_version},
+    tls::{TlsFlags, TlsFlagsError, cipher_suite, min_version},
 };
-use crate::tls::{CipherSuite, MinVersion, Protocol};
+use crate::{
+    serve,
+    tls::{CipherSuite, MinVersion, Protocol},
+};
 
 /// With what metrics are served. Without any of the certificates they are served over plain HTTP.
 #[derive(Args, Clone, Debug)]
@@ -39,7 +45,22 @@ pub struct MetricsTlsArgs {
 }
 
 impl MetricsTlsArgs {
-    pub fn flags(&self) -> TlsFlags {
+    /// Serves until the process ends, over TLS if there is a certificate for it.
+    ///
+    /// # Errors
+    /// If the flags contradict each other.
+    pub fn serve(&self, listener: TcpListener, router: Router, client: &Client) -> Result<(), TlsFlagsError> {
+        match self.flags().serve("the certificate of the metrics", client, None)? {
+            Some(tls) => {
+                tokio::spawn(tls.keep);
+                tokio::spawn(serve::serve_tls(listener, tls.settings, router));
+            }
+            None => drop(tokio::spawn(serve::serve(listener, router))),
+        }
+        Ok(())
+    }
+
+    fn flags(&self) -> TlsFlags {
         TlsFlags {
             prefix: "metrics-",
             certificate_file: self.metrics_tls_cert_file.clone(),

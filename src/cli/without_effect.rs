@@ -29,8 +29,8 @@ const NO_GATEWAY_FLAG: &str =
 const NO_THROTTLE: &str = "requests are not held back here: the API server's priority and fairness does that";
 const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 
-/// Whatever the command has by the same name goes before an entry here.
-const FLAGS: &[Flag] = &[
+/// Those of the controller, besides those that all programs have.
+const CONTROLLER: &[Flag] = &[
     Flag { name: "kube-api-qps", values: Number, why: NO_THROTTLE },
     Flag { name: "kube-api-burst", values: Number, why: NO_THROTTLE },
     Flag { name: "auto-certificate-annotations", values: Text, why: NO_SHIM },
@@ -41,6 +41,10 @@ const FLAGS: &[Flag] = &[
     Flag { name: "enable-gateway-api", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "enable-gateway-api-listenerset", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "gateway-api-extra-protocols", values: Text, why: NO_GATEWAY_FLAG },
+];
+
+/// How programs in Go log.
+const COMMON: &[Flag] = &[
     Flag {
         name: "vmodule",
         values: Text,
@@ -53,15 +57,28 @@ const FLAGS: &[Flag] = &[
     Flag { name: "log-json-info-buffer-size", values: Text, why: LOGS_AT_ONCE },
 ];
 
-/// The command with these flags too, which its help does not name.
-pub fn add(command: Command) -> Command {
-    command.args(FLAGS.iter().map(Flag::arg))
-}
+/// Those of one program.
+#[derive(Clone, Copy)]
+pub struct WithoutEffect(&'static [Flag]);
 
-/// A sentence for each of these flags that was given.
-pub fn notes(matches: &ArgMatches) -> Vec<String> {
-    let is_given = |flag: &&Flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine);
-    FLAGS.iter().filter(is_given).map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
+pub const OF_CONTROLLER: WithoutEffect = WithoutEffect(CONTROLLER);
+pub const OF_WEBHOOK: WithoutEffect = WithoutEffect(&[]);
+
+impl WithoutEffect {
+    /// The command with these flags too, which its help does not name.
+    pub fn add(self, command: Command) -> Command {
+        command.args(self.flags().map(Flag::arg))
+    }
+
+    /// A sentence for each of these flags that was given.
+    pub fn notes(self, matches: &ArgMatches) -> Vec<String> {
+        let is_given = |flag: &&Flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine);
+        self.flags().filter(is_given).map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
+    }
+
+    fn flags(self) -> impl Iterator<Item = &'static Flag> {
+        COMMON.iter().chain(self.0)
+    }
 }
 
 impl Flag {

@@ -49,14 +49,7 @@ pub(super) async fn serve_metrics(
             balances.map(account_budget).collect()
         }),
     };
-    let router = router(Arc::new(sources));
-    match args.tls.flags().serve("the certificate of the metrics", client, None)? {
-        Some(tls) => {
-            tokio::spawn(tls.keep);
-            tokio::spawn(serve::serve_tls(listener, tls.settings, router));
-        }
-        None => drop(tokio::spawn(serve::serve(listener, router))),
-    }
+    args.tls.serve(listener, router(Arc::new(sources)), client)?;
     tokio::spawn(keep_up(recorder));
     Ok(())
 }

@@ -28,6 +28,7 @@ use tokio::{
 
 pub(super) use cluster::connect;
 pub(super) use durations::leaf_duration;
+pub(super) use sizes::SizeArgs;
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},
