@@ -14,7 +14,8 @@
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
 //! - [`measure`]: what is counted while it happens
 //! - [`metrics`]: what is scraped
-//! - [`serve`]: a small HTTP server for those who watch over the controller
+//! - [`serve`]: servers with bounds on connections, TLS and HTTP
+//! - [`tls`]: what servers serve with over TLS
 //! - [`controller`]: gather, decide, act: one file per kind
 //! - [`admission`]: the optional webhook
 //! - [`cli`]: the subcommands
@@ -35,4 +36,5 @@ pub mod measure;
 pub mod metrics;
 pub mod pki;
 pub mod serve;
+pub mod tls;
 pub mod tls_alpn01;

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Each room and the rooms it may look into, besides itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("api", &[]),
     ("pki", &[]),
     ("decide", &["api", "pki"]),
@@ -19,13 +19,14 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("acme", &["pki", "measure"]),
     ("cloud", &[]),
     ("dns", &["api", "cloud"]),
-    ("http01", &["api", "measure"]),
-    ("tls_alpn01", &["api", "pki", "http01", "measure"]),
+    ("serve", &[]),
+    ("tls", &["api", "pki", "decide"]),
+    ("http01", &["api", "measure", "serve"]),
+    ("tls_alpn01", &["api", "pki", "http01", "measure", "serve"]),
     ("cluster", &["api", "measure"]),
     ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster", "measure"]),
     ("metrics", &["api", "decide", "cluster", "measure"]),
-    ("serve", &["api", "decide"]),
-    ("admission", &["api", "pki", "decide"]),
+    ("admission", &["api", "pki", "decide", "serve", "measure"]),
     (
         "cli",
         &[
@@ -42,6 +43,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "measure",
             "metrics",
             "serve",
+            "tls",
             "admission",
         ],
     ),

@@ -8,6 +8,8 @@ mod release;
 mod render;
 #[path = "chart/values.rs"]
 mod values;
+#[path = "chart/webhook.rs"]
+mod webhook;
 
 use certwright_e2e::Testbed;
 use certwright_e2e::helm::{Helm, chart};

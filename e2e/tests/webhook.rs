@@ -27,6 +27,10 @@ use serde_json::{Value, json};
 
 const PORT: u16 = 10250;
 const HEALTH: u16 = 6080;
+const METRICS: u16 = 9412;
+/// Of the second process, which verifies clients.
+const VERIFYING_PORT: u16 = 10251;
+const VERIFYING_HEALTH: u16 = 6081;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
@@ -51,6 +55,10 @@ async fn all(place: Place) {
     place.refuses_what_the_definitions_let_through().await;
     place.speaks_to_the_api_server_alone().await;
     place.leaves_out_namespaces().await;
+    place.tells_what_it_did().await;
+    place.verifies_clients().await;
+    place.renews_its_certificate().await;
+    place.answers().await;
 
     // An expired CA, one that is gone, and one that somebody broke: it heals, and so do the bundles.
     for spoil in [Spoil::Expire, Spoil::Delete, Spoil::Break] {
@@ -132,8 +140,17 @@ impl Place {
         format!("{}-ca", self.name)
     }
 
-    /// The program as the pod would run it.
+    /// The program as the pod would run it, with a certificate that does not live long.
     async fn start(&self) -> Process {
+        let mut command = self.command(PORT, HEALTH, &format!("{}:{METRICS}", self.address().ip())).await;
+        command.arg(format!("--dynamic-serving-ca-secret-namespace={}", self.scene.namespace));
+        command.arg(format!("--dynamic-serving-ca-secret-name={}", self.secret()));
+        command.arg(format!("--dynamic-serving-dns-names={}", self.host()));
+        command.arg("--dynamic-serving-leaf-duration=10s");
+        self.scene.testbed.start("webhook", command).unwrap()
+    }
+
+    async fn command(&self, port: u16, health: u16, metrics: &str) -> Command {
         let accounts: Api<ServiceAccount> = self.scene.api();
         let request = TokenRequest::default();
         let answer = accounts.create_token_request(&self.name, &PostParams::default(), &request).await.unwrap();
@@ -144,11 +161,9 @@ impl Place {
         std::fs::write(&file, kubeconfig.to_string()).unwrap();
         let mut command = Command::new(binary().unwrap());
         command.arg("webhook").arg("--kubeconfig").arg(file).env_remove("KUBECONFIG");
-        command.arg(format!("--secure-port={PORT}")).arg(format!("--healthz-port={HEALTH}"));
-        command.arg(format!("--dynamic-serving-ca-secret-namespace={}", self.scene.namespace));
-        command.arg(format!("--dynamic-serving-ca-secret-name={}", self.secret()));
-        command.arg(format!("--dynamic-serving-dns-names={}", self.host()));
-        self.scene.testbed.start("webhook", command).unwrap()
+        command.arg(format!("--secure-port={port}")).arg(format!("--healthz-port={health}"));
+        command.arg(format!("--metrics-listen-address={metrics}"));
+        command
     }
 
     /// Waits until the API server believes the webhook: it refuses what only the webhook refuses.
@@ -204,6 +219,81 @@ impl Place {
         let answer = requests.patch_status("unknown", &PatchParams::default(), &patch).await.unwrap_err();
         let said = message(answer);
         assert!(said.contains("spec.issuerRef: Forbidden: referenced signer resource does not exist"), "{said}");
+    }
+
+    async fn tells_what_it_did(&self) {
+        let url = format!("http://{}:{METRICS}/metrics", self.address().ip());
+        let page = plain().get(url).send().await.unwrap().text().await.unwrap();
+        for series in [
+            "controller_runtime_webhook_requests_total{webhook=\"/validate\",code=\"200\"} ",
+            "controller_runtime_webhook_requests_total{webhook=\"/validate\",code=\"413\"} ",
+            "controller_runtime_webhook_latency_seconds_count{webhook=\"/mutate\"} ",
+            "certwright_webhook_refusals_total{resource=\"certificates\"} ",
+            "certwright_build_info{",
+        ] {
+            assert!(page.contains(&format!("\n{series}")), "{series}\n{page}");
+        }
+    }
+
+    /// With a certificate from files, and only for who has one of the right CA and name.
+    async fn verifies_clients(&self) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (own, other) = (Authority::new(), Authority::new());
+        let (certificate, key) = own.certificate(&self.host());
+        for (name, text) in [("tls.crt", &certificate), ("tls.key", &key), ("clients.crt", &own.pem())] {
+            std::fs::write(path(name), text).unwrap();
+        }
+        let mut command = self.command(VERIFYING_PORT, VERIFYING_HEALTH, "0").await;
+        for (flag, name) in
+            [("tls-cert-file", "tls.crt"), ("tls-private-key-file", "tls.key"), ("client-ca-path", "clients.crt")]
+        {
+            command.arg(format!("--{flag}={}", path(name).display()));
+        }
+        command.args(["--enable-client-verification", "--client-subject-names=apiserver"]);
+        let _process = self.scene.testbed.start("verifying-webhook", command).unwrap();
+        let health = format!("http://{}:{VERIFYING_HEALTH}/healthz", self.address().ip());
+        let look = async || plain().get(&health).send().await?.error_for_status().map(Some);
+        until("the second webhook to be ready", PATIENCE, look).await.unwrap();
+
+        let asked = async |identity: Option<(String, String)>| {
+            let ca = reqwest::Certificate::from_pem(own.pem().as_bytes()).unwrap();
+            let address = SocketAddr::from((self.address().ip(), VERIFYING_PORT));
+            let mut client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).resolve(&self.host(), address);
+            if let Some((certificate, key)) = identity {
+                client = client.identity(reqwest::Identity::from_pem((certificate + &key).as_bytes()).unwrap());
+            }
+            let url = format!("https://{}:{VERIFYING_PORT}/validate", self.host());
+            client.build().unwrap().get(url).send().await.map(|answer| answer.status().as_u16())
+        };
+        assert_eq!(
+            asked(Some(own.certificate("apiserver"))).await.unwrap(),
+            404,
+            "it is answered, that there is no GET"
+        );
+        assert!(asked(None).await.is_err());
+        assert!(asked(Some(own.certificate("another"))).await.is_err());
+        assert!(asked(Some(other.certificate("apiserver"))).await.is_err());
+    }
+
+    /// The certificate is replaced before it ends.
+    async fn renews_its_certificate(&self) {
+        let first = self.served().await.unwrap();
+        let look = async || self.served().await.map(|served| (served != first).then_some(served));
+        let second = until("the next certificate", PATIENCE, look).await.unwrap();
+        let end = |der: &[u8]| certwright::pki::ParsedCertificate::from_der(der).unwrap().not_after;
+        assert!(end(&second) > end(&first));
+    }
+
+    /// What is served at present, as DER.
+    async fn served(&self) -> anyhow::Result<Vec<u8>> {
+        let secret = self.scene.api::<Secret>().get(&self.secret()).await?;
+        let ca = reqwest::Certificate::from_pem(&secret.data.unwrap()["ca.crt"].0)?;
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).tls_info(true);
+        let client = client.resolve(&self.host(), self.address()).build()?;
+        let answer = client.get(format!("https://{}:{PORT}/", self.host())).send().await?;
+        let info = answer.extensions().get::<reqwest::tls::TlsInfo>().unwrap();
+        Ok(info.peer_certificate().unwrap().to_vec())
     }
 
     /// What comes over the wire is bounded, and is an AdmissionReview.
@@ -317,6 +407,30 @@ fn signing_request() -> String {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
     base64::engine::general_purpose::STANDARD.encode(params.serialize_request(&key).unwrap().pem().unwrap())
+}
+
+/// A CA for servers and clients.
+struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self(rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for this name, and its key.
+    fn certificate(&self, name: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
 }
 
 /// A CA whose time is over, and its key.

@@ -1,22 +1,21 @@
 //! The optional webhook: answers whether an object may be written, with the name and the words of cert-manager's.
 //!
 //! What is answered is decided in [`crate::decide::admission`]. Here is what surrounds it: the wire ([`review`]), questions
-//! about rights (`approval`), the server, and its certificates (`keeper`).
+//! about rights (`approval`), and the server.
 
 mod approval;
-mod keeper;
 mod review;
 mod server;
-mod tls;
 
 use std::sync::Arc;
 
 pub use approval::Approvals;
-pub use keeper::{Keeper, Settings};
 pub use server::{LONGEST_REVIEW, serve};
-pub use tls::{Certificates, TlsError};
 
-use crate::decide::admission::{Asked, forbidden_approval, judge, requester_patch, sentence, unknown_signer};
+use crate::{
+    decide::admission::{Asked, forbidden_approval, judge, requester_patch, sentence, unknown_signer},
+    measure,
+};
 use review::{Answer, Request};
 
 /// What the server answers with.
@@ -53,6 +52,7 @@ impl Webhook {
         let answer = if findings.problems.is_empty() {
             Answer::allowed()
         } else {
+            measure::refusal(known_resource(&request.resource.resource));
             tracing::info!(
                 resource = request.resource.resource,
                 namespace = request.namespace,
@@ -81,6 +81,13 @@ impl Webhook {
 
 /// What a connection needs.
 pub type Shared = Arc<Webhook>;
+
+/// As a label: only our own kinds are told apart.
+fn known_resource(resource: &str) -> &'static str {
+    const KNOWN: [&str; 6] =
+        ["certificaterequests", "certificates", "challenges", "clusterissuers", "issuers", "orders"];
+    KNOWN.into_iter().find(|known| *known == resource).unwrap_or("other")
+}
 
 /// Questions are about these; another one is a wrong registration, and is allowed.
 fn is_ours(request: &Request) -> bool {

@@ -1,32 +1,33 @@
 //! The server: HTTPS for the API server alone, with bounds on everything that comes.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::{self, Body},
     http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE},
 };
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{body::Incoming, service::service_fn};
+use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
+    sync::Semaphore,
+    time::{Instant, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{Shared, Webhook};
+use crate::{
+    measure,
+    serve::{Bounds, HttpBounds, Stop, accept, handshake, serve_http},
+};
 
 /// The longest question, in bytes: two objects of the most that the API server takes, in JSON.
 pub const LONGEST_REVIEW: usize = 7 << 20;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The API server gives up after 30 s at the latest.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at once; more wait in the backlog of the socket.
-const MAX_CONNECTIONS: usize = 256;
+const BOUNDS: Bounds = Bounds { connections: 256, drain: Duration::from_secs(10) };
+const HTTP: HttpBounds = HttpBounds { head: Duration::from_secs(30), longest_head: None, whole: None };
+const MUTATE: &str = "/mutate";
+const PATHS: [&str; 2] = ["/validate", MUTATE];
 /// Questions in memory at once.
 const MAX_REVIEWS: usize = 16;
 
@@ -36,78 +37,35 @@ struct Place {
 }
 
 /// Answers until `shutdown` is done, then lets open questions be answered.
-pub async fn serve(listener: TcpListener, tls: TlsAcceptor, webhook: Shared, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, webhook: Shared, shutdown: impl Future<Output = ()>) {
     let place = Arc::new(Place { webhook, reviews: Semaphore::new(MAX_REVIEWS) });
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let (stop, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        if let Some((stream, slot)) = accepted {
-            let (tls, place, stopped) = (tls.clone(), place.clone(), stopped.clone());
-            connections.spawn(async move {
-                connection(stream, tls, place, stopped).await;
-                drop(slot);
-            });
-        }
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    stop.send_replace(true);
-    let _ = timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+    let handle = |stream, stop| connection(stream, tls.clone(), place.clone(), stop);
+    accept(listener, BOUNDS, handle, shutdown).await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
-        Err(error) => {
-            // Either the client is gone already, or file descriptors have run out: then trying at once is of no use.
-            tracing::debug!(%error, "a connection could not be accepted");
-            sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, tls: TlsAcceptor, place: Arc<Place>, mut stopped: watch::Receiver<bool>) {
-    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else {
-        tracing::debug!("a TLS handshake failed");
-        return;
-    };
+/// The API server keeps its connections for further questions.
+async fn connection(stream: TcpStream, tls: Arc<ServerConfig>, place: Arc<Place>, stop: Stop) {
+    let Some(stream) = handshake(&tls, stream).await else { return };
     let service = service_fn(move |request: Request<Incoming>| {
         let place = place.clone();
         async move { Ok::<_, Infallible>(respond(&place, request).await) }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(served);
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    serve_http(stream, HTTP, service, stop).await;
 }
 
 async fn respond(place: &Place, request: Request<Incoming>) -> Response<Body> {
     let (head, incoming) = request.into_parts();
-    if head.method != Method::POST || !["/validate", "/mutate"].contains(&head.uri.path()) {
+    let path = PATHS.into_iter().find(|path| *path == head.uri.path());
+    let Some(path) = path.filter(|_| head.method == Method::POST) else {
         return text(StatusCode::NOT_FOUND, "not found\n".to_owned());
-    }
+    };
+    let begun = Instant::now();
+    let response = review(place, path, incoming).await;
+    measure::review(path, response.status().as_u16(), begun.elapsed());
+    response
+}
+
+async fn review(place: &Place, path: &'static str, incoming: Incoming) -> Response<Body> {
     let Ok(_permit) = place.reviews.acquire().await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     };
@@ -115,10 +73,7 @@ async fn respond(place: &Place, request: Request<Incoming>) -> Response<Body> {
     let Ok(Ok(body)) = read else {
         return text(StatusCode::PAYLOAD_TOO_LARGE, format!("no more than {LONGEST_REVIEW} bytes are read\n"));
     };
-    let answer = match head.uri.path() {
-        "/mutate" => Webhook::mutate(&body),
-        _ => place.webhook.validate(&body).await,
-    };
+    let answer = if path == MUTATE { Webhook::mutate(&body) } else { place.webhook.validate(&body).await };
     match answer {
         Ok(json) => {
             let mut response = Response::new(Body::from(json));

@@ -6,14 +6,24 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, error::Erro
 
 use super::{
     Cli,
-    config_file::{self, Setting},
-    pflag, without_effect,
+    config_file::{self, FileKind, Setting},
+    pflag,
+    without_effect::{self, WithoutEffect},
 };
 
-const CONTROLLER: &str = "controller";
+/// A subcommand that has the flags of one of cert-manager's programs.
+#[derive(Clone, Copy)]
+struct Program {
+    name: &'static str,
+    file: FileKind,
+    without_effect: WithoutEffect,
+}
 
-/// The subcommands that have the controller's flags.
-const WITH_ITS_FLAGS: [&str; 2] = [CONTROLLER, "wind-down"];
+const PROGRAMS: [Program; 3] = [
+    Program { name: "controller", file: config_file::OF_CONTROLLER, without_effect: without_effect::OF_CONTROLLER },
+    Program { name: "webhook", file: config_file::OF_WEBHOOK, without_effect: without_effect::OF_WEBHOOK },
+    Program { name: "wind-down", file: config_file::OF_CONTROLLER, without_effect: without_effect::OF_CONTROLLER },
+];
 
 /// The levels of cert-manager's `-v`; a higher one is the last.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "info", "debug", "trace"];
@@ -31,85 +41,96 @@ pub fn parse() -> Cli {
 pub fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let command = command();
     let mut matches = command.clone().try_get_matches_from(arguments)?;
-    if let Some((name, flags)) = with_flags(&matches) {
-        let further = further(&command, flags)?;
+    let program = PROGRAMS.into_iter().find(|program| matches.subcommand_name() == Some(program.name));
+    if let Some(program) = program
+        && let Some(flags) = matches.subcommand_matches(program.name)
+    {
+        let further = program.further(&command, flags)?;
         if !further.is_empty() {
-            matches = command.clone().try_get_matches_from(with(name, further, arguments))?;
+            matches = command.clone().try_get_matches_from(program.with(further, arguments))?;
         }
     }
     let mut cli = Cli::from_arg_matches(&matches)?;
-    if let (super::Command::Controller(controller), Some(flags)) =
-        (&mut cli.command, matches.subcommand_matches(CONTROLLER))
+    if let Some(program) = program
+        && let Some(flags) = matches.subcommand_matches(program.name)
     {
-        controller.notes = without_effect::notes(flags);
+        let notes = program.without_effect.notes(flags);
+        match &mut cli.command {
+            super::Command::Controller(args) => args.notes = notes,
+            super::Command::Webhook(args) => args.notes = notes,
+            _ => {}
+        }
     }
     Ok(cli)
 }
 
-/// The subcommand, if it is one with the controller's flags, and what it was given.
-fn with_flags(matches: &ArgMatches) -> Option<(&str, &ArgMatches)> {
-    matches.subcommand().filter(|(name, _)| WITH_ITS_FLAGS.contains(name))
-}
-
 fn command() -> Command {
-    WITH_ITS_FLAGS.into_iter().fold(Cli::command(), with_file_and_level)
+    PROGRAMS.into_iter().fold(Cli::command(), |command, program| {
+        command.mut_subcommand(program.name, |command| program.complete(command))
+    })
 }
 
-/// Adds to a subcommand what the file and `-v` are given by.
-fn with_file_and_level(command: Command, name: &str) -> Command {
-    let config = Arg::new("config").long("config").value_name("FILE").value_parser(clap::value_parser!(PathBuf));
-    let level = Arg::new("v").short('v').long("v").value_name("NUMBER").value_parser(clap::value_parser!(i32));
-    command.mut_subcommand(name, |command| {
+impl Program {
+    /// The subcommand with the flags that its arguments do not tell of.
+    fn complete(self, command: Command) -> Command {
+        let config = Arg::new("config").long("config").value_name("FILE").value_parser(clap::value_parser!(PathBuf));
+        let level = Arg::new("v").short('v').long("v").value_name("NUMBER").value_parser(clap::value_parser!(i32));
+        let FileKind { kind, api_version, .. } = self.file;
         let command = command
-            .arg(config.help("File with a ControllerConfiguration (controller.config.cert-manager.io/v1alpha1)"))
+            .arg(config.help(format!("File with a {kind} ({api_version})")))
             .arg(level.allow_negative_numbers(true).help(
                 "How much is logged, as cert-manager has it: 0 is error, 1 warn, 2 and 3 info, 4 debug, 5 and above trace; \
                  --log-level goes before it",
             ))
             .after_help(AFTER_HELP);
-        pflag::as_in_go(without_effect::add(command))
-    })
-}
+        pflag::as_in_go(self.without_effect.add(command))
+    }
 
-/// The arguments that the file and `-v` stand for.
-fn further(command: &Command, flags: &ArgMatches) -> Result<Vec<String>, clap::Error> {
-    let is_given = |name: &str| is_given(subcommand(command), flags, name);
-    let mut level = flags.get_one::<i32>("v").copied();
-    let mut further = Vec::new();
-    if let Some(path) = flags.get_one::<PathBuf>("config") {
-        let settings = config_file::read(path).map_err(|problem| refusal(&problem))?;
-        for setting in settings.iter().filter(|setting| !is_given(&setting.flag)) {
-            check(command, setting)
-                .map_err(|problem| refusal(&format!("{}: {}: {problem}", path.display(), setting.path)))?;
-            if setting.flag == "v" {
-                level = level.or(setting.value.parse().ok());
+    /// The arguments that the file and `-v` stand for.
+    fn further(self, command: &Command, flags: &ArgMatches) -> Result<Vec<String>, clap::Error> {
+        let is_given = |name: &str| is_given(self.subcommand(command), flags, name);
+        let mut level = flags.get_one::<i32>("v").copied();
+        let mut further = Vec::new();
+        if let Some(path) = flags.get_one::<PathBuf>("config") {
+            let settings = config_file::read(path, self.file).map_err(|problem| refusal(&problem))?;
+            for setting in settings.iter().filter(|setting| !is_given(&setting.flag)) {
+                self.check(command, setting)
+                    .map_err(|problem| refusal(&format!("{}: {}: {problem}", path.display(), setting.path)))?;
+                if setting.flag == "v" {
+                    level = level.or(setting.value.parse().ok());
+                }
+                further.push(setting.argument());
             }
-            further.push(setting.argument());
+            let names_levels = settings.iter().any(|setting| setting.flag == "log-level");
+            level = level.filter(|_| !names_levels || is_given("v"));
         }
-        let names_levels = settings.iter().any(|setting| setting.flag == "log-level");
-        level = level.filter(|_| !names_levels || is_given("v"));
+        if let Some(level) = level.filter(|_| !is_given("log-level")) {
+            further.push(format!("--log-level={}", level_of(level)));
+        }
+        Ok(further)
     }
-    if let Some(level) = level.filter(|_| !is_given("log-level")) {
-        further.push(format!("--log-level={}", level_of(level)));
+
+    /// The arguments with these before those of the subcommand.
+    fn with(self, further: Vec<String>, arguments: &[OsString]) -> Vec<OsString> {
+        let place =
+            arguments.iter().position(|argument| argument == self.name).map_or(arguments.len(), |place| place + 1);
+        let (before, after) = arguments.split_at(place);
+        before.iter().cloned().chain(further.into_iter().map(Into::into)).chain(after.iter().cloned()).collect()
     }
-    Ok(further)
-}
 
-/// The arguments with these before those of the subcommand.
-fn with(name: &str, further: Vec<String>, arguments: &[OsString]) -> Vec<OsString> {
-    let place = arguments.iter().position(|argument| argument == name).map_or(arguments.len(), |place| place + 1);
-    let (before, after) = arguments.split_at(place);
-    before.iter().cloned().chain(further.into_iter().map(Into::into)).chain(after.iter().cloned()).collect()
-}
+    /// Whether the flag makes sense by itself, with this value.
+    fn check(self, command: &Command, setting: &Setting) -> Result<(), String> {
+        let arguments = ["certwright".to_owned(), self.name.to_owned(), setting.argument()];
+        command.clone().try_get_matches_from(arguments).map(drop).map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        })
+    }
 
-/// Whether the flag makes sense by itself, with this value.
-fn check(command: &Command, setting: &Setting) -> Result<(), String> {
-    let arguments = ["certwright".to_owned(), CONTROLLER.to_owned(), setting.argument()];
-    command.clone().try_get_matches_from(arguments).map(drop).map_err(|error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        first.strip_prefix("error: ").unwrap_or(first).to_owned()
-    })
+    fn subcommand(self, command: &Command) -> &Command {
+        command.find_subcommand(self.name).unwrap_or(command)
+    }
 }
 
 fn is_given(command: &Command, flags: &ArgMatches, name: &str) -> bool {
@@ -120,10 +141,6 @@ fn is_given(command: &Command, flags: &ArgMatches, name: &str) -> bool {
 fn level_of(verbosity: i32) -> &'static str {
     let index = usize::try_from(verbosity).unwrap_or_default();
     LEVELS.get(index).or(LEVELS.last()).copied().unwrap_or("info")
-}
-
-fn subcommand(command: &Command) -> &Command {
-    command.find_subcommand(CONTROLLER).unwrap_or(command)
 }
 
 fn refusal(text: &str) -> clap::Error {

@@ -15,9 +15,9 @@ fn arguments_with(file: &str, arguments: &[&str]) -> Result<Vec<String>, String>
     let arguments = given(arguments, &path);
     let command = command();
     let matches = command.clone().try_get_matches_from(&arguments).map_err(|error| error.to_string())?;
-    let flags = matches.subcommand_matches(CONTROLLER).unwrap();
-    let further = further(&command, flags).map_err(|error| error.to_string())?;
-    let all = with(CONTROLLER, further, &arguments);
+    let flags = matches.subcommand_matches(PROGRAMS[0].name).unwrap();
+    let further = PROGRAMS[0].further(&command, flags).map_err(|error| error.to_string())?;
+    let all = PROGRAMS[0].with(further, &arguments);
     command.clone().try_get_matches_from(&all).map_err(|error| error.to_string())?;
     Ok(all
         .into_iter()
@@ -46,9 +46,11 @@ fn the_command_is_sound() {
 #[test]
 fn every_field_of_the_file_stands_for_a_flag() {
     let command = command();
-    let flags: Vec<_> = subcommand(&command).get_arguments().filter_map(Arg::get_long).collect();
-    for flag in config_file::flags() {
-        assert!(flags.contains(&flag), "{flag}");
+    for program in PROGRAMS {
+        let flags: Vec<_> = program.subcommand(&command).get_arguments().filter_map(Arg::get_long).collect();
+        for flag in program.file.flags() {
+            assert!(flags.contains(&flag), "{}: {flag}", program.name);
+        }
     }
 }
 
@@ -72,12 +74,42 @@ fn every_flag_of_cert_manager_is_taken() {
         max-certificate-chain-length=1 max-certificate-size=1 max-concurrent-challenges=60 max-private-key-size=1 \
         metrics-dynamic-serving-ca-secret-name=x metrics-dynamic-serving-ca-secret-namespace=x \
         metrics-dynamic-serving-dns-names=x metrics-dynamic-serving-leaf-duration=168h \
-        metrics-listen-address=0.0.0.0:9402 metrics-tls-cert-file=x metrics-tls-cipher-suites=x \
+        metrics-listen-address=0.0.0.0:9402 metrics-tls-cert-file=x metrics-tls-cipher-suites=TLS_AES_128_GCM_SHA256 \
         metrics-tls-min-version=VersionTLS12 metrics-tls-private-key-file=x namespace=x profiler-address=localhost:6060 \
         v=2 vmodule=x=2";
     let words: Vec<_> = all.split_whitespace().map(|flag| format!("--{flag}")).collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     command().try_get_matches_from(given(&words, Path::new(""))).unwrap();
+}
+
+/// Those of cert-manager's webhook.
+#[test]
+fn every_flag_of_cert_managers_webhook_is_taken() {
+    let all = "api-server-host=https://a.test client-ca-path=x client-subject-names=a,b config=FILE \
+        dynamic-serving-ca-secret-name=x dynamic-serving-ca-secret-namespace=x dynamic-serving-dns-names=x \
+        dynamic-serving-leaf-duration=168h enable-client-verification enable-profiling feature-gates=OtherNames=true \
+        healthz-port=6080 kubeconfig=x logging-format=json max-certificate-bundle-size=1 max-certificate-chain-length=1 \
+        max-certificate-size=1 max-private-key-size=1 metrics-dynamic-serving-ca-secret-name=x \
+        metrics-dynamic-serving-ca-secret-namespace=x metrics-dynamic-serving-dns-names=x \
+        metrics-dynamic-serving-leaf-duration=168h metrics-listen-address=0.0.0.0:9402 metrics-tls-cert-file=x \
+        metrics-tls-cipher-suites=TLS_AES_128_GCM_SHA256 metrics-tls-min-version=VersionTLS12 \
+        metrics-tls-private-key-file=x profiler-address=localhost:6060 secure-port=6443 tls-cert-file=x \
+        tls-cipher-suites=TLS_AES_128_GCM_SHA256 tls-min-version=VersionTLS13 tls-private-key-file=x v=2 vmodule=x=2";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let head = "apiVersion: webhook.config.cert-manager.io/v1alpha1\nkind: WebhookConfiguration\n";
+    std::fs::write(&path, format!("{head}securePort: 10250\nhealthzPort: 1\nlogging: {{verbosity: 4}}\n")).unwrap();
+    let flags = all.split_whitespace().map(|flag| format!("--{flag}").replace("FILE", path.to_str().unwrap()));
+    let words: Vec<_> =
+        ["certwright".to_owned(), "webhook".to_owned()].into_iter().chain(flags).map(Into::into).collect();
+    let cli = read(&words).unwrap();
+    let crate::cli::Command::Webhook(webhook) = cli.command else { panic!() };
+    assert_eq!(webhook.notes.len(), 1, "{:?}", webhook.notes);
+    assert!(webhook.notes[0].starts_with("--vmodule is without effect"), "{:?}", webhook.notes);
+    assert_eq!(webhook.ports(), (6443, 6080), "the command line goes before the file");
+    let by_file = ["certwright", "webhook", "--config", path.to_str().unwrap()].map(Into::into);
+    let crate::cli::Command::Webhook(webhook) = read(&by_file).unwrap().command else { panic!() };
+    assert_eq!(webhook.ports(), (10250, 1));
 }
 
 #[test]
@@ -101,6 +133,8 @@ fn what_is_wrong_is_told_with_flag_and_value() {
         ("--acme-http01-solver-extra-labels=a", "write it as KEY=VALUE"),
         ("--acme-http01-solver-extra-labels=a b=c", "\"a b\" is no key for a label"),
         ("--acme-http01-solver-nameservers=192.0.2.1", "invalid value '192.0.2.1'"),
+        ("--metrics-tls-min-version=1.3", "it is VersionTLS12 or VersionTLS13"),
+        ("--metrics-tls-cipher-suites=AES", "there is no such cipher suite; there are TLS_"),
         ("-v=much", "invalid value 'much' for '--v <NUMBER>'"),
     ] {
         let refusal = read(&given(&[argument], Path::new(""))).map(|_| argument).unwrap_err().to_string();

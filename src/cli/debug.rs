@@ -10,12 +10,23 @@ use axum::{
 };
 
 use super::log::Level;
+use crate::serve;
 
 /// For a new level, in bytes.
 const LONGEST_LEVEL: usize = 1024;
 
+/// Serves it at an address of the machine itself until the process ends.
+///
+/// # Errors
+/// What is wrong with the address, in words that follow its name.
+pub async fn start(address: &str, level: Level) -> Result<(), String> {
+    let listener = serve::listen(&own_address(address)?).await?;
+    tokio::spawn(serve::serve(listener, router(Arc::new(level))));
+    Ok(())
+}
+
 /// `GET /debug/log-level` tells what is logged, `PUT` with a level or directives changes it until the process ends.
-pub fn router(level: Arc<Level>) -> Router {
+fn router(level: Arc<Level>) -> Router {
     let held = level.clone();
     let tell = get(move || async move { level.now() + "\n" });
     let change = put(move |filter: String| async move {
@@ -34,7 +45,7 @@ pub fn router(level: Arc<Level>) -> Router {
 ///
 /// # Errors
 /// What is wrong with it, in words that follow its name.
-pub fn own_address(address: &str) -> Result<String, String> {
+fn own_address(address: &str) -> Result<String, String> {
     let found = address.to_socket_addrs().map_err(|_| "is not ADDRESS:PORT".to_owned())?.next();
     let found = found.ok_or("is not ADDRESS:PORT")?;
     if !found.ip().is_loopback() {

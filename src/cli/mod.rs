@@ -9,9 +9,11 @@ mod debug;
 mod feature_gates;
 mod issuer;
 mod log;
+mod metrics_tls;
 mod pflag;
 mod probe;
 mod suggestion;
+mod tls;
 mod webhook;
 mod without_effect;
 

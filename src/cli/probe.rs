@@ -39,5 +39,5 @@ pub async fn serve(
     };
     let router =
         Router::new().route("/livez", get(live)).route("/healthz", get(ready.clone())).route("/readyz", get(ready));
-    match serve::serve(listener, router).await {}
+    serve::serve(listener, router).await;
 }

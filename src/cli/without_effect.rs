@@ -3,7 +3,7 @@
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
-use super::{controller::durations, pflag};
+use super::pflag;
 
 /// One of cert-manager's flags.
 struct Flag {
@@ -17,22 +17,20 @@ struct Flag {
 #[derive(Clone, Copy)]
 enum Values {
     Boolean,
-    Duration,
     Number,
     Text,
 }
 
-use Values::{Boolean, Duration, Number, Text};
+use Values::{Boolean, Number, Text};
 
 const NO_SHIM: &str = "Certificates are not made from Ingresses and Gateways yet";
 const NO_GATEWAY_FLAG: &str =
     "solvers that go through a Gateway need no flag, and Certificates are not made from Gateways yet";
 const NO_THROTTLE: &str = "requests are not held back here: the API server's priority and fairness does that";
-const PLAIN_METRICS: &str = "metrics are served over HTTP only";
 const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 
-/// Whatever the command has by the same name goes before an entry here.
-const FLAGS: &[Flag] = &[
+/// Those of the controller, besides those that all programs have.
+const CONTROLLER: &[Flag] = &[
     Flag { name: "kube-api-qps", values: Number, why: NO_THROTTLE },
     Flag { name: "kube-api-burst", values: Number, why: NO_THROTTLE },
     Flag { name: "auto-certificate-annotations", values: Text, why: NO_SHIM },
@@ -43,14 +41,10 @@ const FLAGS: &[Flag] = &[
     Flag { name: "enable-gateway-api", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "enable-gateway-api-listenerset", values: Boolean, why: NO_GATEWAY_FLAG },
     Flag { name: "gateway-api-extra-protocols", values: Text, why: NO_GATEWAY_FLAG },
-    Flag { name: "metrics-tls-cert-file", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-tls-private-key-file", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-tls-cipher-suites", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-tls-min-version", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-ca-secret-namespace", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-ca-secret-name", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-dns-names", values: Text, why: PLAIN_METRICS },
-    Flag { name: "metrics-dynamic-serving-leaf-duration", values: Duration, why: PLAIN_METRICS },
+];
+
+/// How programs in Go log.
+const COMMON: &[Flag] = &[
     Flag {
         name: "vmodule",
         values: Text,
@@ -63,15 +57,28 @@ const FLAGS: &[Flag] = &[
     Flag { name: "log-json-info-buffer-size", values: Text, why: LOGS_AT_ONCE },
 ];
 
-/// The command with these flags too, which its help does not name.
-pub fn add(command: Command) -> Command {
-    command.args(FLAGS.iter().map(Flag::arg))
-}
+/// Those of one program.
+#[derive(Clone, Copy)]
+pub struct WithoutEffect(&'static [Flag]);
 
-/// A sentence for each of these flags that was given.
-pub fn notes(matches: &ArgMatches) -> Vec<String> {
-    let is_given = |flag: &&Flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine);
-    FLAGS.iter().filter(is_given).map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
+pub const OF_CONTROLLER: WithoutEffect = WithoutEffect(CONTROLLER);
+pub const OF_WEBHOOK: WithoutEffect = WithoutEffect(&[]);
+
+impl WithoutEffect {
+    /// The command with these flags too, which its help does not name.
+    pub fn add(self, command: Command) -> Command {
+        command.args(self.flags().map(Flag::arg))
+    }
+
+    /// A sentence for each of these flags that was given.
+    pub fn notes(self, matches: &ArgMatches) -> Vec<String> {
+        let is_given = |flag: &&Flag| matches.value_source(flag.name) == Some(ValueSource::CommandLine);
+        self.flags().filter(is_given).map(|flag| format!("--{} is without effect: {}", flag.name, flag.why)).collect()
+    }
+
+    fn flags(self) -> impl Iterator<Item = &'static Flag> {
+        COMMON.iter().chain(self.0)
+    }
 }
 
 impl Flag {
@@ -79,7 +86,6 @@ impl Flag {
         let arg = Arg::new(self.name).long(self.name).hide(true);
         match self.values {
             Boolean => pflag::boolean(arg).value_name("BOOL"),
-            Duration => arg.value_name("DURATION").value_parser(durations::duration).allow_hyphen_values(true),
             Number => arg.value_name("NUMBER").value_parser(clap::value_parser!(f64)).allow_hyphen_values(true),
             Text => arg.value_name("TEXT").allow_hyphen_values(true),
         }

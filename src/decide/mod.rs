@@ -52,7 +52,7 @@ pub mod signing;
 pub mod solver;
 pub mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls_alpn01;
 pub mod turns;
 pub mod unread;

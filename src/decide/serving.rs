@@ -1,6 +1,6 @@
-//! The certificates that the webhook serves with: a CA in a Secret that all replicas share, and in each replica a
-//! certificate from it, which is kept in memory alone. Both are renewed after two thirds of their lifetime; what is expired,
-//! damaged or gone is made anew.
+//! The certificates that a server serves with, the webhook or that of the metrics: a CA in a Secret that all replicas share,
+//! and in each replica a certificate from it, which is kept in memory alone. Both are renewed after two thirds of their
+//! lifetime; what is expired, damaged or gone is made anew.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
@@ -77,10 +77,10 @@ pub fn usable(secret: Option<&Secret>, now: Timestamp) -> Result<Authority, &'st
     }
 }
 
-/// After two thirds of the lifetime.
+/// After two thirds of the time for which it was made. It is dated back for clocks that are behind.
 fn renewal_time(certificate: &ParsedCertificate) -> Timestamp {
-    let lifetime = certificate.not_after.duration_since(certificate.not_before);
-    later(certificate.not_before, lifetime * 2 / 3)
+    let made = later(certificate.not_before, CLOCK_SKEW);
+    later(made, certificate.not_after.duration_since(made) * 2 / 3)
 }
 
 #[cfg(test)]
@@ -95,6 +95,8 @@ mod tests {
     };
 
     const DAY: i64 = 24 * 3600;
+    /// What is left of two thirds of a lifetime that begins later by [`CLOCK_SKEW`].
+    const THIRD: i64 = CLOCK_SKEW.as_secs() / 3;
 
     fn authority(key: &PrivateKey, from: i64, until: i64) -> ParsedCertificate {
         let common_name = Some("ca".to_owned());
@@ -146,7 +148,7 @@ mod tests {
         let secret = secret(&own, key(0));
         assert_eq!(decided(Some(&secret), None, 0).steps, [ServingStep::MakeLeaf]);
         let leaf = leaf(&own, 0, 6 * DAY);
-        assert_eq!(decided(Some(&secret), Some(&leaf), 0), Decision::rest_until(at(4 * DAY)));
+        assert_eq!(decided(Some(&secret), Some(&leaf), 0), Decision::rest_until(at(4 * DAY + THIRD)));
     }
 
     #[test]
@@ -154,9 +156,9 @@ mod tests {
         let own = authority(key(0), 0, 300 * DAY);
         let held = secret(&own, key(0));
         let leaf = leaf(&own, 0, 6 * DAY);
-        assert_eq!(decided(Some(&held), Some(&leaf), 4 * DAY).steps, [ServingStep::MakeLeaf]);
+        assert_eq!(decided(Some(&held), Some(&leaf), 4 * DAY + THIRD).steps, [ServingStep::MakeLeaf]);
         assert_eq!(decided(Some(&held), Some(&leaf), 50 * DAY).steps, [ServingStep::MakeLeaf]);
-        for seconds in [200 * DAY, 301 * DAY] {
+        for seconds in [200 * DAY + THIRD, 301 * DAY] {
             assert_eq!(decided(Some(&held), Some(&leaf), seconds).steps, [ServingStep::MakeAuthority("it is due")]);
         }
         assert_eq!(decided(Some(&held), None, -DAY).steps, [ServingStep::MakeAuthority("it is not valid yet")]);
@@ -164,6 +166,16 @@ mod tests {
             let decision = decided(Some(&damaged), Some(&leaf), 0);
             assert_eq!(decision.steps, [ServingStep::MakeAuthority("it cannot be used")]);
         }
+    }
+
+    /// A short life is over soon, but not at once: else there would be no end of making new ones.
+    #[test]
+    fn a_short_life_lasts_for_a_while() {
+        let own = authority(key(0), 0, 300 * DAY);
+        let held = secret(&own, key(0));
+        let leaf = leaf(&own, 1000 - CLOCK_SKEW.as_secs(), 1012);
+        assert_eq!(decided(Some(&held), Some(&leaf), 1000), Decision::rest_until(at(1008)));
+        assert_eq!(decided(Some(&held), Some(&leaf), 1008).steps, [ServingStep::MakeLeaf]);
     }
 
     #[test]

@@ -1,36 +1,26 @@
 //! The solver's server: answers one token for one name, and nothing else.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
 use super::PATH_PREFIX;
 pub use super::host::HostHeader;
 use super::host::names_same_host;
 use crate::api::Sensitive;
+use crate::serve::{Bounds, HttpBounds, Stop, accept, serve_http};
 
-/// No client needs longer to send the head of its request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// No client needs longer for all of it.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Open connections that may still be answered after the order to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest head of a request, in bytes; CAs send less than 1 KiB, proxies add a few headers.
-const MAX_HEAD: usize = 16 * 1024;
-/// Connections served at once; more wait in the backlog of the socket. The Pod has little memory.
-const MAX_CONNECTIONS: usize = 128;
+/// The Pod has little memory.
+const BOUNDS: Bounds = Bounds { connections: 128, drain: Duration::from_secs(5) };
+/// No client needs longer, and CAs send less than 1 KiB, to which proxies add a few headers.
+const HTTP: HttpBounds =
+    HttpBounds { head: Duration::from_secs(10), longest_head: Some(16 * 1024), whole: Some(Duration::from_secs(30)) };
 
 /// What is answered, and for which name.
 #[derive(Clone, Debug)]
@@ -67,73 +57,16 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let rules = Arc::new(Rules { answers: Box::new(answers), host_header });
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let (stop, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        if let Some((stream, slot)) = accepted {
-            let (rules, stopped) = (Arc::clone(&rules), stopped.clone());
-            connections.spawn(async move {
-                connection(stream, rules, stopped).await;
-                drop(slot);
-            });
-        }
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    stop.send_replace(true);
-    let drained = timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::debug!("stopped with connections still open");
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
-        Err(error) => {
-            // Either the client is gone already, or file descriptors have run out: then trying at once is of no use.
-            tracing::debug!(%error, "a connection could not be accepted");
-            sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
+    accept(listener, BOUNDS, |stream, stop| connection(stream, rules.clone(), stop), shutdown).await;
 }
 
 /// One request on one connection: whoever asks has one question, and an idle connection would only hold a slot.
-async fn connection(stream: TcpStream, rules: Arc<Rules>, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, rules: Arc<Rules>, stop: Stop) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response = rules.respond(&request);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(served);
-    let whole = async {
-        tokio::select! {
-            result = served.as_mut() => result,
-            () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
-        }
-    };
-    if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, whole).await {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    serve_http(stream, HTTP, service, stop).await;
 }
 
 /// What is answered to whom.
@@ -210,6 +143,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -401,7 +335,7 @@ mod tests {
             let response = exchange(address, &format!("GET {PATH} HTTP/1.1\r\n{hosts}\r\n")).await;
             assert_eq!(status(&response), 404, "{hosts:?}");
         }
-        for headers in [format!("X: {}\r\n", "x".repeat(2 * MAX_HEAD)), "X: x\r\n".repeat(200)] {
+        for headers in [format!("X: {}\r\n", "x".repeat(2 * HTTP.longest_head.unwrap())), "X: x\r\n".repeat(200)] {
             let request = format!("GET {PATH} HTTP/1.1\r\nHost: example.com\r\n{headers}\r\n");
             assert!(!exchange(address, &request).await.contains(KEY));
         }
@@ -430,7 +364,7 @@ mod tests {
         let mut response = String::new();
         drop(stream.read_to_string(&mut response).await);
         assert!(!response.contains(KEY), "{response}");
-        assert!(begun.elapsed() >= HEAD_TIMEOUT && begun.elapsed() < CONNECTION_TIMEOUT, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() >= HTTP.head && begun.elapsed() < HTTP.whole.unwrap(), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
@@ -445,7 +379,7 @@ mod tests {
         let mut response = String::new();
         begun.read_to_string(&mut response).await.unwrap();
         assert!(response.ends_with(KEY), "{response}");
-        timeout(DRAIN_TIMEOUT, server).await.unwrap().unwrap();
+        timeout(BOUNDS.drain, server).await.unwrap().unwrap();
         assert!(TcpStream::connect(address).await.is_err());
     }
 

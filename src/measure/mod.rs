@@ -13,8 +13,8 @@ use metrics::{counter, gauge, histogram};
 pub use table::{BUCKETS, HISTOGRAMS, RECORDED, Recorded, Type};
 
 use table::{
-    ACME_DURATION, ACME_REQUESTS, API_WRITES, DNS_CALLS, LEADER, SELF_CHECKS, STEP_FAILURES, SYNC_CALLS, SYNC_ERRORS,
-    WATCH_INTERRUPTIONS,
+    ACME_DURATION, ACME_REQUESTS, API_WRITES, DNS_CALLS, LEADER, REFUSALS, REVIEW_DURATION, REVIEWS, SELF_CHECKS,
+    STEP_FAILURES, SYNC_CALLS, SYNC_ERRORS, WATCH_INTERRUPTIONS,
 };
 
 /// What stands for the status of an exchange that got no answer, as cert-manager has it.
@@ -93,4 +93,15 @@ pub fn watch_interrupted(kind: &str) {
 /// Whether this process is the one that works.
 pub fn leads(leads: bool) {
     gauge!(LEADER).set(if leads { 1.0 } else { 0.0 });
+}
+
+/// The webhook has answered a question at this path, with this status of HTTP.
+pub fn review(path: &'static str, status: u16, took: Duration) {
+    counter!(REVIEWS, "webhook" => path, "code" => status.to_string()).increment(1);
+    histogram!(REVIEW_DURATION, "webhook" => path).record(took);
+}
+
+/// The webhook has refused an object of a resource of ours.
+pub fn refusal(resource: &'static str) {
+    counter!(REFUSALS, "resource" => resource).increment(1);
 }

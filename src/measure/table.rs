@@ -27,15 +27,18 @@ pub(super) const DNS_CALLS: &str = "certwright_dns_provider_call_duration_second
 pub(super) const API_WRITES: &str = "certwright_api_writes_total";
 pub(super) const WATCH_INTERRUPTIONS: &str = "certwright_watch_interruptions_total";
 pub(super) const LEADER: &str = "certwright_leader";
+pub(super) const REVIEWS: &str = "controller_runtime_webhook_requests_total";
+pub(super) const REVIEW_DURATION: &str = "controller_runtime_webhook_latency_seconds";
+pub(super) const REFUSALS: &str = "certwright_webhook_refusals_total";
 
 /// Those of type histogram.
-pub const HISTOGRAMS: [&str; 2] = [SELF_CHECKS, DNS_CALLS];
+pub const HISTOGRAMS: [&str; 3] = [SELF_CHECKS, DNS_CALLS, REVIEW_DURATION];
 
 /// Their upper bounds, in seconds.
 pub const BUCKETS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
 /// All that is counted.
-pub const RECORDED: [Recorded; 10] = [
+pub const RECORDED: [Recorded; 13] = [
     recorded(ACME_REQUESTS, Type::Counter, "Requests that were sent to ACME servers."),
     recorded(ACME_DURATION, Type::Summary, "How long requests to ACME servers took, in seconds."),
     recorded(SYNC_CALLS, Type::Counter, "Passes over objects, by controller."),
@@ -46,6 +49,9 @@ pub const RECORDED: [Recorded; 10] = [
     recorded(API_WRITES, Type::Counter, "Writes to the API server, by kind, verb and outcome."),
     recorded(WATCH_INTERRUPTIONS, Type::Counter, "How often a watch was interrupted and taken up again, by kind."),
     recorded(LEADER, Type::Gauge, "Whether this process is the one that works: 1 or 0."),
+    recorded(REVIEWS, Type::Counter, "Questions of the API server to the webhook, by path and status of the answer."),
+    recorded(REVIEW_DURATION, Type::Histogram, "How long answers of the webhook took, in seconds, by path."),
+    recorded(REFUSALS, Type::Counter, "Objects that the webhook refused, by resource."),
 ];
 
 const fn recorded(name: &'static str, type_: Type, help: &'static str) -> Recorded {

@@ -21,7 +21,7 @@ mod work;
 pub use accounts::AccountBudget;
 pub use page::{Sources, page};
 pub use recorder::{Recorder, keep_up};
-pub use serve::router;
+pub use serve::{router, router_of_process};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -24,15 +24,19 @@ pub struct Sources {
 pub fn page(sources: &Sources, now: Timestamp) -> impl Iterator<Item = String> + Send + use<> {
     let hub = &sources.hub;
     let of_the_moment = [
-        of_one(&general::FAMILIES, &now),
-        of_one(&process::FAMILIES, &process::Usage::read()),
+        page_of_process(&sources.recorder, now),
         of_one(&work::FAMILIES, &hub.queue.load()),
         of_one(&accounts::FAMILIES, &*(sources.budgets)(now)),
-        sources.recorder.text(),
     ];
     once(of_the_moment.concat())
         .chain(of_objects(&issuers::OF_ISSUERS, hub.issuers.all()))
         .chain(of_objects(&issuers::OF_CLUSTER_ISSUERS, hub.cluster_issuers.all()))
         .chain(of_objects(&certificates::FAMILIES, hub.certificates.all()))
         .chain(of_objects(&challenges::FAMILIES, hub.challenges.all()))
+}
+
+/// What every process has: the clock, what it uses, and what has happened in it.
+pub(super) fn page_of_process(recorder: &Recorder, now: Timestamp) -> String {
+    let usage = process::Usage::read();
+    [of_one(&general::FAMILIES, &now), of_one(&process::FAMILIES, &usage), recorder.text()].concat()
 }

@@ -12,19 +12,18 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::{PROTOCOL, server_name};
 use crate::api::Sensitive;
 use crate::pki::{Curve, Encoding, Error as PkiError, KeyAlgorithm, PrivateKey, acme_identifier};
+use crate::serve::{Bounds, accept};
 
 /// No CA needs longer for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at once; more wait in the backlog of the socket. The Pod has little memory.
-const MAX_CONNECTIONS: usize = 64;
+/// The Pod has little memory. What is under way takes moments.
+const BOUNDS: Bounds = Bounds { connections: 64, drain: HANDSHAKE_TIMEOUT };
 /// How long the certificate can be used, and how far the CA's clock may be behind.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
@@ -71,34 +70,7 @@ pub fn settings(answer: &Answer, now: Timestamp) -> Result<Arc<ServerConfig>, An
 /// not offer the protocol or asks for another name is refused within it.
 pub async fn serve(listener: TcpListener, settings: Arc<ServerConfig>, shutdown: impl Future<Output = ()>) {
     let acceptor = TlsAcceptor::from(settings);
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    let accept_all = async {
-        loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let acceptor = acceptor.clone();
-                    connections.spawn(async move {
-                        handshake(acceptor, stream).await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    // Either the client is gone already, or file descriptors have run out.
-                    tracing::debug!(%error, "a connection could not be accepted");
-                    sleep(Duration::from_millis(50)).await;
-                }
-            }
-            while connections.try_join_next().is_some() {}
-        }
-    };
-    tokio::select! {
-        () = shutdown => {}
-        () = accept_all => {}
-    }
-    // What is under way takes moments.
-    let _ = timeout(HANDSHAKE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+    accept(listener, BOUNDS, |stream, _| handshake(acceptor.clone(), stream), shutdown).await;
 }
 
 async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) {

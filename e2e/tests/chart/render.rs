@@ -285,31 +285,19 @@ fn limited_to_namespaces_it_has_rights_there_only() {
     assert!(flags.contains(&json!("--leader-election-namespace=x")), "{flags:?}");
 }
 
+/// With rights in the whole cluster it has those for the CA of its metrics too.
 #[test]
 #[ignore = "runs inside a testbed"]
-fn the_webhook_is_there_where_it_is_wanted() {
-    let show = "--show-only=templates/webhook.yaml";
-    assert!(!render("cert-manager", &[]).contains("kind: ValidatingWebhookConfiguration\n"));
-    let rendered = objects(&render("cert-manager", &[show, "--set=webhook.enabled=true,webhook.replicaCount=2"]));
-    let names: BTreeSet<_> = rendered.iter().map(name_of).collect();
-    let expected = [
-        "ClusterRole/cert-manager-webhook:subjectaccessreviews",
-        "ClusterRoleBinding/cert-manager-webhook:subjectaccessreviews",
-        "Deployment/cert-manager-webhook",
-        "MutatingWebhookConfiguration/cert-manager-webhook",
-        "Role/cert-manager-webhook:dynamic-serving",
-        "RoleBinding/cert-manager-webhook:dynamic-serving",
-        "Service/cert-manager-webhook",
-        "ServiceAccount/cert-manager-webhook",
-        "ValidatingWebhookConfiguration/cert-manager-webhook",
-    ];
-    assert_eq!(names, expected.map(str::to_owned).into());
-    let deployment = rendered.iter().find(|object| object["kind"] == "Deployment").unwrap();
-    assert_eq!(deployment["spec"]["replicas"], 2);
-    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
-    let flags: Vec<_> = args.as_array().unwrap().iter().map(|flag| flag.as_str().unwrap()).collect();
-    let output = Command::new(binary().unwrap()).args(&flags).arg("--help").output().unwrap();
-    assert!(output.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+fn limited_to_namespaces_it_has_the_right_to_the_ca_of_its_metrics() {
+    let role = |namespaces: &str| {
+        let ca = "config.metricsTLSConfig.dynamic.secretNamespace=x,config.metricsTLSConfig.dynamic.secretName=metrics-ca";
+        let rendered = objects(&render("x", &["--set", ca, "--set", namespaces]));
+        rendered.into_iter().find(|object| name_of(object) == "Role/x-certwright:metrics-dynamic-serving")
+    };
+    assert_eq!(role("watchNamespaces={}"), None);
+    assert_eq!(role("watchNamespaces={x}"), None, "it has it by its other roles");
+    let role = role("watchNamespaces={shop}").unwrap();
+    assert_eq!((&role["metadata"]["namespace"], &role["rules"][0]["resourceNames"]), (&json!("x"), &json!(["metrics-ca"])));
 }
 
 #[test]

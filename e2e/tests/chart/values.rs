@@ -9,7 +9,7 @@ use super::helm;
 fn it_passes_lint() {
     let chart = chart().display().to_string();
     helm().run(&["lint", "--strict", &chart]).unwrap();
-    for name in ["cert-manager", "everything"] {
+    for name in ["cert-manager", "everything", "webhook"] {
         helm().run(&["lint", "--strict", &chart, "--values", &values(name).display().to_string()]).unwrap();
     }
 }
@@ -50,6 +50,15 @@ fn wrong_values_are_refused() {
             "acmesolver.image: cert-manager's needs its own tag, which quay.io/jetstack/cert-manager-acmesolver:0.1.0 is not",
         ),
         ("webhook.enabled=true,cainjector.enabled=false", "webhook.enabled needs cainjector.enabled"),
+        ("webhook.enabled=true,watchNamespaces={a}", "webhook.enabled and watchNamespaces cannot both be set"),
+        ("webhook.enabled=true,webhook.url=a", "at '/webhook/url': got string, want null or object"),
+        ("webhook.serviceLabels.a=1", "at '/webhook/serviceLabels/a': got number, want string"),
+        ("webhook.networkPolicy.enabled=on", "at '/webhook/networkPolicy/enabled': got string, want boolean"),
+        (
+            "webhook.enabled=true,webhook.podDisruptionBudget.enabled=true,webhook.podDisruptionBudget.minAvailable=1,\
+             webhook.podDisruptionBudget.maxUnavailable=1",
+            "webhook.podDisruptionBudget: minAvailable and maxUnavailable cannot both be set",
+        ),
         ("webhook.replicaCount=many", "at '/webhook/replicaCount': got string, want integer"),
         ("acmesolver.image.name=cert-manager-acmesolver", "acmesolver.image: cert-manager's needs its own tag"),
     ] {

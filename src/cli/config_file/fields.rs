@@ -1,4 +1,4 @@
-//! The fields of cert-manager's ControllerConfiguration, and the flags of the same meaning.
+//! The fields of cert-manager's configuration files, and the flags of the same meaning.
 
 use serde_yaml::Value;
 
@@ -36,9 +36,37 @@ const fn field(path: &'static str, flag: &'static str, shape: Shape) -> Field {
     Field { path, flag, shape }
 }
 
-/// See the module's description. Durations are texts.
-pub const FIELDS: &[Field] = &[
+/// Of all programs. Durations are texts.
+pub const COMMON: &[Field] = &[
     field("kubeConfig", "kubeconfig", Text),
+    field("metricsListenAddress", "metrics-listen-address", Text),
+    field("metricsTLSConfig.cipherSuites", "metrics-tls-cipher-suites", TextList),
+    field("metricsTLSConfig.minTLSVersion", "metrics-tls-min-version", Text),
+    field("metricsTLSConfig.filesystem.certFile", "metrics-tls-cert-file", Text),
+    field("metricsTLSConfig.filesystem.keyFile", "metrics-tls-private-key-file", Text),
+    field("metricsTLSConfig.dynamic.secretNamespace", "metrics-dynamic-serving-ca-secret-namespace", Text),
+    field("metricsTLSConfig.dynamic.secretName", "metrics-dynamic-serving-ca-secret-name", Text),
+    field("metricsTLSConfig.dynamic.dnsNames", "metrics-dynamic-serving-dns-names", TextList),
+    field("metricsTLSConfig.dynamic.leafDuration", "metrics-dynamic-serving-leaf-duration", Text),
+    field("enablePprof", "enable-profiling", Boolean),
+    field("pprofAddress", "profiler-address", Text),
+    field("logging.format", "logging-format", Text),
+    field("logging.verbosity", "v", Number),
+    field("logging.flushFrequency", "log-flush-frequency", Shape::Any),
+    field("logging.vmodule", "vmodule", VModule),
+    field("logging.options.text.splitStream", "log-text-split-stream", Boolean),
+    field("logging.options.text.infoBufferSize", "log-text-info-buffer-size", Shape::Any),
+    field("logging.options.json.splitStream", "log-json-split-stream", Boolean),
+    field("logging.options.json.infoBufferSize", "log-json-info-buffer-size", Shape::Any),
+    field("featureGates", "feature-gates", Gates),
+    field("pemSizeLimitsConfig.maxCertificateSize", "max-certificate-size", Number),
+    field("pemSizeLimitsConfig.maxPrivateKeySize", "max-private-key-size", Number),
+    field("pemSizeLimitsConfig.maxChainLength", "max-certificate-chain-length", Number),
+    field("pemSizeLimitsConfig.maxBundleSize", "max-certificate-bundle-size", Number),
+];
+
+/// Of a ControllerConfiguration besides.
+pub const CONTROLLER: &[Field] = &[
     field("apiServerHost", "master", Text),
     field("kubernetesAPIQPS", "kube-api-qps", Number),
     field("kubernetesAPIBurst", "kube-api-burst", Number),
@@ -63,27 +91,7 @@ pub const FIELDS: &[Field] = &[
     field("maxConcurrentChallenges", "max-concurrent-challenges", Number),
     field("certificateRequestMinimumBackoffDuration", "certificate-request-minimum-backoff-duration", Text),
     field("certificateRequestMaximumBackoffDuration", "certificate-request-maximum-backoff-duration", Text),
-    field("metricsListenAddress", "metrics-listen-address", Text),
-    field("metricsTLSConfig.cipherSuites", "metrics-tls-cipher-suites", TextList),
-    field("metricsTLSConfig.minTLSVersion", "metrics-tls-min-version", Text),
-    field("metricsTLSConfig.filesystem.certFile", "metrics-tls-cert-file", Text),
-    field("metricsTLSConfig.filesystem.keyFile", "metrics-tls-private-key-file", Text),
-    field("metricsTLSConfig.dynamic.secretNamespace", "metrics-dynamic-serving-ca-secret-namespace", Text),
-    field("metricsTLSConfig.dynamic.secretName", "metrics-dynamic-serving-ca-secret-name", Text),
-    field("metricsTLSConfig.dynamic.dnsNames", "metrics-dynamic-serving-dns-names", TextList),
-    field("metricsTLSConfig.dynamic.leafDuration", "metrics-dynamic-serving-leaf-duration", Text),
     field("healthzListenAddress", "internal-healthz-listen-address", Text),
-    field("enablePprof", "enable-profiling", Boolean),
-    field("pprofAddress", "profiler-address", Text),
-    field("logging.format", "logging-format", Text),
-    field("logging.verbosity", "v", Number),
-    field("logging.flushFrequency", "log-flush-frequency", Shape::Any),
-    field("logging.vmodule", "vmodule", VModule),
-    field("logging.options.text.splitStream", "log-text-split-stream", Boolean),
-    field("logging.options.text.infoBufferSize", "log-text-info-buffer-size", Shape::Any),
-    field("logging.options.json.splitStream", "log-json-split-stream", Boolean),
-    field("logging.options.json.infoBufferSize", "log-json-info-buffer-size", Shape::Any),
-    field("featureGates", "feature-gates", Gates),
     field("ingressShimConfig.defaultIssuerName", "default-issuer-name", Text),
     field("ingressShimConfig.defaultIssuerKind", "default-issuer-kind", Text),
     field("ingressShimConfig.defaultIssuerGroup", "default-issuer-group", Text),
@@ -101,10 +109,24 @@ pub const FIELDS: &[Field] = &[
     field("acmeDNS01Config.recursiveNameservers", "dns01-recursive-nameservers", TextList),
     field("acmeDNS01Config.recursiveNameserversOnly", "dns01-recursive-nameservers-only", Boolean),
     field("acmeDNS01Config.checkRetryPeriod", "dns01-check-retry-period", Text),
-    field("pemSizeLimitsConfig.maxCertificateSize", "max-certificate-size", Number),
-    field("pemSizeLimitsConfig.maxPrivateKeySize", "max-private-key-size", Number),
-    field("pemSizeLimitsConfig.maxChainLength", "max-certificate-chain-length", Number),
-    field("pemSizeLimitsConfig.maxBundleSize", "max-certificate-bundle-size", Number),
+];
+
+/// Of a WebhookConfiguration besides.
+pub const WEBHOOK: &[Field] = &[
+    field("securePort", "secure-port", Number),
+    field("healthzPort", "healthz-port", Number),
+    field("apiServerHost", "api-server-host", Text),
+    field("tlsConfig.cipherSuites", "tls-cipher-suites", TextList),
+    field("tlsConfig.minTLSVersion", "tls-min-version", Text),
+    field("tlsConfig.filesystem.certFile", "tls-cert-file", Text),
+    field("tlsConfig.filesystem.keyFile", "tls-private-key-file", Text),
+    field("tlsConfig.dynamic.secretNamespace", "dynamic-serving-ca-secret-namespace", Text),
+    field("tlsConfig.dynamic.secretName", "dynamic-serving-ca-secret-name", Text),
+    field("tlsConfig.dynamic.dnsNames", "dynamic-serving-dns-names", TextList),
+    field("tlsConfig.dynamic.leafDuration", "dynamic-serving-leaf-duration", Text),
+    field("enableClientVerification", "enable-client-verification", Boolean),
+    field("clientCAPath", "client-ca-path", Text),
+    field("clientCertificateSubjects", "client-subject-names", TextList),
 ];
 
 impl Shape {

@@ -1,4 +1,5 @@
-//! The file of `--config`: a ControllerConfiguration as cert-manager reads it. Each of its fields stands for a flag.
+//! The file of `--config`: a ControllerConfiguration or WebhookConfiguration as cert-manager reads it. Each of its fields stands
+//! for a flag.
 
 mod fields;
 
@@ -6,11 +7,27 @@ use std::{fs::File, io::Read as _, path::Path};
 
 use serde_yaml::{Mapping, Value};
 
-use self::fields::{FIELDS, Shape};
+use self::fields::{COMMON, CONTROLLER, Field, Shape, WEBHOOK};
 use super::suggestion::suggestion;
 
-const API_VERSION: &str = "controller.config.cert-manager.io/v1alpha1";
-const KIND: &str = "ControllerConfiguration";
+/// What a program reads.
+#[derive(Clone, Copy)]
+pub struct FileKind {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    fields: &'static [Field],
+}
+
+/// Of `certwright controller`.
+pub const OF_CONTROLLER: FileKind = FileKind {
+    api_version: "controller.config.cert-manager.io/v1alpha1",
+    kind: "ControllerConfiguration",
+    fields: CONTROLLER,
+};
+
+/// Of `certwright webhook`.
+pub const OF_WEBHOOK: FileKind =
+    FileKind { api_version: "webhook.config.cert-manager.io/v1alpha1", kind: "WebhookConfiguration", fields: WEBHOOK };
 
 /// The key below which flags of certwright's own stand under their names. cert-manager would refuse it.
 const OWN: &str = "certwright";
@@ -40,7 +57,7 @@ impl Setting {
 /// # Errors
 /// In words, beginning with the file's name, if it cannot be read, or names a field that there is not, or has a value of a
 /// wrong type.
-pub fn read(path: &Path) -> Result<Vec<Setting>, String> {
+pub fn read(path: &Path, kind: FileKind) -> Result<Vec<Setting>, String> {
     let in_file = |problem: String| format!("{}: {problem}", path.display());
     let mut text = String::new();
     File::open(path)
@@ -49,25 +66,48 @@ pub fn read(path: &Path) -> Result<Vec<Setting>, String> {
     if text.len() as u64 > LONGEST {
         return Err(in_file(format!("is longer than {LONGEST} bytes")));
     }
-    parse(&text).map_err(in_file)
+    parse(&text, kind).map_err(in_file)
 }
 
-/// The flags that its fields stand for.
-#[cfg(test)]
-pub fn flags() -> impl Iterator<Item = &'static str> {
-    FIELDS.iter().map(|field| field.flag)
+impl FileKind {
+    fn fields(self) -> impl Iterator<Item = &'static Field> {
+        COMMON.iter().chain(self.fields)
+    }
+
+    /// The flags that the fields stand for.
+    #[cfg(test)]
+    pub fn flags(self) -> impl Iterator<Item = &'static str> {
+        self.fields().map(|field| field.flag)
+    }
+
+    fn field(self, path: &str) -> Option<&'static Field> {
+        self.fields().find(|field| field.path == path)
+    }
+
+    fn is_group(self, path: &str) -> bool {
+        self.fields().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// The names of the fields in this group.
+    fn beside(self, above: &str) -> impl Iterator<Item = &'static str> {
+        let inner = self.fields().filter_map(move |field| match above {
+            "" => Some(field.path),
+            _ => field.path.strip_prefix(above)?.strip_prefix('.'),
+        });
+        inner.map(|rest| rest.split('.').next().unwrap_or(rest))
+    }
 }
 
-fn parse(text: &str) -> Result<Vec<Setting>, String> {
+fn parse(text: &str, kind: FileKind) -> Result<Vec<Setting>, String> {
     let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-    let Value::Mapping(mut root) = value else { return Err(format!("is no {KIND}")) };
-    expect(&mut root, "apiVersion", API_VERSION)?;
-    expect(&mut root, "kind", KIND)?;
+    let Value::Mapping(mut root) = value else { return Err(format!("is no {}", kind.kind)) };
+    expect(&mut root, "apiVersion", kind.api_version)?;
+    expect(&mut root, "kind", kind.kind)?;
     let mut settings = Vec::new();
     if let Some(own) = root.remove(OWN) {
         own_flags(own, &mut settings)?;
     }
-    walk(&root, "", &mut settings)?;
+    walk(kind, &root, "", &mut settings)?;
     Ok(settings)
 }
 
@@ -79,23 +119,23 @@ fn expect(root: &mut Mapping, field: &str, wanted: &str) -> Result<(), String> {
     }
 }
 
-fn walk(mapping: &Mapping, above: &str, settings: &mut Vec<Setting>) -> Result<(), String> {
+fn walk(kind: FileKind, mapping: &Mapping, above: &str, settings: &mut Vec<Setting>) -> Result<(), String> {
     for (key, value) in mapping {
         let key = key.as_str().ok_or_else(|| format!("{}: is no name of a field", shown(key)))?;
         let path = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
         if value.is_null() {
             continue;
         }
-        if let Some(field) = FIELDS.iter().find(|field| field.path == path) {
+        if let Some(field) = kind.field(&path) {
             let value = field.shape.text(value).map_err(|problem| format!("{path}: {problem}"))?;
             settings.extend(value.map(|value| Setting { path, flag: field.flag.to_owned(), value }));
-        } else if is_group(&path) {
+        } else if kind.is_group(&path) {
             let Value::Mapping(below) = value else {
                 return Err(format!("{path}: is {}, but has to hold fields", shown(value)));
             };
-            walk(below, &path, settings)?;
+            walk(kind, below, &path, settings)?;
         } else {
-            return Err(format!("{path}: there is no such field{}", suggestion(key, beside(above))));
+            return Err(format!("{path}: there is no such field{}", suggestion(key, kind.beside(above))));
         }
     }
     Ok(())
@@ -114,19 +154,6 @@ fn own_flags(value: Value, settings: &mut Vec<Setting>) -> Result<(), String> {
         settings.extend(value.map(|value| Setting { path, flag: flag.to_owned(), value }));
     }
     Ok(())
-}
-
-fn is_group(path: &str) -> bool {
-    FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
-}
-
-/// The names of the fields in this group.
-fn beside(above: &str) -> impl Iterator<Item = &'static str> {
-    let inner = FIELDS.iter().filter_map(move |field| match above {
-        "" => Some(field.path),
-        _ => field.path.strip_prefix(above)?.strip_prefix('.'),
-    });
-    inner.map(|rest| rest.split('.').next().unwrap_or(rest))
 }
 
 /// A value for a message. Long ones are cut.
@@ -149,7 +176,7 @@ mod tests {
     const HEAD: &str = "apiVersion: controller.config.cert-manager.io/v1alpha1\nkind: ControllerConfiguration\n";
 
     fn arguments(text: &str) -> Result<Vec<String>, String> {
-        parse(&format!("{HEAD}{text}")).map(|settings| settings.iter().map(Setting::argument).collect())
+        parse(&format!("{HEAD}{text}"), OF_CONTROLLER).map(|settings| settings.iter().map(Setting::argument).collect())
     }
 
     #[test]
@@ -176,6 +203,27 @@ mod tests {
         ] {
             assert_eq!(arguments(text).unwrap(), [expected], "{text}");
         }
+    }
+
+    #[test]
+    fn the_webhook_has_fields_of_its_own() {
+        let head = HEAD.replace("controller.", "webhook.").replace("ControllerC", "WebhookC");
+        let arguments = |text: &str| {
+            let settings = parse(&format!("{head}{text}"), OF_WEBHOOK)?;
+            Ok::<_, String>(settings.iter().map(Setting::argument).collect::<Vec<_>>())
+        };
+        for (text, expected) in [
+            ("securePort: 10250", "--secure-port=10250"),
+            ("tlsConfig: {dynamic: {dnsNames: [a, b]}}", "--dynamic-serving-dns-names=a,b"),
+            ("metricsTLSConfig: {dynamic: {dnsNames: [a]}}", "--metrics-dynamic-serving-dns-names=a"),
+            ("enableClientVerification: true", "--enable-client-verification=true"),
+            ("clientCertificateSubjects: [a, b]", "--client-subject-names=a,b"),
+        ] {
+            assert_eq!(arguments(text).unwrap(), [expected], "{text}");
+        }
+        let refusal = arguments("numberOfConcurrentWorkers: 5").unwrap_err();
+        assert!(refusal.starts_with("numberOfConcurrentWorkers: there is no such field"), "{refusal}");
+        assert!(parse(HEAD, OF_WEBHOOK).unwrap_err().contains("not webhook.config.cert-manager.io/v1alpha1"));
     }
 
     /// As in cert-manager, where a field that is empty has its default.
@@ -222,7 +270,7 @@ mod tests {
             ("- 1", "is no ControllerConfiguration"),
             ("", "is no ControllerConfiguration"),
         ] {
-            let refusal = parse(text).unwrap_err();
+            let refusal = parse(text, OF_CONTROLLER).unwrap_err();
             assert!(refusal.contains(expected), "{text}: {refusal}");
         }
     }
@@ -231,8 +279,8 @@ mod tests {
     fn a_file_that_is_missing_or_too_long_is_told_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
-        assert!(read(&path).unwrap_err().contains("config.yaml: No such file"));
+        assert!(read(&path, OF_CONTROLLER).unwrap_err().contains("config.yaml: No such file"));
         std::fs::write(&path, " ".repeat(1 << 20) + " ").unwrap();
-        assert!(read(&path).unwrap_err().ends_with("config.yaml: is longer than 1048576 bytes"));
+        assert!(read(&path, OF_CONTROLLER).unwrap_err().ends_with("config.yaml: is longer than 1048576 bytes"));
     }
 }

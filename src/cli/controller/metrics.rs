@@ -1,11 +1,13 @@
-//! The flags that say where metrics are served.
+//! The flags that say where and how metrics are served.
 
 use std::sync::Arc;
 
 use clap::Args;
+use kube::Client;
 
 use super::ControllerError;
 use crate::{
+    cli::metrics_tls::MetricsTlsArgs,
     cluster::{Hub, Key, Kind},
     controller::{Contexts, balances},
     decide::budget::Balance,
@@ -20,11 +22,14 @@ pub(super) struct MetricsArgs {
     /// Where /metrics is served for Prometheus, as ADDRESS:PORT; an empty value or 0 turns it off.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9402")]
     pub(super) metrics_listen_address: String,
+    #[command(flatten)]
+    tls: MetricsTlsArgs,
 }
 
 /// Serves metrics until the process ends, in every replica.
 pub(super) async fn serve_metrics(
     args: &MetricsArgs,
+    client: &Client,
     hub: &Arc<Hub>,
     contexts: Contexts,
 ) -> Result<(), ControllerError> {
@@ -44,7 +49,7 @@ pub(super) async fn serve_metrics(
             balances.map(account_budget).collect()
         }),
     };
-    tokio::spawn(serve::serve(listener, router(Arc::new(sources))));
+    args.tls.serve(listener, router(Arc::new(sources)), client)?;
     tokio::spawn(keep_up(recorder));
     Ok(())
 }

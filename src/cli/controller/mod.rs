@@ -28,7 +28,8 @@ use tokio::{
 };
 
 pub(super) use cluster::connect;
-pub(super) use durations::window as positive_duration;
+pub(super) use durations::leaf_duration;
+pub(super) use sizes::SizeArgs;
 
 use crate::{
     cluster::{Cluster, Hub, Recorder},
@@ -89,6 +90,8 @@ pub enum ControllerError {
     Profiler { address: String, problem: String },
     #[error("--metrics-listen-address {address:?}: {problem}")]
     Metrics { address: String, problem: String },
+    #[error("cannot serve metrics over TLS: {0}")]
+    MetricsTls(#[from] super::tls::TlsFlagsError),
     #[error("cannot listen on {0} for HTTP-01 challenges: {1}; check --pod-ip ($POD_IP)")]
     Challenges(SocketAddr, #[source] std::io::Error),
     #[error("cannot set up the self-check: {0}")]
@@ -115,7 +118,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let (contexts, asked_for) = (Contexts::default(), AskedFor::default());
     let cluster = Cluster::new(client.clone(), hub.clone(), recorder.clone());
     let make = maker(&args, cluster, api_server_ca, (contexts.clone(), asked_for.clone()), false)?;
-    metrics::serve_metrics(&args.metrics, &hub, contexts).await?;
+    metrics::serve_metrics(&args.metrics, &client, &hub, contexts).await?;
     serving::serve_debug(&args.serving, level).await?;
     let (filling, mut filled) = watch::channel(0);
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());

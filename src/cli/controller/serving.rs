@@ -1,7 +1,5 @@
 //! The flags that say what is served to whoever watches over the controller, and how it logs.
 
-use std::sync::Arc;
-
 use clap::Args;
 use tokio::sync::watch;
 
@@ -50,9 +48,7 @@ pub(super) async fn serve_debug(args: &ServingArgs, level: Level) -> Result<(), 
     }
     let address = &args.profiler_address;
     let wrong = |problem: String| ControllerError::Profiler { address: address.clone(), problem };
-    let listener = serve::listen(&debug::own_address(address).map_err(wrong)?).await.map_err(wrong)?;
-    tokio::spawn(serve::serve(listener, debug::router(Arc::new(level))));
-    Ok(())
+    debug::start(address, level).await.map_err(wrong)
 }
 
 /// `is_alive` is asked for `/livez`.

@@ -7,7 +7,7 @@ use crate::pki::pem::Limits;
 
 /// How much is read at most. Longer ones are refused.
 #[derive(Args, Clone, Debug)]
-pub(super) struct SizeArgs {
+pub(in crate::cli) struct SizeArgs {
     /// The longest certificate or certificate request, in bytes of PEM.
     #[arg(long = "max-certificate-size", value_name = "BYTES", default_value_t = Limits::default().certificate, value_parser = size())]
     certificate_size: usize,
@@ -30,7 +30,7 @@ fn size() -> RangedU64ValueParser<usize> {
 }
 
 impl SizeArgs {
-    pub(super) fn limits(&self) -> Result<Limits, ControllerError> {
+    pub(in crate::cli) fn limits(&self) -> Result<Limits, ControllerError> {
         let limits = Limits {
             private_key: self.private_key_size,
             certificate: self.certificate_size,

@@ -7,12 +7,13 @@ use std::{
 
 use rustls::{
     ServerConfig,
-    crypto::aws_lc_rs::{default_provider, sign},
+    crypto::aws_lc_rs::sign,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
+use super::{Clients, Protocol};
 use crate::pki::{Encoding, Error as PkiError, ParsedCertificate, PrivateKey};
 
 /// Why a certificate cannot be served.
@@ -45,13 +46,19 @@ impl Certificates {
         self.get().is_some()
     }
 
-    /// The settings of a server that serves whatever is current.
-    pub fn settings(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver(self.clone())));
-        Ok(Arc::new(config))
+    /// The settings of a server that serves whatever is current, to anybody or to certain clients.
+    pub fn settings(
+        self: &Arc<Self>,
+        protocol: &Protocol,
+        clients: Option<Arc<Clients>>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder =
+            ServerConfig::builder_with_provider(protocol.provider()).with_protocol_versions(protocol.versions())?;
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(builder.with_cert_resolver(Arc::new(Resolver(self.clone())))))
     }
 
     fn get(&self) -> Option<Arc<CertifiedKey>> {

@@ -1,4 +1,4 @@
-//! Keeps the webhook's certificates valid: watches the Secret of its CA, and makes what is missing or due.
+//! Keeps the certificate of a server valid: watches the Secret of its CA, and makes what is missing or due.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -7,15 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
     },
 };
+use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::tls::{Certificates, TlsError};
+use super::{Certificates, TlsError};
 use crate::{
     api::names::{annotation, field_manager, label, secret_key},
     decide::{
@@ -39,6 +40,8 @@ const LONGEST_TIMER: Duration = Duration::from_hours(1);
 /// What the operator chose.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What is served, for the log.
+    pub what: &'static str,
     /// The namespace and the name of the Secret of the CA.
     pub namespace: String,
     pub secret: String,
@@ -61,7 +64,7 @@ pub struct Keeper {
 /// Why a step failed. It is tried again.
 #[derive(Debug, thiserror::Error)]
 enum KeeperError {
-    #[error("cannot write the Secret of the CA: {0}")]
+    #[error("cannot write the Secret of the CA: {0}; it takes the rights to create and to patch it")]
     Write(String),
     #[error("cannot make a certificate: {0}")]
     Pki(#[from] PkiError),
@@ -108,7 +111,12 @@ impl Keeper {
             Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.secret = Some(secret),
             Ok(Event::Delete(_) | Event::Init) => self.secret = None,
             Ok(Event::InitDone) => {}
-            Err(error) => tracing::warn!(%error, "the watch of the CA's Secret was interrupted; it is taken up again"),
+            Err(error) => tracing::warn!(
+                %error,
+                what = self.settings.what,
+                secret = self.settings.secret_path(),
+                "the watch of the CA's Secret was interrupted; it is taken up again. It takes the rights to list and watch it"
+            ),
         }
     }
 
@@ -122,7 +130,13 @@ impl Keeper {
             wake = Wake::At(now);
             if let Err(error) = self.act(step, now).await {
                 self.failures = self.failures.saturating_add(1);
-                tracing::warn!(%error, failures = self.failures, "the webhook's certificate is not renewed yet");
+                tracing::warn!(
+                    %error,
+                    what = self.settings.what,
+                    secret = self.settings.secret_path(),
+                    failures = self.failures,
+                    "the certificate to serve with is not made yet"
+                );
                 wake = Wake::At(now + backoff::after_failures(self.failures));
             } else {
                 self.failures = 0;
@@ -136,7 +150,7 @@ impl Keeper {
     async fn act(&mut self, step: ServingStep, now: Timestamp) -> Result<(), KeeperError> {
         match step {
             ServingStep::MakeAuthority(why) => {
-                tracing::info!(secret = self.settings.secret, why, "making a CA for the webhook");
+                tracing::info!(what = self.settings.what, secret = self.settings.secret_path(), why, "making a CA");
                 let data = authority(&self.settings.secret, now)?;
                 let written = timeout(TIMEOUT, self.write(data)).await;
                 self.secret = Some(written.map_err(|_| KeeperError::Write("no answer in time".to_owned()))??);
@@ -145,7 +159,8 @@ impl Keeper {
                 let Ok(authority) = usable(self.secret.as_ref(), now) else { return Ok(()) };
                 let (certificate, key) = leaf(&authority, &self.settings, now)?;
                 self.certificates.put(std::slice::from_ref(&certificate), &key)?;
-                tracing::info!(until = %certificate.not_after, "serving with a new certificate");
+                let until = certificate.not_after;
+                tracing::info!(what = self.settings.what, %until, "serving with a new certificate");
                 let authority = authority.certificate().map(|own| own.der.clone()).unwrap_or_default();
                 self.leaf = Some(Leaf { certificate, authority });
             }
@@ -156,22 +171,24 @@ impl Keeper {
     /// If another replica was faster, its CA is the one.
     async fn write(&self, data: BTreeMap<String, ByteString>) -> Result<Secret, KeeperError> {
         let name = &self.settings.secret;
-        let params = PostParams { field_manager: Some(field_manager::CERTWRIGHT.to_owned()), ..PostParams::default() };
-        let written = if let Some(held) = &self.secret {
-            let mut secret = held.clone();
-            secret.metadata.managed_fields = None;
-            secret.data.get_or_insert_default().extend(data);
-            allow_injection(&mut secret);
-            self.api.replace(name, &params, &secret).await
+        let annotations = BTreeMap::from([(annotation::ALLOW_DIRECT_INJECTION.to_owned(), label::TRUE.to_owned())]);
+        let manager = Some(field_manager::CERTWRIGHT.to_owned());
+        let (written, meanwhile) = if let Some(held) = &self.secret {
+            // The version keeps it from writing over what another replica has just written.
+            let metadata = json!({ "resourceVersion": held.metadata.resource_version, "annotations": annotations });
+            let patch = Patch::Merge(json!({ "metadata": metadata, "data": data }));
+            let params = PatchParams { field_manager: manager, ..PatchParams::default() };
+            (self.api.patch(name, &params, &patch).await, [409, 404])
         } else {
-            let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
-            let mut secret = Secret { metadata, data: Some(data), ..Secret::default() };
-            allow_injection(&mut secret);
-            self.api.create(&params, &secret).await
+            let annotations = Some(annotations);
+            let metadata = ObjectMeta { name: Some(name.clone()), annotations, ..ObjectMeta::default() };
+            let secret = Secret { metadata, data: Some(data), ..Secret::default() };
+            let params = PostParams { field_manager: manager, ..PostParams::default() };
+            (self.api.create(&params, &secret).await, [409, 409])
         };
         let failed = |error: kube::Error| KeeperError::Write(error.to_string());
         match written {
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+            Err(kube::Error::Api(status)) if meanwhile.contains(&status.code) => {
                 let held = self.api.get_opt(name).await.map_err(failed)?;
                 held.ok_or_else(|| KeeperError::Write("it was deleted meanwhile".to_owned()))
             }
@@ -180,9 +197,11 @@ impl Keeper {
     }
 }
 
-fn allow_injection(secret: &mut Secret) {
-    let annotations = secret.metadata.annotations.get_or_insert_default();
-    annotations.insert(annotation::ALLOW_DIRECT_INJECTION.to_owned(), label::TRUE.to_owned());
+impl Settings {
+    /// As `namespace/name`.
+    fn secret_path(&self) -> String {
+        format!("{}/{}", self.namespace, self.secret)
+    }
 }
 
 /// The data of the Secret of a new CA.
@@ -252,6 +271,7 @@ mod tests {
     fn what_is_made_is_at_rest() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let settings = Settings {
+            what: "a test",
             namespace: "a".to_owned(),
             secret: "webhook-ca".to_owned(),
             dns_names: vec!["webhook.a.svc".to_owned()],
