@@ -14,6 +14,7 @@
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
 //! - [`measure`]: what is counted while it happens
 //! - [`metrics`]: what is scraped
+//! - [`otlp`]: sends traces, in builds with the feature of that name
 //! - [`serve`]: a small HTTP server for those who watch over the controller
 //! - [`controller`]: gather, decide, act: one file per kind
 //! - [`admission`]: the optional webhook
@@ -33,6 +34,7 @@ pub mod dns;
 pub mod http01;
 pub mod measure;
 pub mod metrics;
+pub mod otlp;
 pub mod pki;
 pub mod serve;
 pub mod tls_alpn01;

@@ -11,20 +11,21 @@ use std::{
 };
 
 /// Each room and the rooms it may look into, besides itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("api", &[]),
     ("pki", &[]),
     ("decide", &["api", "pki"]),
     ("measure", &[]),
     ("acme", &["pki", "measure"]),
     ("cloud", &[]),
-    ("dns", &["api", "cloud"]),
+    ("dns", &["api", "cloud", "measure"]),
     ("http01", &["api", "measure"]),
     ("tls_alpn01", &["api", "pki", "http01", "measure"]),
     ("cluster", &["api", "measure"]),
     ("controller", &["api", "pki", "decide", "acme", "cloud", "dns", "http01", "tls_alpn01", "cluster", "measure"]),
     ("metrics", &["api", "decide", "cluster", "measure"]),
     ("serve", &["api", "decide"]),
+    ("otlp", &["measure"]),
     ("admission", &["api", "pki", "decide"]),
     (
         "cli",
@@ -41,6 +42,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "controller",
             "measure",
             "metrics",
+            "otlp",
             "serve",
             "admission",
         ],

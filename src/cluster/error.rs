@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
-use crate::measure;
+use crate::measure::{
+    self,
+    span::{self, Span},
+};
 
 /// No single call takes longer; the object is looked at again then.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,10 +64,15 @@ pub(super) async fn limited_to<T>(
     what: String,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    match tokio::time::timeout(limit, call).await {
+    let span = Span::call(|| verb_and_kind(&what)).with("certwright.call", || what.clone());
+    let outcome = match span.around(tokio::time::timeout(limit, call)).await {
         Ok(answer) => answer.map_err(|error| ApiError::from_kube(what, error)),
         Err(_) => Err(ApiError::timeout(what, limit)),
+    };
+    if outcome.is_err() {
+        span.failed(|| word(&outcome).to_owned());
     }
+    outcome
 }
 
 /// As [`limited`], for a write: it is counted.
@@ -78,11 +86,17 @@ pub(super) fn written<T>(
     async move {
         let outcome = limited(what, call).await;
         measure::api_write(kind.into_owned(), verb, word(&outcome));
+        span::wrote();
         outcome
     }
 }
 
-/// What became of a write, for metrics.
+/// The first two words, as of `create Order shop/web-1`: a name that many calls share.
+fn verb_and_kind(what: &str) -> String {
+    what.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// What became of a call, for metrics.
 fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
     match outcome {
         Ok(_) => "ok",

@@ -46,6 +46,7 @@ pub mod signer;
 mod step_error;
 mod term;
 mod tls_alpn01;
+mod traced;
 mod ways;
 
 use std::{

@@ -4,6 +4,7 @@
 //! Labels have a bounded number of values: no names of objects, no addresses of pods, no text of others.
 
 mod hosts;
+pub mod span;
 mod table;
 
 use std::time::Duration;
@@ -12,6 +13,8 @@ use metrics::{counter, gauge, histogram};
 
 pub use table::{BUCKETS, HISTOGRAMS, RECORDED, Recorded, Type};
 
+#[cfg(feature = "otlp")]
+use table::TRACE_SPANS;
 use table::{
     ACME_DURATION, ACME_REQUESTS, API_WRITES, DNS_CALLS, LEADER, SELF_CHECKS, STEP_FAILURES, SYNC_CALLS, SYNC_ERRORS,
     WATCH_INTERRUPTIONS,
@@ -92,4 +95,11 @@ pub fn watch_interrupted(kind: &str) {
 /// Whether this process is the one that works.
 pub fn leads(leads: bool) {
     gauge!(LEADER).set(if leads { 1.0 } else { 0.0 });
+}
+
+/// Spans of traces were given to their collector, or lost: `exported`, `failed` or `dropped`. Only in a build with the feature
+/// `otlp`.
+#[cfg(feature = "otlp")]
+pub fn spans(outcome: &'static str, count: u64) {
+    counter!(TRACE_SPANS, "outcome" => outcome).increment(count);
 }

@@ -27,6 +27,8 @@ pub(super) const DNS_CALLS: &str = "certwright_dns_provider_call_duration_second
 pub(super) const API_WRITES: &str = "certwright_api_writes_total";
 pub(super) const WATCH_INTERRUPTIONS: &str = "certwright_watch_interruptions_total";
 pub(super) const LEADER: &str = "certwright_leader";
+#[cfg(feature = "otlp")]
+pub(super) const TRACE_SPANS: &str = "certwright_trace_spans_total";
 
 /// Those of type histogram.
 pub const HISTOGRAMS: [&str; 2] = [SELF_CHECKS, DNS_CALLS];
@@ -35,7 +37,7 @@ pub const HISTOGRAMS: [&str; 2] = [SELF_CHECKS, DNS_CALLS];
 pub const BUCKETS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
 /// All that is counted.
-pub const RECORDED: [Recorded; 10] = [
+pub const RECORDED: &[Recorded] = &[
     recorded(ACME_REQUESTS, Type::Counter, "Requests that were sent to ACME servers."),
     recorded(ACME_DURATION, Type::Summary, "How long requests to ACME servers took, in seconds."),
     recorded(SYNC_CALLS, Type::Counter, "Passes over objects, by controller."),
@@ -46,6 +48,8 @@ pub const RECORDED: [Recorded; 10] = [
     recorded(API_WRITES, Type::Counter, "Writes to the API server, by kind, verb and outcome."),
     recorded(WATCH_INTERRUPTIONS, Type::Counter, "How often a watch was interrupted and taken up again, by kind."),
     recorded(LEADER, Type::Gauge, "Whether this process is the one that works: 1 or 0."),
+    #[cfg(feature = "otlp")]
+    recorded(TRACE_SPANS, Type::Counter, "Spans of traces, by what became of them."),
 ];
 
 const fn recorded(name: &'static str, type_: Type, help: &'static str) -> Recorded {
