@@ -74,7 +74,8 @@ impl<'a> Traced<'a> {
             Kind::CertificateRequest if !issuance.is_over => {
                 let request = self.hub.certificate_requests.get(&self.key.object)?;
                 let status = request.status.as_ref().filter(|status| status.is_final())?;
-                let is_issued = find_condition(&status.conditions, condition::READY).is_some_and(|ready| ready.is_true());
+                let is_issued =
+                    find_condition(&status.conditions, condition::READY).is_some_and(|ready| ready.is_true());
                 match is_issued {
                     true if owner(request.meta(), KIND_CERTIFICATE).is_some() => None,
                     true => Some(ISSUED),

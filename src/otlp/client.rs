@@ -49,7 +49,8 @@ impl Client {
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = ca {
-            let unusable = |error: &dyn std::fmt::Display| format!("the CA certificates in {}: {error}", path.display());
+            let unusable =
+                |error: &dyn std::fmt::Display| format!("the CA certificates in {}: {error}", path.display());
             let pem = fs::read(path).map_err(|error| unusable(&error))?;
             let trusted = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?;
             builder = builder.tls_certs_only(trusted);

@@ -58,3 +58,50 @@ impl<P: SpanProcessor> SpanProcessor for Bounded<P> {
         self.next.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{Tracer, TracerProvider};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+
+    /// Takes spans and sends none.
+    #[derive(Debug)]
+    struct Stuck(Arc<AtomicUsize>);
+
+    impl SpanProcessor for Stuck {
+        fn on_start(&self, _: &mut Span, _: &Context) {}
+
+        fn on_end(&self, _: SpanData) {
+            self.0.fetch_add(1, Ordering::AcqRel);
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more() {
+        let (taken, waiting) = (Arc::<AtomicUsize>::default(), Waiting::default());
+        let next = Stuck(taken.clone());
+        let processor = Bounded { next, most: 3, waiting: waiting.clone(), tally: Arc::default() };
+        let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
+        let tracer = provider.tracer("test");
+        for _ in 0..5 {
+            drop(tracer.start("span"));
+        }
+        assert_eq!((taken.load(Ordering::Acquire), waiting.load(Ordering::Acquire)), (3, 3));
+        // What was sent makes room.
+        waiting.fetch_sub(2, Ordering::AcqRel);
+        for _ in 0..5 {
+            drop(tracer.start("span"));
+        }
+        assert_eq!(taken.load(Ordering::Acquire), 5);
+    }
+}

@@ -77,7 +77,7 @@ fn resource() -> Resource {
     let is_in_attributes = |attributes: String| {
         attributes.split(',').any(|entry| entry.split('=').next().is_some_and(|key| key.trim() == "service.name"))
     };
-    let is_named =
-        environment("OTEL_SERVICE_NAME").is_some() || environment("OTEL_RESOURCE_ATTRIBUTES").is_some_and(is_in_attributes);
+    let is_named = environment("OTEL_SERVICE_NAME").is_some()
+        || environment("OTEL_RESOURCE_ATTRIBUTES").is_some_and(is_in_attributes);
     if is_named { builder.build() } else { builder.with_service_name("certwright").build() }
 }

@@ -155,7 +155,8 @@ impl Changes {
             let lingers =
                 if made.provider.most_at_once() <= 1 { Duration::ZERO } else { lingers(change.action, company) };
             let due = Instant::now() + lingers;
-            let ticket = Ticket { owner: owner.clone(), serial, change: change.clone(), due, alone: false, from: Here::now() };
+            let ticket =
+                Ticket { owner: owner.clone(), serial, change: change.clone(), due, alone: false, from: Here::now() };
             let lane = (made.identity, change.record.zone.clone());
             if let Some(held) = state.lanes.get_mut(&lane) {
                 held.waiting.push_back(ticket);

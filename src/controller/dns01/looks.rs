@@ -56,7 +56,7 @@ impl Looks {
 
 async fn measured(question: Question, tools: Tools) -> Result<Look, StepError> {
     let began = Instant::now();
-    let span = Span::part("self-check dns");
+    let span = Span::part("self-check DNS-01");
     let outcome = span.around(question.answer(&tools)).await;
     let passed = outcome.as_ref().is_ok_and(|look| look.missing.is_none());
     if !passed {

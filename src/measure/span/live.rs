@@ -207,3 +207,85 @@ fn bounded(mut text: String) -> Cow<'static, str> {
     }
     text.into()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{SdkTracerProvider, SpanData, SpanExporter},
+    };
+
+    use super::*;
+    use crate::measure::span::Ids;
+
+    #[derive(Clone, Debug, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn one(&self, name: &str) -> SpanData {
+            let kept = self.0.lock().unwrap();
+            let named: Vec<_> = kept.iter().filter(|span| span.name == name).collect();
+            assert_eq!(named.len(), 1, "{name}: {kept:#?}");
+            named[0].clone()
+        }
+    }
+
+    fn attribute(span: &SpanData, key: &str) -> String {
+        let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+        found.map(|attribute| attribute.value.to_string()).unwrap_or_default()
+    }
+
+    /// All in one, for there is one listener in a process.
+    #[tokio::test]
+    async fn what_is_under_way_is_kept_with_its_parts() {
+        wrote();
+        assert!(!Span::pass("unheard", None).is_kept());
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone());
+        listen(provider.with_id_generator(Ids::default()).build().tracer("test"));
+
+        assert!(!Span::part("alone").is_kept(), "what is part of nothing is not kept");
+        let pass = Span::pass("pass", Some("uid"));
+        let elsewhere = pass
+            .around(async {
+                let call = Span::call(|| "call".to_owned()).with("long", || "ä".repeat(1000));
+                call.around(async { wrote() }).await;
+                call.failed(|| "refused".to_owned());
+                note_failure("final", || "no way".to_owned());
+                Here::now()
+            })
+            .await;
+        pass.tell_writes();
+        drop(pass);
+        elsewhere.within(async { drop(Span::part("later")) }).await;
+        drop(Span::issuance("uid", SystemTime::UNIX_EPOCH));
+        let other = Span::pass("other", None);
+        other.belongs_to(Some("uid"));
+        drop(other);
+
+        let (pass, whole) = (kept.one("pass"), kept.one("issuance"));
+        assert_eq!(pass.parent_span_id, whole.span_context.span_id());
+        assert_eq!(pass.span_context.trace_id(), whole.span_context.trace_id());
+        assert_eq!((attribute(&pass, "certwright.writes"), pass.events.len()), ("1".to_owned(), 1));
+        let call = kept.one("call");
+        assert_eq!((call.parent_span_id, call.span_kind.clone()), (pass.span_context.span_id(), SpanKind::Client));
+        assert_eq!(call.status, Status::error("refused"));
+        assert_eq!(attribute(&call, "long").len(), LONGEST_TEXT);
+        assert_eq!(kept.one("later").parent_span_id, pass.span_context.span_id(), "also when it has ended");
+        let other = kept.one("other");
+        assert_ne!(other.span_context.trace_id(), whole.span_context.trace_id());
+        assert_eq!(other.links[0].span_context.trace_id(), whole.span_context.trace_id());
+        assert_eq!(attribute(&other, "certwright.issuance"), "uid");
+    }
+}
