@@ -12,7 +12,7 @@
 //! - [`http01`]: the solver's objects, its server and the self-check
 //! - [`tls_alpn01`]: the same for TLS-ALPN-01
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
-//! - [`measure`]: what is counted while it happens
+//! - [`measure`]: what is counted while it happens, and what is under way
 //! - [`metrics`]: what is scraped
 //! - [`otlp`]: sends traces, in builds with the feature of that name
 //! - [`serve`]: a small HTTP server for those who watch over the controller

@@ -100,13 +100,14 @@ async fn an_issuance_is_one_trace() {
         "CertificateRequest",
         "Order",
         "Challenge",
-        "acme create_order",
+        "acme authorize_order",
         "rfc2136 find_zone",
         "DNS change",
         "rfc2136 apply",
         "self-check DNS-01",
         "DNS TXT",
         "create Order",
+        "write the status of Order",
         "apply Secret",
     ] {
         assert!(names.contains(name), "no {name:?} among {names:?}");

@@ -64,7 +64,7 @@ pub(super) async fn limited_to<T>(
     what: String,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    let span = Span::call(|| verb_and_kind(&what)).with("certwright.call", || what.clone());
+    let span = Span::call(|| without_name(&what)).with("certwright.call", || what.clone());
     let outcome = match span.around(tokio::time::timeout(limit, call)).await {
         Ok(answer) => answer.map_err(|error| ApiError::from_kube(what, error)),
         Err(_) => Err(ApiError::timeout(what, limit)),
@@ -91,9 +91,9 @@ pub(super) fn written<T>(
     }
 }
 
-/// The first two words, as of `create Order shop/web-1`: a name that many calls share.
-fn verb_and_kind(what: &str) -> String {
-    what.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ")
+/// As `create Order` of `create Order shop/web-1`: what many calls have in common.
+fn without_name(what: &str) -> String {
+    what.rsplit_once(' ').map_or(what, |(common, _)| common).to_owned()
 }
 
 /// What became of a call, for metrics.
@@ -110,6 +110,12 @@ fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_of_many_objects_share_a_name() {
+        assert_eq!(without_name("write the status of Order shop/web-1"), "write the status of Order");
+        assert_eq!(without_name("look"), "look");
+    }
 
     #[test]
     fn answers_of_the_api_server_by_what_to_do_next() {

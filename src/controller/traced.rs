@@ -7,7 +7,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::{
     api::{
-        CertificateRequest, find_condition,
+        CertificateRequest, CertificateRequestStatus, Condition, find_condition,
         names::{KIND_CERTIFICATE, KIND_CERTIFICATE_REQUEST, condition},
     },
     cluster::{Hub, Key, Kind, ObjectName},
@@ -74,8 +74,7 @@ impl<'a> Traced<'a> {
             Kind::CertificateRequest if !issuance.is_over => {
                 let request = self.hub.certificate_requests.get(&self.key.object)?;
                 let status = request.status.as_ref().filter(|status| status.is_final())?;
-                let is_issued =
-                    find_condition(&status.conditions, condition::READY).is_some_and(|ready| ready.is_true());
+                let is_issued = find_condition(&status.conditions, condition::READY).is_some_and(Condition::is_true);
                 match is_issued {
                     true if owner(request.meta(), KIND_CERTIFICATE).is_some() => None,
                     true => Some(ISSUED),
@@ -126,7 +125,7 @@ fn of_request(hub: &Hub, name: ObjectName) -> Option<Issuance> {
 }
 
 fn is_over(request: &CertificateRequest) -> bool {
-    request.status.as_ref().is_some_and(|status| status.is_final())
+    request.status.as_ref().is_some_and(CertificateRequestStatus::is_final)
 }
 
 /// The name of the owner of this kind.

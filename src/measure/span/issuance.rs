@@ -31,9 +31,9 @@ impl IdGenerator for Ids {
 /// Makes the span that all passes of this issuance are parts of.
 pub(super) fn with_ids_of<T>(issuance: &str, make: impl FnOnce() -> T) -> T {
     NEXT.set(Some(ids(issuance)));
-    let made = make();
+    let span = make();
     NEXT.set(None);
-    made
+    span
 }
 
 /// The span of this issuance, as what comes before it and after it sees it. Whether it is sampled is found out again for
