@@ -12,8 +12,9 @@
 //! - [`http01`]: the solver's objects, its server and the self-check
 //! - [`tls_alpn01`]: the same for TLS-ALPN-01
 //! - [`cluster`]: shared watches, stores, the work queue, writes and events
-//! - [`measure`]: what is counted while it happens
+//! - [`measure`]: what is counted while it happens, and what is under way
 //! - [`metrics`]: what is scraped
+//! - [`otlp`]: sends traces, in builds with the feature of that name
 //! - [`serve`]: servers with bounds on connections, TLS and HTTP
 //! - [`tls`]: what servers serve with over TLS
 //! - [`controller`]: gather, decide, act: one file per kind
@@ -34,6 +35,7 @@ pub mod dns;
 pub mod http01;
 pub mod measure;
 pub mod metrics;
+pub mod otlp;
 pub mod pki;
 pub mod serve;
 pub mod tls;

@@ -49,3 +49,21 @@ fn flags_without_effect_are_told_of_in_the_log() {
     let (_, quiet) = run(&["--kubeconfig=/nonexistent", "-v=0", "--kube-api-qps", "50"]);
     assert!(!quiet.contains("without effect"), "{quiet}");
 }
+
+/// What is said of traces with this in the environment.
+#[cfg(not(feature = "otlp"))]
+fn of_traces(environment: &[(&str, &str)]) -> usize {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_certwright"));
+    command.args(["controller", "--kubeconfig=/nonexistent"]).env_remove("RUST_LOG").envs(environment.iter().copied());
+    let words = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    words.matches("asks for traces, which this build does not have").count()
+}
+
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_build_without_traces_says_so_if_somebody_wants_them() {
+    let address = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    assert_eq!(of_traces(&[address]), 1);
+    assert_eq!(of_traces(&[]), 0);
+    assert_eq!(of_traces(&[address, ("OTEL_SDK_DISABLED", "true")]), 0);
+}

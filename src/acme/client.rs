@@ -21,7 +21,7 @@ use super::{
     wanted::{Wanted, action},
 };
 use crate::{
-    measure::{self, AcmeExchange, NO_ANSWER},
+    measure::{self, AcmeExchange, NO_ANSWER, span::Span},
     pki::PrivateKey,
 };
 
@@ -298,7 +298,14 @@ impl Client {
 
     async fn measured(&self, request: &Request) -> Result<Response, Error> {
         let began = Instant::now();
-        let answer = self.0.transport.exchange(request).await;
+        let span = Span::call(|| format!("acme {}", request.action))
+            .with("http.request.method", || request.method.to_string())
+            .with("server.address", || transport::host(&request.url));
+        let answer = span.around(self.0.transport.exchange(request)).await;
+        match &answer {
+            Ok(response) => span.number("http.response.status_code", || response.status.into()),
+            Err(error) => span.failed(|| error.to_string()),
+        }
         measure::acme_exchange(&AcmeExchange {
             url: &request.url,
             method: request.method.as_str(),

@@ -170,6 +170,11 @@ pub(super) fn checked(url: &str) -> Result<Url, Error> {
     Ok(parsed)
 }
 
+/// The host that a URL names.
+pub(super) fn host(url: &str) -> String {
+    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// The URL without user information and query.
 fn shown(url: &str) -> String {
     let Ok(mut url) = Url::parse(url) else { return one_line(url, EXCERPT_CHARACTERS) };

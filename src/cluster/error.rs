@@ -2,7 +2,13 @@
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
-use crate::{api::MissingRight, measure};
+use crate::{
+    api::MissingRight,
+    measure::{
+        self,
+        span::{self, Span},
+    },
+};
 
 /// No single call takes longer; the object is looked at again then.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -80,10 +86,15 @@ pub(super) async fn limited_to<T>(
     what: String,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    match tokio::time::timeout(limit, call).await {
+    let span = Span::call(|| without_name(&what)).with("certwright.call", || what.clone());
+    let outcome = match span.around(tokio::time::timeout(limit, call)).await {
         Ok(answer) => answer.map_err(|error| ApiError::from_kube(what, error)),
         Err(_) => Err(ApiError::timeout(what, limit)),
+    };
+    if outcome.is_err() {
+        span.failed(|| word(&outcome).to_owned());
     }
+    outcome
 }
 
 /// As [`limited`], for a write: it is counted.
@@ -97,11 +108,17 @@ pub(super) fn written<T>(
     async move {
         let outcome = limited(what, call).await;
         measure::api_write(kind.into_owned(), verb, word(&outcome));
+        span::wrote();
         outcome
     }
 }
 
-/// What became of a write, for metrics.
+/// As `create Order` of `create Order shop/web-1`: what many calls have in common.
+fn without_name(what: &str) -> String {
+    what.rsplit_once(' ').map_or(what, |(common, _)| common).to_owned()
+}
+
+/// What became of a call, for metrics.
 fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
     match outcome {
         Ok(_) => "ok",
@@ -115,6 +132,12 @@ fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_of_many_objects_share_a_name() {
+        assert_eq!(without_name("write the status of Order shop/web-1"), "write the status of Order");
+        assert_eq!(without_name("look"), "look");
+    }
 
     #[test]
     fn answers_of_the_api_server_by_what_to_do_next() {

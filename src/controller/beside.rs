@@ -14,7 +14,10 @@ use thiserror::Error;
 use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
 
 use super::step_error::StepError;
-use crate::cluster::{Hub, Key};
+use crate::{
+    cluster::{Hub, Key},
+    measure::span::Here,
+};
 
 /// What each object began last: work about an `A`, of which comes a `T`.
 pub struct Beside<A, T>(Arc<Shared<A, T>>);
@@ -71,6 +74,7 @@ impl<A: Send + 'static, T: Send + 'static> Beside<A, T> {
     pub(super) fn begin(&self, owner: &Key, about: A, work: impl Future<Output = T> + Send + 'static) -> StepError {
         // Locked until the work is noted, so that its outcome finds its place.
         let mut held = self.0.lock();
+        let work = Here::now().within(work);
         let task = tokio::spawn(self.0.clone().carry_out(owner.clone(), work)).abort_handle();
         if let Some(former) = held.insert(owner.clone(), Work { about, task, outcome: None }) {
             former.task.abort();

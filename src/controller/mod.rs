@@ -49,6 +49,7 @@ pub mod signer;
 mod step_error;
 mod term;
 mod tls_alpn01;
+mod traced;
 mod ways;
 pub mod wind_down;
 

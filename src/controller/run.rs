@@ -23,11 +23,12 @@ use super::{
     round::Round,
     step_error::StepError,
     term::Term,
+    traced::Traced,
 };
 use crate::{
     cluster::{ApiError, Hub, Key, Kind},
     decide::{TroubleClass, Wake, backoff, shard::Share},
-    measure,
+    measure::{self, span},
 };
 
 /// A pass that takes longer is given up; the object is looked at again.
@@ -216,9 +217,14 @@ enum Outcome {
 
 async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     measure::pass(key.kind.plural());
+    let traced = Traced::begin(&context.cluster.hub, &key);
     let mut memory = context.memories.take(&key);
-    let outcome = rounds(&context, &key, &mut memory).await;
+    let outcome = traced.around(rounds(&context, &key, &mut memory)).await;
     context.memories.put(&key, memory);
+    traced.end(match outcome {
+        Outcome::Rest(wake) => ("rest", wake),
+        Outcome::Restless(wait) => ("restless", Wake::At(Timestamp::now() + wait)),
+    });
     outcome
 }
 
@@ -226,8 +232,11 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
     let mut is_refused = false;
     for _ in 0..MOST_ROUNDS {
         let outcome = round(context, key, memory).await;
-        if let Some(class) = outcome.as_ref().err().and_then(StepError::class) {
+        if let Err(error) = &outcome
+            && let Some(class) = error.class()
+        {
             measure::step_failure(key.kind.plural(), class);
+            span::note_failure(class, || error.message());
         }
         match outcome {
             // Somebody else wrote: the store has it now, so look again.

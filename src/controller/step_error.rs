@@ -70,6 +70,15 @@ impl StepError {
         }
     }
 
+    /// What was tried and what came back.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Account(message) | Self::Trouble { message, .. } => message.clone(),
+            Self::Awaiting => "awaiting an outcome".to_owned(),
+            Self::Write(error) => error.to_string(),
+        }
+    }
+
     /// For whoever looks after the account: what is wrong with it is no news, but the trouble itself.
     pub fn for_issuer(self) -> Self {
         match self {

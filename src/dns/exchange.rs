@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::secure::Secure;
+use crate::measure::span::Span;
 
 /// The largest answer we let servers send by UDP: what passes unfragmented nearly everywhere. Longer ones come by TCP.
 const UDP_PAYLOAD: u16 = 1232;
@@ -52,6 +53,16 @@ impl Endpoint<'_> {
         match self {
             Self::Plain(_, address) | Self::Tls(_, address, _) => Some(*address),
             Self::Https(..) => None,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint<'_> {
+    /// Without the path of a URL, in which a resolver's customers may have to name themselves.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_, address) | Self::Tls(_, address, _) => address.fmt(out),
+            Self::Https(_, url) => out.write_str(url.host_str().unwrap_or_default()),
         }
     }
 }
@@ -137,6 +148,22 @@ impl Question {
 
 /// Asks one server one question. `limit` holds for each transport.
 pub(crate) async fn ask(
+    endpoint: Endpoint<'_>,
+    question: &Question,
+    limit: Duration,
+) -> Result<Message, ExchangeError> {
+    let span = Span::call(|| format!("DNS {}", question.record_type))
+        .with("dns.question.name", || question.name.to_string())
+        .with("server.address", || endpoint.to_string());
+    let answer = span.around(ask_in_any_way(endpoint, question, limit)).await;
+    match &answer {
+        Ok(message) => span.text("dns.response_code", || message.metadata.response_code.to_string()),
+        Err(error) => span.failed(|| error.to_string()),
+    }
+    answer
+}
+
+async fn ask_in_any_way(
     endpoint: Endpoint<'_>,
     question: &Question,
     limit: Duration,

@@ -18,7 +18,7 @@ pub use super::client::{ClientError, Clients};
 use super::proxied::{ask_behind_line, may_want_line};
 pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
 pub use super::target::{CheckTarget, TIMEOUT};
-use crate::measure;
+use crate::measure::{self, span::Span};
 
 /// So many places within the cluster are asked.
 const MAX_WAYS: usize = 4;
@@ -79,7 +79,12 @@ pub async fn check(clients: &Clients, target: &CheckTarget, ways: impl Future<Ou
 
 async fn measured(layer: &'static str, checking: impl Future<Output = LayerResult>) -> LayerResult {
     let began = Instant::now();
-    let result = checking.await;
+    let span = Span::part("self-check HTTP-01").with("certwright.layer", || layer.to_owned());
+    let result = span.around(checking).await;
+    if let LayerResult::Failed(failure) = &result {
+        // Where that was is in the object's status; the URL holds the token.
+        span.failed(|| failure.problem.to_string());
+    }
     if result != LayerResult::NotAsked {
         measure::self_check("HTTP-01", layer, result == LayerResult::Passed, began.elapsed());
     }

@@ -4,6 +4,7 @@
 //! Labels have a bounded number of values: no names of objects, no addresses of pods, no text of others.
 
 mod hosts;
+pub mod span;
 mod table;
 
 use std::time::Duration;
@@ -12,6 +13,8 @@ use metrics::{counter, gauge, histogram};
 
 pub use table::{BUCKETS, HISTOGRAMS, RECORDED, Recorded, Type};
 
+#[cfg(feature = "otlp")]
+use table::TRACE_SPANS;
 use table::{
     ACME_DURATION, ACME_REQUESTS, API_WRITES, DNS_CALLS, LEADER, REFUSALS, REVIEW_DURATION, REVIEWS, SELF_CHECKS,
     STEP_FAILURES, SYNC_CALLS, SYNC_ERRORS, WATCH_INTERRUPTIONS,
@@ -104,4 +107,11 @@ pub fn review(path: &'static str, status: u16, took: Duration) {
 /// The webhook has refused an object of a resource of ours.
 pub fn refusal(resource: &'static str) {
     counter!(REFUSALS, "resource" => resource).increment(1);
+}
+
+/// Spans of traces were given to their collector, or lost: `exported`, `failed` or `dropped`. Only in a build with the feature
+/// `otlp`.
+#[cfg(feature = "otlp")]
+pub fn spans(outcome: &'static str, count: u64) {
+    counter!(TRACE_SPANS, "outcome" => outcome).increment(count);
 }

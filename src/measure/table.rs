@@ -30,6 +30,8 @@ pub(super) const LEADER: &str = "certwright_leader";
 pub(super) const REVIEWS: &str = "controller_runtime_webhook_requests_total";
 pub(super) const REVIEW_DURATION: &str = "controller_runtime_webhook_latency_seconds";
 pub(super) const REFUSALS: &str = "certwright_webhook_refusals_total";
+#[cfg(feature = "otlp")]
+pub(super) const TRACE_SPANS: &str = "certwright_trace_spans_total";
 
 /// Those of type histogram.
 pub const HISTOGRAMS: [&str; 3] = [SELF_CHECKS, DNS_CALLS, REVIEW_DURATION];
@@ -38,7 +40,7 @@ pub const HISTOGRAMS: [&str; 3] = [SELF_CHECKS, DNS_CALLS, REVIEW_DURATION];
 pub const BUCKETS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
 /// All that is counted.
-pub const RECORDED: [Recorded; 13] = [
+pub const RECORDED: &[Recorded] = &[
     recorded(ACME_REQUESTS, Type::Counter, "Requests that were sent to ACME servers."),
     recorded(ACME_DURATION, Type::Summary, "How long requests to ACME servers took, in seconds."),
     recorded(SYNC_CALLS, Type::Counter, "Passes over objects, by controller."),
@@ -52,6 +54,8 @@ pub const RECORDED: [Recorded; 13] = [
     recorded(REVIEWS, Type::Counter, "Questions of the API server to the webhook, by path and status of the answer."),
     recorded(REVIEW_DURATION, Type::Histogram, "How long answers of the webhook took, in seconds, by path."),
     recorded(REFUSALS, Type::Counter, "Objects that the webhook refused, by resource."),
+    #[cfg(feature = "otlp")]
+    recorded(TRACE_SPANS, Type::Counter, "Spans of traces, by what became of them."),
 ];
 
 const fn recorded(name: &'static str, type_: Type, help: &'static str) -> Recorded {

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::{PORT, PROTOCOL, server_name};
 use crate::api::{Challenge, Sensitive};
 use crate::http01::lookup::{Family, Lookup, LookupError};
-use crate::measure;
+use crate::measure::{self, span::Span};
 use crate::pki::acme_identifier::{self, Mismatch};
 
 /// Time for each layer, the look-up of the name included.
@@ -113,7 +113,11 @@ pub async fn check(target: &CheckTarget) -> CheckReport {
 
 async fn measured(layer: &'static str, checking: impl Future<Output = Result<(), Problem>>) -> Result<(), Problem> {
     let began = Instant::now();
-    let result = checking.await;
+    let span = Span::part("self-check TLS-ALPN-01").with("certwright.layer", || layer.to_owned());
+    let result = span.around(checking).await;
+    if let Err(problem) = &result {
+        span.failed(|| problem.to_string());
+    }
     measure::self_check("TLS-ALPN-01", layer, result.is_ok(), began.elapsed());
     result
 }

@@ -108,6 +108,8 @@ pub enum ControllerError {
 pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let mut signals = Signals::heeded()?;
     let level = args.serving.start_log();
+    // Dropped last, so that what ends the work is sent too.
+    let _traces = crate::otlp::start();
     pem::set_limits(args.sizes.limits()?);
     args.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut leadership = Leadership::new(args.leader_election.election()?);

@@ -31,6 +31,7 @@ use crate::{
         name,
         provider::{Action, Change, ProviderError, TxtRecord},
     },
+    measure::span::Here,
 };
 
 /// More Challenges than this have nothing to do with DNS at once.
@@ -102,6 +103,8 @@ struct Ticket {
     due: Instant,
     /// It was refused together with others.
     alone: bool,
+    /// The pass that submitted it.
+    from: Here,
 }
 
 #[derive(Clone, Copy)]
@@ -152,7 +155,8 @@ impl Changes {
             let lingers =
                 if made.provider.most_at_once() <= 1 { Duration::ZERO } else { lingers(change.action, company) };
             let due = Instant::now() + lingers;
-            let ticket = Ticket { owner: owner.clone(), serial, change: change.clone(), due, alone: false };
+            let ticket =
+                Ticket { owner: owner.clone(), serial, change: change.clone(), due, alone: false, from: Here::now() };
             let lane = (made.identity, change.record.zone.clone());
             if let Some(held) = state.lanes.get_mut(&lane) {
                 held.waiting.push_back(ticket);

@@ -10,7 +10,7 @@ use crate::{
     cluster::{Hub, Key},
     controller::{beside::Beside, step_error::StepError},
     dns::{silence::Silence, verify::VerifyConfig, zone_cache::ZoneCache},
-    measure,
+    measure::{self, span::Span},
 };
 
 /// Looks under way at once. Each has a socket for every address that it asks.
@@ -56,8 +56,15 @@ impl Looks {
 
 async fn measured(question: Question, tools: Tools) -> Result<Look, StepError> {
     let began = Instant::now();
-    let outcome = question.answer(&tools).await;
+    let span = Span::part("self-check DNS-01");
+    let outcome = span.around(question.answer(&tools)).await;
     let passed = outcome.as_ref().is_ok_and(|look| look.missing.is_none());
+    if !passed {
+        span.failed(|| match &outcome {
+            Ok(look) => look.missing.clone().unwrap_or_default(),
+            Err(error) => error.message(),
+        });
+    }
     measure::self_check("DNS-01", "dns", passed, began.elapsed());
     outcome
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     api::dns01::Dns01Solver,
     dns::provider::{Change, Provider, ProviderError},
-    measure,
+    measure::{self, span::Span},
 };
 
 /// A provider whose calls are measured. A call that is given up counts as unanswered.
@@ -20,19 +20,24 @@ pub(super) struct Measured {
 impl Provider for Measured {
     async fn find_zone(&self, name: &str) -> Result<Option<String>, ProviderError> {
         let call = Call::begin(self.name, "find_zone");
-        let found = self.provider.find_zone(name).await;
+        let span = call.span().with("dns.question.name", || name.to_owned());
+        let found = span.around(self.provider.find_zone(name)).await;
         match &found {
             // The DNS tells: nobody was asked.
             Ok(None) => call.leave_out(),
             found => call.end(found),
         }
+        told(&span, &found);
         found
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), ProviderError> {
         let call = Call::begin(self.name, "apply");
-        let made = self.provider.apply(changes).await;
+        let span = call.span();
+        span.number("certwright.changes", || i64::try_from(changes.len()).unwrap_or(i64::MAX));
+        let made = span.around(self.provider.apply(changes)).await;
         call.end(&made);
+        told(&span, &made);
         made
     }
 
@@ -57,6 +62,12 @@ pub(super) fn name_of(solver: &Dns01Solver) -> &'static str {
     given.iter().find(|(is_given, _)| *is_given).map_or("none", |(_, name)| name)
 }
 
+fn told<T>(span: &Span, outcome: &Result<T, ProviderError>) {
+    if let Err(error) = outcome {
+        span.failed(|| error.to_string());
+    }
+}
+
 struct Call {
     provider: &'static str,
     what: &'static str,
@@ -67,6 +78,10 @@ struct Call {
 impl Call {
     fn begin(provider: &'static str, what: &'static str) -> Self {
         Self { provider, what, began: Instant::now(), outcome: Some("unanswered") }
+    }
+
+    fn span(&self) -> Span {
+        Span::call(|| format!("{} {}", self.provider, self.what))
     }
 
     fn end<T>(mut self, outcome: &Result<T, ProviderError>) {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::ProviderError;
 use super::pace::Pace;
+use crate::measure::span::Span;
 
 /// For one request, its whole answer included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -96,8 +97,13 @@ impl ApiClient {
             let message = format!("{} allows no more requests at present, so it was not asked to {doing}", self.name);
             return Err(ProviderError::Throttled { message, retry_after: Some(wait), source: None });
         }
-        let response = request.send().await.map_err(|error| self.no_answer(doing, error))?;
-        let answer = self.read(doing, response).await?;
+        let span = Span::call(|| format!("request to {}", self.name)).with("certwright.call", || doing.to_owned());
+        let answer = span.around(self.exchange(doing, request)).await;
+        match &answer {
+            Ok(answer) => span.number("http.response.status_code", || answer.status.as_u16().into()),
+            Err(error) => span.failed(|| error.to_string()),
+        }
+        let answer = answer?;
         match answer.status.as_u16() {
             429 | 500.. => Err(self.failure(doing, &answer, None)),
             _ => Ok(answer),
@@ -133,6 +139,11 @@ impl ApiClient {
     /// Anything else, such as the page of a proxy.
     pub fn json<T: DeserializeOwned>(&self, doing: &str, answer: &Answer) -> Result<T, ProviderError> {
         serde_json::from_slice(&answer.body).map_err(|_| self.unreadable(doing))
+    }
+
+    async fn exchange(&self, doing: &str, request: RequestBuilder) -> Result<Answer, ProviderError> {
+        let response = request.send().await.map_err(|error| self.no_answer(doing, error))?;
+        self.read(doing, response).await
     }
 
     async fn read(&self, doing: &str, mut response: Response) -> Result<Answer, ProviderError> {

@@ -14,6 +14,7 @@ use crate::{
     cluster::Key,
     decide::backoff,
     dns::provider::{Change, Provider, ProviderError},
+    measure::span::Span,
 };
 
 /// For one call of a provider. It is given up then, and may have been made or not.
@@ -102,7 +103,13 @@ impl Lane {
         let changes: Vec<Change> = batch.iter().map(|ticket| ticket.change.clone()).collect();
         let provider = self.provider.clone();
         let mut call = JoinSet::new();
-        call.spawn(async move { timeout(CALL_LIMIT, provider.apply(&changes)).await });
+        // Each Challenge has the call in its trace, and the first what it consists of.
+        let spans: Vec<Span> = batch.iter().map(|ticket| Span::part_of(&ticket.from, "DNS change")).collect();
+        let work = async move { timeout(CALL_LIMIT, provider.apply(&changes)).await };
+        match spans.first() {
+            Some(span) => call.spawn(span.around(work)),
+            None => call.spawn(work),
+        };
         let message = match call.join_next().await {
             Some(Ok(Ok(made))) => return made,
             Some(Ok(Err(_))) | None => format!("the DNS provider did not answer within {} s", CALL_LIMIT.as_secs()),
