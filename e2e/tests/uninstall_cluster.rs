@@ -26,6 +26,28 @@ const RELEASE: &str = "cert-manager";
 /// Far less than a Lease lasts whose holder has vanished.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
+/// A release of the chart in a namespace of its own.
+struct Release {
+    helm: Helm,
+    namespace: String,
+}
+
+impl Release {
+    fn run(&self, verb: &str, more: &[&str]) -> anyhow::Result<String> {
+        self.helm.run(&[&[verb, RELEASE, "--namespace", &self.namespace, "--timeout=150s"], more].concat())
+    }
+
+    fn install(&self, values: &str, more: &[&str]) {
+        let (chart, values) = (chart().display().to_string(), format!("--set=crds.enabled=true,{values}"));
+        self.run("install", &[&[&*chart, &values, "--take-ownership"], more].concat()).unwrap();
+    }
+
+    async fn jobs(&self, testbed: &Testbed) -> usize {
+        let jobs: Api<Job> = Api::namespaced(testbed.admin().await.unwrap(), &self.namespace);
+        jobs.list(&ListParams::default()).await.unwrap().items.len()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn nothing_waits_for_a_controller_that_was_uninstalled() {
@@ -36,33 +58,59 @@ async fn nothing_waits_for_a_controller_that_was_uninstalled() {
     // That of another test program, if one was here before.
     kubectl.run(&["delete", "deployment", "certwright", "--namespace=certwright", "--ignore-not-found"]).unwrap();
     image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
-    let own = testbed.namespace("release").await.unwrap();
     let helm = Helm::of(&testbed.state).unwrap();
-    let helm = |verb: &str, more: &[&str]| {
-        let arguments = [&[verb, RELEASE, "--namespace", &own, "--wait", "--timeout=150s"], more].concat();
-        helm.run(&arguments).unwrap()
-    };
-    let chart = chart().display().to_string();
+    let release = Release { helm, namespace: testbed.namespace("release").await.unwrap() };
 
-    helm("install", &[&chart, "--take-ownership", "--set=crds.enabled=true,image.tag=dev"]);
-    leads(&testbed).await;
-    let first = under_way(&testbed).await;
-    helm("uninstall", &[]);
-    assert_taken_back(&first).await;
-    assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), "");
-    let jobs: Api<Job> = Api::namespaced(first.client.clone(), &own);
-    assert!(jobs.list(&ListParams::default()).await.unwrap().items.is_empty(), "the Job is gone too");
-    assert_eq!(definitions(&first).await, 6);
-    goes(&first).await;
-
-    helm("install", &[&chart, "--set=crds.enabled=true,crds.keep=false,image.tag=dev"]);
-    leads(&testbed).await;
-    let second = under_way(&testbed).await;
-    helm("uninstall", &[]);
-    assert_eq!(definitions(&second).await, 0, "with --wait they are gone at the end");
-    assert_eq!(challenge_records(testbed.state.dns().unwrap(), &second.namespace).unwrap(), Vec::<String>::new());
-    goes(&second).await;
+    the_definitions_stay(&testbed, &release).await;
+    the_definitions_go(&testbed, &release).await;
     install::definitions(&kubectl).unwrap();
+    without_helm(&testbed, &kubectl).await;
+    a_job_that_cannot_run_is_done_without(&testbed, &release).await;
+}
+
+async fn the_definitions_stay(testbed: &Testbed, release: &Release) {
+    release.install("image.tag=dev", &["--wait"]);
+    leads(testbed).await;
+    let scene = under_way(testbed).await;
+    release.run("uninstall", &["--wait"]).unwrap();
+    assert_taken_back(&scene).await;
+    assert_eq!(holder(&lease(testbed, LEASE).await.unwrap().unwrap()), "");
+    assert_eq!(release.jobs(testbed).await, 0);
+    assert_eq!(definitions(&scene).await, 6);
+    goes(&scene).await;
+}
+
+/// What was there just before holds up nobody.
+async fn the_definitions_go(testbed: &Testbed, release: &Release) {
+    release.install("image.tag=dev,crds.keep=false", &["--wait"]);
+    leads(testbed).await;
+    let scene = under_way(testbed).await;
+    release.run("uninstall", &["--wait"]).unwrap();
+    assert_eq!(definitions(&scene).await, 0, "with --wait they are gone at the end");
+    no_records(&scene).await;
+    goes(&scene).await;
+}
+
+async fn without_helm(testbed: &Testbed, kubectl: &Kubectl) {
+    install::deploy(&testbed.state, kubectl, &binary().unwrap()).unwrap();
+    leads(testbed).await;
+    let scene = under_way(testbed).await;
+    let deploy = install::repository().join("deploy");
+    kubectl.run(&["apply", "-k", &deploy.join("wind-down").display().to_string()]).unwrap();
+    let job = "job/certwright-wind-down";
+    kubectl.run(&["wait", "--namespace=certwright", "--for=condition=Complete", "--timeout=150s", job]).unwrap();
+    kubectl.run(&["delete", "-k", &deploy.display().to_string(), "--timeout=60s"]).unwrap();
+    assert_taken_back(&scene).await;
+    goes(&scene).await;
+}
+
+async fn a_job_that_cannot_run_is_done_without(testbed: &Testbed, release: &Release) {
+    release.install("image.tag=missing,image.pullPolicy=Never,windDown.activeDeadlineSeconds=5", &[]);
+    let refusal = release.run("uninstall", &["--wait"]).unwrap_err().to_string();
+    assert!(refusal.contains("pre-delete") && refusal.contains("DeadlineExceeded"), "{refusal}");
+    assert_eq!(release.jobs(testbed).await, 1, "it can be looked at");
+    release.run("uninstall", &["--wait", "--no-hooks"]).unwrap();
+    assert!(release.run("status", &[]).unwrap_err().to_string().contains("not found"));
 }
 
 async fn leads(testbed: &Testbed) {
@@ -104,12 +152,17 @@ async fn assert_taken_back(scene: &Scene) {
         assert_eq!(challenge.finalizers(), Vec::<String>::new(), "{challenge:?}");
         assert!(!challenge.status.unwrap().presented);
     }
-    let dns = scene.testbed.state.dns().unwrap();
-    let look = async || Ok::<_, anyhow::Error>(challenge_records(dns, &scene.namespace)?.is_empty().then_some(()));
-    until("the records to be gone", PATIENCE, look).await.unwrap();
+    no_records(scene).await;
     let solvers = ListParams::default().labels(&format!("{}=true", label::HTTP01_SOLVER));
     let look = async || anyhow::Ok(scene.api::<Pod>().list(&solvers).await?.items.is_empty().then_some(()));
     until("the solver's pod to be gone", PATIENCE, look).await.unwrap();
+}
+
+/// The secondary server follows a little later.
+async fn no_records(scene: &Scene) {
+    let dns = scene.testbed.state.dns().unwrap();
+    let look = async || Ok::<_, anyhow::Error>(challenge_records(dns, &scene.namespace)?.is_empty().then_some(()));
+    until("the records to be gone", PATIENCE, look).await.unwrap();
 }
 
 /// The namespace can be deleted.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use certwright::api::names::{LEASE, event, finalizer};
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright::decide::shard::Share;
 use certwright_e2e::dns::challenge_records;
-use certwright_e2e::replica::{Replica, Replicas, holder, lease};
+use certwright_e2e::replica::{Replica, Replicas, grant_two_shares, holder, lease};
 use certwright_e2e::scene::TSIG_SECRET;
 use certwright_e2e::wait::until;
 use certwright_e2e::{Process, Scene, Testbed};
@@ -156,4 +157,28 @@ async fn what_cannot_be_cleaned_up_holds_nothing() {
     assert!(events.iter().any(is_told), "{events:?}");
     scene.patch::<Certificate>("www", json!({ "metadata": { "finalizers": null } })).await.unwrap();
     tidy_up(&scene).await;
+}
+
+/// Where the work is divided, all of it is brought to its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn every_share_is_wound_down() {
+    let testbed = testbed();
+    grant_two_shares(&testbed).await.unwrap();
+    let mut replicas = Replicas::new(&testbed, &[&SHORT[..], &["--shards=2"]].concat()).await.unwrap();
+    let mut first = replicas.start().await.unwrap();
+    // Two namespaces that do not belong to the same share.
+    let mut scenes = vec![under_way(&testbed, &first).await];
+    let share = |scene: &Scene| Share::of_namespace(&scene.namespace, 2);
+    while scenes.iter().all(|(scene, _)| share(scene) == share(&scenes[0].0)) {
+        scenes.push(under_way(&testbed, &first).await);
+    }
+    first.kill().unwrap();
+    let log = ends_well(replicas.wind_down(&[]).unwrap()).await;
+    assert!(!log.contains("another controller works"), "{log}");
+    for (scene, challenge) in scenes {
+        let after: Challenge = scene.api().get(&challenge.name_any()).await.unwrap();
+        assert_eq!(after.finalizers(), Vec::<String>::new());
+        tidy_up(&scene).await;
+    }
 }
