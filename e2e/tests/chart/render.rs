@@ -251,14 +251,18 @@ fn limited_to_namespaces_it_has_rights_there_only() {
 #[ignore = "runs inside a testbed"]
 fn limited_to_namespaces_it_has_the_right_to_the_ca_of_its_metrics() {
     let role = |namespaces: &str| {
-        let ca = "config.metricsTLSConfig.dynamic.secretNamespace=x,config.metricsTLSConfig.dynamic.secretName=metrics-ca";
+        let ca =
+            "config.metricsTLSConfig.dynamic.secretNamespace=x,config.metricsTLSConfig.dynamic.secretName=metrics-ca";
         let rendered = objects(&render("x", &["--set", ca, "--set", namespaces]));
         rendered.into_iter().find(|object| name_of(object) == "Role/x-certwright:metrics-dynamic-serving")
     };
-    assert_eq!(role("watchNamespaces={}"), None);
+    assert_eq!(role("creator=helm"), None);
     assert_eq!(role("watchNamespaces={x}"), None, "it has it by its other roles");
     let role = role("watchNamespaces={shop}").unwrap();
-    assert_eq!((&role["metadata"]["namespace"], &role["rules"][0]["resourceNames"]), (&json!("x"), &json!(["metrics-ca"])));
+    assert_eq!(
+        (&role["metadata"]["namespace"], &role["rules"][0]["resourceNames"]),
+        (&json!("x"), &json!(["metrics-ca"]))
+    );
 }
 
 #[test]

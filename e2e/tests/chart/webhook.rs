@@ -48,7 +48,10 @@ fn cert_managers_values_for_the_webhook_have_their_effects() {
         (&json!("account"), &json!("account"))
     );
     let service = found("Service/cert-manager-webhook");
-    assert_eq!((&service["metadata"]["labels"]["of"], &service["spec"]["type"]), (&json!("service"), &json!("LoadBalancer")));
+    assert_eq!(
+        (&service["metadata"]["labels"]["of"], &service["spec"]["type"]),
+        (&json!("service"), &json!("LoadBalancer"))
+    );
     assert_eq!(service["spec"]["loadBalancerIP"], "192.0.2.7");
     assert_eq!(service["spec"]["ports"][1]["targetPort"], "http-metrics");
     for (kind, path, source) in [
