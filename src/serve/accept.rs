@@ -140,7 +140,7 @@ mod tests {
         let bounds = Bounds { connections: 1, drain: Duration::from_secs(5) };
         let deaf = |mut stream: TcpStream, _| async move {
             stream.write_all(b"1").await.unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let server = tokio::spawn(accept(listener, bounds, deaf, async { drop(stopped.await) }));
         let mut open = TcpStream::connect(address).await.unwrap();

@@ -63,11 +63,19 @@ impl Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verifier = self.current().ok_or_else(|| Error::General("there is no CA for clients yet".to_owned()))?;
-        let verified = verifier.verify_client_cert(certificate, intermediates, now)?;
+        let admitted = verifier.verify_client_cert(certificate, intermediates, now).inspect_err(
+            |error| tracing::info!(%error, "a client is refused: its certificate is not one of the CA for clients"),
+        )?;
         let parsed = ParsedCertificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
         if has_name(&parsed, &self.names) {
-            return Ok(verified);
+            return Ok(admitted);
         }
+        let wanted = self.names.join(", ");
+        tracing::info!(
+            common_name = parsed.common_name,
+            wanted,
+            "a client is refused: its certificate has another name"
+        );
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 }
@@ -92,7 +100,6 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.verify(certificate, intermediates, now)
-            .inspect_err(|error| tracing::info!(%error, names = self.names.join(", "), "a client is refused"))
     }
 
     fn verify_tls12_signature(

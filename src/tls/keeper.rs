@@ -173,22 +173,22 @@ impl Keeper {
         let name = &self.settings.secret;
         let annotations = BTreeMap::from([(annotation::ALLOW_DIRECT_INJECTION.to_owned(), label::TRUE.to_owned())]);
         let manager = Some(field_manager::CERTWRIGHT.to_owned());
-        let (written, meanwhile) = if let Some(held) = &self.secret {
+        let (written, by_others): (_, &[u16]) = if let Some(held) = &self.secret {
             // The version keeps it from writing over what another replica has just written.
             let metadata = json!({ "resourceVersion": held.metadata.resource_version, "annotations": annotations });
             let patch = Patch::Merge(json!({ "metadata": metadata, "data": data }));
             let params = PatchParams { field_manager: manager, ..PatchParams::default() };
-            (self.api.patch(name, &params, &patch).await, [409, 404])
+            (self.api.patch(name, &params, &patch).await, &[404, 409])
         } else {
             let annotations = Some(annotations);
             let metadata = ObjectMeta { name: Some(name.clone()), annotations, ..ObjectMeta::default() };
             let secret = Secret { metadata, data: Some(data), ..Secret::default() };
             let params = PostParams { field_manager: manager, ..PostParams::default() };
-            (self.api.create(&params, &secret).await, [409, 409])
+            (self.api.create(&params, &secret).await, &[409])
         };
         let failed = |error: kube::Error| KeeperError::Write(error.to_string());
         match written {
-            Err(kube::Error::Api(status)) if meanwhile.contains(&status.code) => {
+            Err(kube::Error::Api(status)) if by_others.contains(&status.code) => {
                 let held = self.api.get_opt(name).await.map_err(failed)?;
                 held.ok_or_else(|| KeeperError::Write("it was deleted meanwhile".to_owned()))
             }

@@ -295,7 +295,7 @@ fn limited_to_namespaces_it_has_the_right_to_the_ca_of_its_metrics() {
         let rendered = objects(&render("x", &["--set", ca, "--set", namespaces]));
         rendered.into_iter().find(|object| name_of(object) == "Role/x-certwright:metrics-dynamic-serving")
     };
-    assert_eq!(role("watchNamespaces={}"), None);
+    assert_eq!(role("creator=helm"), None);
     assert_eq!(role("watchNamespaces={x}"), None, "it has it by its other roles");
     let role = role("watchNamespaces={shop}").unwrap();
     assert_eq!(
