@@ -9,6 +9,7 @@
 //! - [`fault_proxy`]: a bad line between the controller and the CA
 //! - [`fixture`]: a cluster as cert-manager leaves it, and whether it would find one the same
 //! - [`moto`]: AWS, with its Route 53 zone copied into the DNS servers
+//! - [`definition`]: kinds of the Gateway API, where no Gateway's controller brings them
 //! - [`powerdns`], [`webhook_solver`]: counterparts that single tests start
 //! - [`stand_in`]: stand-ins for the HTTP APIs of DNS providers
 //! - [`nodeless`], [`random_kills`]: HTTP-01 in tier `api`, and many issuances with kills in between
@@ -26,6 +27,7 @@ pub mod catalogue;
 pub mod cgroups;
 pub mod check;
 pub mod controller;
+pub mod definition;
 pub mod demo;
 pub mod dns;
 pub mod fault_proxy;

@@ -1,6 +1,6 @@
 //! The network namespace of a testbed: the same addresses and ports in each, and nothing of it outside.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,9 @@ pub const SPARE: [Ipv4Addr; 6] = [
     Ipv4Addr::new(10, 77, 0, 8),
     Ipv4Addr::new(10, 77, 0, 9),
 ];
+
+/// The node's IPv6 address, once a test has asked for it by [`add_ipv6`].
+pub const NODE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 1);
 
 /// Makes the named namespace (root only). Its interfaces come from [`configure`], run inside.
 pub fn create(name: &str) -> Result<()> {
@@ -58,6 +61,12 @@ pub fn configure() -> Result<()> {
     // A packet to a Service needs some route, or it is refused before kube-proxy's rules see it. There is no other route:
     // what is not in the testbed is unreachable at once.
     run(Command::new(&ip).args(["route", "add", SERVICE_RANGE, "dev", "node0"]))
+}
+
+/// Gives the namespace that this process is in an IPv6 address; that it has it already is well.
+pub fn add_ipv6() -> Result<()> {
+    let address = format!("{NODE_IPV6}/128");
+    run(Command::new(require_program("ip")?).args(["-6", "address", "replace", &address, "dev", "lo", "nodad"]))
 }
 
 /// The beginning of a command that runs inside `network`.

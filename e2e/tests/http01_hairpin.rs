@@ -1,7 +1,10 @@
-//! HTTP-01 where the controller's packets to the public address are lost, and the CA's are not: the Service behind that address is
-//! asked instead. These run inside a testbed of tier `cluster`:
+//! HTTP-01 where the controller's way to the public address is shut, and the CA's is not: its packets are lost, or come past the load
+//! balancer to a listener that wants the PROXY protocol. The Service behind that address is asked instead. These run inside a testbed of tier `cluster`:
 //! `testbed run --tier cluster -- cargo test -p certwright-e2e --test http01_hairpin -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
+
+#[path = "http01_hairpin/proxied.rs"]
+mod proxied;
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -18,37 +21,73 @@ use certwright_e2e::{Scene, Testbed};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, LogParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams};
+use proxied::Proxied;
 use serde_json::json;
 
 /// The namespace of the controller.
 const NAMESPACE: &str = "certwright";
 
+/// One after another, as both change the way of all packets.
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn the_service_behind_an_address_that_is_shut_from_within() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
     deploy(&testbed);
-    let scene = Scene::new(&testbed, &testbed.state.logs().join("kubelet.log"), "hairpin").await.unwrap();
-    let cluster = testbed.state.cluster().unwrap();
-    load_balancer(&scene, cluster.ingress_address).await;
-    let pod = controller_pod(&scene).await;
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap();
-    let _lost = Lost::begin(&address, cluster.ingress_address);
+    let log = testbed.state.logs().join("kubelet.log");
+    let scene = async |prefix| Scene::new(&testbed, &log, prefix).await.unwrap();
+    packets_that_are_lost(&scene("hairpin").await).await;
+    a_listener_that_wants_the_proxy_protocol(&scene("proxied").await).await;
+}
 
+async fn packets_that_are_lost(scene: &Scene) {
+    let cluster = scene.testbed.state.cluster().unwrap();
+    let public = cluster.ingress_address;
+    // What is said of the mode keeps kube-proxy from leading packets for that address past the load balancer.
+    load_balancer(scene, public, 8080, "Proxy").await;
+    let pod = controller_pod(scene).await;
+    let (pod, to) = (pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap(), public.to_string());
+    // Before the testbed's own rules lead the port elsewhere.
+    let rule = ["-s", &pod, "-d", &to, "-p", "tcp", "--dport", "80", "-j", "DROP"];
+    let _lost = Rule::begin("mangle", "PREROUTING", &rule);
+    issue(scene, &cluster.ingress_class).await;
+    let told = why_the_ca_was_asked(scene).await;
+    assert!(told.contains("clear_within=true"), "{told}");
+    scene.api::<Service>().delete("edge", &DeleteParams::default()).await.unwrap();
+}
+
+/// Who asks within the cluster is led past the load balancer, as kube-proxy does it, and refused for want of a line.
+async fn a_listener_that_wants_the_proxy_protocol(scene: &Scene) {
+    let public = scene.testbed.state.cluster().unwrap().ingress_address;
+    let _proxied = Proxied::start(&scene.testbed, public).await;
+    load_balancer(scene, public, proxied::LISTENER, "VIP").await;
+    proxied::listens(scene, public).await;
+    issue(scene, proxied::CLASS).await;
+    let told = why_the_ca_was_asked(scene).await;
+    assert!(told.contains("clear_within=true"), "{told}");
+    assert!(told.contains("closed the connection before it had answered"), "{told}");
+    // Or kube-proxy would lead others astray as well.
+    scene.api::<Service>().delete("edge", &DeleteParams::default()).await.unwrap();
+}
+
+/// A certificate, answered by the controller through Ingresses of the class.
+async fn issue(scene: &Scene, class: &str) {
     let mut spec = scene.issuer_spec("pebble-account").unwrap();
-    spec["acme"]["solvers"] = json!([{ "http01": { "ingress": { "ingressClassName": cluster.ingress_class } } }]);
+    spec["acme"]["solvers"] = json!([{ "http01": { "ingress": { "ingressClassName": class } } }]);
     scene.create::<Issuer>("pebble", spec).await.unwrap();
     let wish = json!({ "metadata": { "annotations": { (annotation::HTTP01_SOLVER): http01_solver::CONTROLLER } } });
     scene.patch::<Issuer>("pebble", wish).await.unwrap();
     scene.wait_ready::<Issuer>("pebble").await.unwrap();
     scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     scene.issued("web").await.unwrap();
+}
 
+/// The controller's log about the scene's name.
+async fn why_the_ca_was_asked(scene: &Scene) -> String {
     let pods: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
-    let log = pods.logs(&pod.name_any(), &LogParams::default()).await.unwrap();
-    let told = log.lines().find(|line| line.contains("the CA is asked although")).unwrap();
-    assert!(told.contains("clear_within=true"), "{told}");
+    let log = pods.logs(&controller_pod(scene).await.name_any(), &LogParams::default()).await.unwrap();
+    let is_it = |line: &&str| line.contains("the CA is asked although") && line.contains(&scene.dns_name("www"));
+    log.lines().find(is_it).unwrap_or_else(|| panic!("nothing is told of it:\n{log}")).to_owned()
 }
 
 fn deploy(testbed: &Testbed) {
@@ -68,44 +107,45 @@ async fn controller_pod(scene: &Scene) -> Pod {
     until("the one pod of the controller", PATIENCE, look).await.unwrap()
 }
 
-/// A Service in front of the ingress controller, with the load balancer's address that its Ingresses tell. What is said of the
-/// mode keeps kube-proxy from leading packets for that address past the load balancer.
-async fn load_balancer(scene: &Scene, address: Ipv4Addr) {
-    let port = json!({ "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" });
-    scene.create::<Service>("edge", json!({ "type": "LoadBalancer", "ports": [port] })).await.unwrap();
+/// A Service in front of an ingress controller that listens on `port` of the node, with the load balancer's address that its
+/// Ingresses tell.
+async fn load_balancer(scene: &Scene, address: Ipv4Addr, port: u16, mode: &str) {
+    let ports = json!([{ "name": "http", "port": 80, "targetPort": port, "protocol": "TCP" }]);
+    scene.create::<Service>("edge", json!({ "type": "LoadBalancer", "ports": ports })).await.unwrap();
     let slice: EndpointSlice = serde_json::from_value(json!({
         "metadata": { "name": "edge", "labels": { "kubernetes.io/service-name": "edge" } },
-        "addressType": "IPv4", "ports": [{ "name": "http", "port": 8080, "protocol": "TCP" }],
+        "addressType": "IPv4", "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
         "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
     }))
     .unwrap();
     scene.api::<EndpointSlice>().create(&kube::api::PostParams::default(), &slice).await.unwrap();
-    let place = json!({ "ip": address.to_string(), "ipMode": "Proxy" });
+    let place = json!({ "ip": address.to_string(), "ipMode": mode });
     let status = json!({ "status": { "loadBalancer": { "ingress": [place] } } });
     scene.api::<Service>().patch_status("edge", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }
 
-/// Packets of the pod to the public address are lost, until it is dropped.
-struct Lost(Vec<String>);
+/// A rule for packets that goes before all others of its chain, until it is dropped.
+struct Rule {
+    table: &'static str,
+    chain: &'static str,
+    rule: Vec<String>,
+}
 
-impl Lost {
-    fn begin(pod: &str, public: Ipv4Addr) -> Self {
-        let public = public.to_string();
-        let rule = ["-s", pod, "-d", &public, "-p", "tcp", "--dport", "80", "-j", "DROP"].map(str::to_owned);
-        let lost = Self(rule.into());
-        assert!(lost.change("-I"), "iptables refuses the rule");
-        lost
+impl Rule {
+    fn begin(table: &'static str, chain: &'static str, rule: &[&str]) -> Self {
+        let rule = Self { table, chain, rule: rule.iter().map(|&part| part.to_owned()).collect() };
+        assert!(rule.change("-I"), "iptables refuses the rule");
+        rule
     }
 
     fn change(&self, how: &str) -> bool {
         let mut iptables = Command::new(require_program("iptables").unwrap());
-        // Before the testbed's own rules lead the port elsewhere.
-        iptables.args(["-w", "-t", "mangle", how, "PREROUTING"]).args(&self.0);
+        iptables.args(["-w", "-t", self.table, how, self.chain]).args(&self.rule);
         iptables.status().unwrap().success()
     }
 }
 
-impl Drop for Lost {
+impl Drop for Rule {
     fn drop(&mut self) {
         self.change("-D");
     }

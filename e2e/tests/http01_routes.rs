@@ -10,7 +10,9 @@ use std::process::Command;
 
 use certwright::api::{Certificate, CertificateRequest, Challenge, Order};
 use certwright_e2e::controller::binary;
+use certwright_e2e::dns;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
+use certwright_e2e::network::{NODE_IPV6, add_ipv6};
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene};
@@ -186,6 +188,25 @@ async fn every_replica_that_is_ready_is_an_endpoint() {
     controller.ready().await.unwrap();
     there::<EndpointSlice>(&scene, |slice| answer(slice, &[&own, "192.0.2.8"])).await;
     let _edge = edge(testbed.state.node_address).await;
+    scene.issued("web").await.unwrap();
+    nothing_is_left(&scene).await;
+}
+
+/// From the EndpointSlice to the CA's question there is no IPv4.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_controller_with_an_ipv6_address_answers_over_ipv6() {
+    let testbed = testbed();
+    add_ipv6().unwrap();
+    let own = NODE_IPV6.to_string();
+    let controller = Controller::start(&testbed, &["--pod-ip", &own]).await.unwrap();
+    let _edge = edge(NODE_IPV6).await;
+    let scene = scene(&testbed, &controller, json!({ "ingress": { "class": "edge" } }), "controller").await;
+    let names = names(&scene, 2);
+    let lines: Vec<_> = names.iter().map(|name| format!("add {name} 60 AAAA {own}")).collect();
+    dns::update(testbed.state.dns().unwrap(), &lines).unwrap();
+    certificate(&scene, &names).await;
+    there::<EndpointSlice>(&scene, |slice| slice.address_type == "IPv6" && answer(slice, &[&own])).await;
     scene.issued("web").await.unwrap();
     nothing_is_left(&scene).await;
 }

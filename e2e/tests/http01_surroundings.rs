@@ -4,15 +4,19 @@
 //! `testbed run -- cargo test -p certwright-e2e --test http01_surroundings -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "http01_surroundings/family.rs"]
+mod family;
 #[path = "http01_surroundings/front.rs"]
 mod front;
+#[path = "http01_surroundings/listener_set.rs"]
+mod listener_set;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use certwright::api::names::KIND_ISSUER;
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
-use certwright_e2e::network::{NODE, SPARE};
+use certwright_e2e::network::{NODE, NODE_IPV6, SPARE, add_ipv6};
 use certwright_e2e::scene::{PATIENCE, certificate_spec, is_ready};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
@@ -21,7 +25,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use front::{Behaviour, Front};
 
@@ -37,22 +41,28 @@ const DEADLINE: Duration = Duration::from_mins(3);
 #[ignore = "runs inside a testbed"]
 async fn public_ways_that_look_different_from_within() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
-    let public = Front::start(NODE, CONTROLLER, for_the_controller).await;
-    let within = Front::start(WITHIN, CONTROLLER, |_| Behaviour::Pass).await;
+    let public = Front::start((NODE, 80), CONTROLLER, for_the_controller).await;
+    let within = Front::start((WITHIN, 80), CONTROLLER, |_| Behaviour::Pass).await;
+    let listener = Front::start((WITHIN, listener_set::PORT), CONTROLLER, |_| Behaviour::Pass).await;
+    add_ipv6().unwrap();
+    let ipv6 = Front::start((NODE_IPV6, 80), CONTROLLER, family::for_the_controller).await;
     let own = CONTROLLER.to_string();
     let flags = ["--acme-http01-solver=controller", "--pod-ip", &own, "--acme-http01-host-header=x-forwarded-host"];
     let controller = Controller::start(&testbed, &flags).await.unwrap();
+    let scene = async |prefix| Scene::new(&testbed, controller.log(), prefix).await.unwrap();
     let case = async |prefix| {
-        let scene = Scene::new(&testbed, controller.log(), prefix).await.unwrap();
-        issuer(&scene).await;
+        let scene = scene(prefix).await;
+        issuer(&scene, json!({ "ingress": { "ingressClassName": "edge" } })).await;
         scene
     };
     tokio::join!(
         async { an_ip_address(&case("address").await).await },
         async { packets_that_do_not_come_back(&case("hairpin").await, &within).await },
+        async { listener_set::a_gateway_that_has_to_admit_it(&scene("hairpin").await, &listener).await },
         async { a_load_balancer_that_insists_on_more(&case("proxied").await, &public).await },
         async { told_and_given_up(&case("circle").await, "redirects in a circle").await },
         async { told_and_given_up(&case("endless").await, "something other than the key").await },
+        async { family::names_with_ipv6_addresses(&case("family").await, &ipv6).await },
         async { a_wait_in_place_of_the_check(&case("waits").await, &public).await },
         async { a_name_that_does_not_exist(&case("nowhere").await).await },
     );
@@ -71,9 +81,9 @@ fn for_the_controller(host: &str) -> Behaviour {
     }
 }
 
-async fn issuer(scene: &Scene) {
+async fn issuer(scene: &Scene, http01: Value) {
     let mut spec = scene.issuer_spec("pebble-account").unwrap();
-    spec["acme"]["solvers"] = json!([{ "http01": { "ingress": { "ingressClassName": "edge" } } }]);
+    spec["acme"]["solvers"] = json!([{ "http01": http01 }]);
     scene.create::<Issuer>("pebble", spec).await.unwrap();
     scene.wait_ready::<Issuer>("pebble").await.unwrap();
 }
@@ -141,13 +151,14 @@ async fn give_up(scene: &Scene) {
     let (all, now) = (ListParams::default(), DeleteParams::default());
     scene.api::<Certificate>().delete_collection(&now, &all).await.unwrap();
     scene.api::<CertificateRequest>().delete_collection(&now, &all).await.unwrap();
-    scene.api::<Order>().delete_collection(&now, &all).await.unwrap();
-    // A controller that has not heard yet that the Order is gone may have made another one.
+    // A controller that has not heard yet that something is gone may have made another of what belongs to it.
     let look = async || {
+        scene.api::<Order>().delete_collection(&now, &all).await?;
         scene.api::<Challenge>().delete_collection(&now, &all).await?;
-        anyhow::Ok(scene.list::<Challenge>().await?.is_empty().then_some(()))
+        let left = (scene.list::<Order>().await?.len(), scene.list::<Challenge>().await?.len());
+        anyhow::Ok((left == (0, 0)).then_some(()))
     };
-    until("the Challenges to be gone", PATIENCE, look).await.unwrap();
+    until("the Orders and Challenges to be gone", PATIENCE, look).await.unwrap();
     nothing_is_left(scene).await;
 }
 

@@ -1,10 +1,12 @@
 //! What these tests need: a place with an issuer, somebody who leads port 80 to the controller, and what is there of solver objects.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use certwright::api::{Challenge, Issuer};
+use certwright::http01::route;
 use certwright_e2e::audit::{Mark, Write};
+use certwright_e2e::definition::define;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
@@ -12,9 +14,8 @@ use certwright_e2e::{Controller, Scene, Testbed};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -56,7 +57,8 @@ pub async fn issuer_with(scene: &Scene, spec: Value, answerer: &str) {
 }
 
 /// Leads port 80 to whoever answers on port 8089, as an ingress controller does. It ends when the handle is dropped.
-pub async fn edge(address: Ipv4Addr) -> JoinSet<()> {
+pub async fn edge(address: impl Into<IpAddr>) -> JoinSet<()> {
+    let address = address.into();
     let listener = TcpListener::bind((address, 80)).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -147,33 +149,11 @@ pub async fn solver_writes(scene: &Scene, mark: Mark) -> Vec<String> {
     told
 }
 
-/// The kind as far as it matters here: no Gateway controller runs in this tier.
+/// No Gateway controller runs in this tier.
 pub async fn define_routes(scene: &Scene) {
-    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    let definition: CustomResourceDefinition = serde_json::from_value(json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "httproutes.gateway.networking.k8s.io",
-            "annotations": { "api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api" },
-        },
-        "spec": {
-            "group": "gateway.networking.k8s.io", "scope": "Namespaced",
-            "names": { "kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute", "listKind": "HTTPRouteList" },
-            "versions": [{
-                "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": schema },
-            }],
-        },
-    }))
-    .unwrap();
-    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
-    let params = PatchParams::apply("test").force();
-    definitions.patch(&definition.name_any(), &params, &Patch::Apply(&definition)).await.unwrap();
-    let look = async || routes(scene).list(&ListParams::default()).await.map(|_| Some(()));
-    until("HTTPRoutes to be served", PATIENCE, look).await.unwrap();
+    define(&scene.client, &route::resource("v1")).await.unwrap();
 }
 
 pub fn routes(scene: &Scene) -> Api<DynamicObject> {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
-    Api::namespaced_with(scene.client.clone(), &scene.namespace, &kind)
+    Api::namespaced_with(scene.client.clone(), &scene.namespace, &route::resource("v1"))
 }

@@ -2,7 +2,7 @@
 //! another face than the CA.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,9 +49,9 @@ impl Drop for Front {
 }
 
 impl Front {
-    /// Listens on port 80 and leads to the solver at `solver`. `behaviour` says by the host what the controller meets.
-    pub async fn start(address: Ipv4Addr, solver: Ipv4Addr, behaviour: fn(&str) -> Behaviour) -> Self {
-        let listener = TcpListener::bind((address, 80)).await.unwrap();
+    /// Listens there and leads to the solver at `solver`. `behaviour` says by the host what the controller meets.
+    pub async fn start(place: impl Into<SocketAddr>, solver: Ipv4Addr, behaviour: fn(&str) -> Behaviour) -> Self {
+        let listener = TcpListener::bind(place.into()).await.unwrap();
         let seen: Arc<Seen> = Arc::default();
         let noted = seen.clone();
         let task = tokio::spawn(async move {
