@@ -69,6 +69,8 @@ pub struct Memory {
     pub registration: Option<Registration>,
     /// Whether the issuer's account is to be looked at again, although its status calls it ready.
     pub is_doubtful: bool,
+    /// Since when the issuer's status tells that another replica was refused.
+    pub told_doubt: Option<Timestamp>,
     /// What came of the change of the account key that is under way.
     pub roll_over: Option<Outcome>,
 }
@@ -107,6 +109,7 @@ impl Memory {
             issuer_fingerprint,
             registration,
             is_doubtful,
+            told_doubt,
             roll_over,
         } = self;
         let has_failed = trouble.is_some() || trouble_credentials.is_some() || (*write_failures, *restless) != (0, 0);
@@ -121,7 +124,11 @@ impl Memory {
             || !propagation.is_blank()
             || *clean_up != CleanUp::Untried
             || *is_mine;
-        let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
+        let of_issuer = !issuer_fingerprint.is_empty()
+            || registration.is_some()
+            || *is_doubtful
+            || told_doubt.is_some()
+            || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
     }
 
