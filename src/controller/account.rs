@@ -8,7 +8,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Context, account_key::holds_next_key, account_notes::AccountNotes, held_issuer::HeldIssuer, step_error::StepError,
+    Context, account_doubt, account_key::holds_next_key, account_notes::AccountNotes, held_issuer::HeldIssuer,
+    step_error::StepError,
 };
 use crate::{
     acme::{AccountHandle, Client, Config},
@@ -122,14 +123,14 @@ const KEY_IS_CHANGING: &str = "The key of the issuer's ACME account is being cha
 
 /// What an error means that came of acting in the name of an issuer's account. One that is about the account itself says
 /// nothing against the order: the issuer is looked at, and the order waits.
-pub(super) fn settled(context: &Context, issuer: &HeldIssuer, namespace: &str, error: StepError) -> StepError {
+pub(super) async fn settled(context: &Context, issuer: &HeldIssuer, namespace: &str, error: StepError) -> StepError {
     let (Some((spec, status)), Some(key)) = (issuer.parts(), issuer.key()) else { return error };
     let now = Timestamp::now();
     match error {
         StepError::Account(message) => {
             let url = status.and_then(|status| status.acme.as_ref()?.uri.as_deref());
-            if url.is_some_and(|url| context.accounts.notes.doubt(&key, url, now)) {
-                context.cluster.hub.queue.wake(&key);
+            if let Some(url) = url {
+                account_doubt::raise(context, issuer, &key, url).await;
             }
             StepError::transient(message)
         }

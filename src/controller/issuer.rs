@@ -23,7 +23,7 @@ use crate::{
     cluster::{Key, Kind, ObjectName},
     decide::{
         Wake,
-        issuer::{AccountKey, IssuerStep, SeenIssuer, decide},
+        issuer::{AccountKey, IssuerStep, SeenIssuer, decide, doubt},
     },
 };
 
@@ -59,7 +59,11 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     };
     let fingerprint = format!("{:?} {account_key:?} {binding:?}", metadata.generation);
     let is_changed = memory.issuer_fingerprint != fingerprint;
-    if is_changed || is_in_doubt(context, key, account) {
+    // Another replica may have been refused; each time that it tells so counts once.
+    let told = doubt::told_since(status);
+    let is_told = told.is_some() && memory.told_doubt != told;
+    memory.told_doubt = told;
+    if is_changed || is_told || is_in_doubt(context, key, account) {
         // A process that has just begun believes the status.
         memory.is_doubtful = !memory.issuer_fingerprint.is_empty() || !is_changed;
         memory.issuer_fingerprint = fingerprint;
@@ -192,7 +196,11 @@ async fn act_on_account(
     Ok(())
 }
 
-async fn write_status(context: &Context, issuer: &HeldIssuer, status: &IssuerStatus) -> Result<(), StepError> {
+pub(super) async fn write_status(
+    context: &Context,
+    issuer: &HeldIssuer,
+    status: &IssuerStatus,
+) -> Result<(), StepError> {
     let former = |status: &Option<IssuerStatus>| status.clone().unwrap_or_default();
     match issuer {
         HeldIssuer::ClusterIssuer(issuer) => {

@@ -92,7 +92,7 @@ pub(super) fn leave(context: &Context, order: &ObjectName) {
     wake(context, head);
 }
 
-/// What is left of the budgets, by issuer. Nothing before the first Order has asked: until then it is not known what a former
+/// What is left of this share's part of the budgets, by issuer. Nothing before the first Order has asked: until then it is not known what a former
 /// process has used.
 pub fn balances(context: &Context, now: Timestamp) -> Vec<(Key, Balance)> {
     if !context.limits.is_restored.load(Ordering::Acquire) {
@@ -109,7 +109,10 @@ pub fn balances(context: &Context, now: Timestamp) -> Vec<(Key, Balance)> {
         let ledger = ledgers.get_mut(account);
         Some((issuer.key()?, ledger.map_or_else(|| Balance::unused(&allowance), |held| held.balance(&allowance, now))))
     };
-    all.filter_map(balance).collect()
+    // What an Issuer is for lies in its namespace.
+    let share = context.options.share;
+    let is_own = |(key, _): &(Key, Balance)| key.kind == Kind::ClusterIssuer || share.has(&key.object.namespace);
+    all.filter_map(balance).filter(is_own).collect()
 }
 
 impl Limits {

@@ -77,6 +77,8 @@ pub struct Memory {
     pub registration: Option<Registration>,
     /// Whether the issuer's account is to be looked at again, although its status calls it ready.
     pub is_doubtful: bool,
+    /// Since when the issuer's status tells that another replica was refused.
+    pub told_doubt: Option<Timestamp>,
     /// What came of the change of the account key that is under way.
     pub roll_over: Option<Outcome>,
 }
@@ -119,6 +121,7 @@ impl Memory {
             issuer_fingerprint,
             registration,
             is_doubtful,
+            told_doubt,
             roll_over,
         } = self;
         let is_refused = refusal.is_some() || missing_right.is_some();
@@ -137,7 +140,11 @@ impl Memory {
             || *clean_up != CleanUp::Untried
             || *has_asked
             || *is_mine;
-        let of_issuer = !issuer_fingerprint.is_empty() || registration.is_some() || *is_doubtful || roll_over.is_some();
+        let of_issuer = !issuer_fingerprint.is_empty()
+            || registration.is_some()
+            || *is_doubtful
+            || told_doubt.is_some()
+            || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
     }
 

@@ -5,6 +5,7 @@
 //! depends on changes. Nothing sleeps and nothing polls within a pass.
 
 mod account;
+mod account_doubt;
 mod account_key;
 mod account_notes;
 mod approvals;

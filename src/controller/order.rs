@@ -77,7 +77,9 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
             round = Round::Again;
         }
         let acted = act(context, &order, &issuer, step, memory).await;
-        acted.map_err(|error| settled(context, &issuer, &key.object.namespace, error))?;
+        if let Err(error) = acted {
+            return Err(settled(context, &issuer, &key.object.namespace, error).await);
+        }
     }
     Ok(round)
 }

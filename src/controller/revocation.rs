@@ -43,7 +43,9 @@ pub(super) async fn revoke(
         Err(error) if is_refusal(&error) => account.client().revoke_by_key(&pair.key, der, wish.reason).await,
         answer => answer,
     };
-    answer.map_err(|error| settled(context, &issuer, &namespace, StepError::from_acme(DOING, &error)))?;
+    if let Err(error) = answer {
+        return Err(settled(context, &issuer, &namespace, StepError::from_acme(DOING, &error)).await);
+    }
     Ok(Some(Revoked::new(wish, &pair.leaf)))
 }
 

@@ -92,6 +92,13 @@ impl Balance {
     pub fn unused(allowance: &Allowance) -> Self {
         Self { most: (!allowance.is_unlimited()).then(|| allowance.all()), used: 0, waiting: 0 }
     }
+
+    /// That of two parts of the work together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let most = self.most.zip(other.most).map(|(own, others)| own.saturating_add(others));
+        Self { most, used: self.used.saturating_add(other.used), waiting: self.waiting.saturating_add(other.waiting) }
+    }
 }
 
 /// Whom to look at, and when.

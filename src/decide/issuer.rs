@@ -1,5 +1,6 @@
 //! What to do about an Issuer or ClusterIssuer.
 
+pub mod doubt;
 mod notice;
 mod roll_over;
 mod server;

@@ -7,8 +7,8 @@ use crate::decide::schedule::DEFAULT_MOST;
 /// How many challenges are under way at once.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ChallengeArgs {
-    /// How many challenges are presented at once, in the whole cluster. One that takes longer than a minute stays presented,
-    /// but does not count any more.
+    /// How many challenges are presented at once, in the whole cluster; each of the --shards has its part. One that takes
+    /// longer than a minute stays presented, but does not count any more.
     #[arg(long, value_name = "NUMBER", default_value_t = DEFAULT_MOST, value_parser = at_least_one)]
     pub(super) max_concurrent_challenges: usize,
 }

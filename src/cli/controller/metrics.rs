@@ -1,6 +1,6 @@
 //! The flags that say where and how metrics are served.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
 use kube::Client;
@@ -45,8 +45,12 @@ pub(super) async fn serve_metrics(
         hub: hub.clone(),
         recorder: recorder.clone(),
         budgets: Box::new(move |now| {
-            let balances = contexts.all().into_iter().flat_map(|context| balances(&context, now));
-            balances.map(account_budget).collect()
+            // One line for each issuer, however many shares this process has.
+            let mut sums: BTreeMap<Key, Balance> = BTreeMap::new();
+            for (key, balance) in contexts.all().into_iter().flat_map(|context| balances(&context, now)) {
+                sums.entry(key).and_modify(|sum| *sum = sum.and(balance)).or_insert(balance);
+            }
+            sums.into_iter().map(account_budget).collect()
         }),
     };
     args.tls.serve(listener, router(Arc::new(sources)), client)?;

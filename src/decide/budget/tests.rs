@@ -59,6 +59,13 @@ fn who_tries_again_soon_keeps_its_turn() {
 }
 
 #[test]
+fn what_two_shares_have_left_adds_up() {
+    let part = Balance { most: Some(150), used: 3, waiting: 1 };
+    assert_eq!(part.and(part), Balance { most: Some(300), used: 6, waiting: 2 });
+    assert_eq!(part.and(Balance { most: None, ..part }).most, None);
+}
+
+#[test]
 fn a_place_is_not_kept_for_long() {
     let (mut ledger, allowance) = (Ledger::default(), allowance("1/1h"));
     ledger.enter(ticket("a", "late", 0));

@@ -435,3 +435,21 @@ fn an_annotation_that_cannot_be_followed_is_told_until_it_is_put_right() {
     assert!(told(&at_first).2.contains("no solver has http01.gatewayHTTPRoute"));
     assert_eq!(at_first.decide(), Decision::rest());
 }
+
+/// Another replica writes it, and whoever works on the issuer asks the CA.
+#[test]
+fn a_doubt_that_another_one_tells_of_has_the_account_looked_at() {
+    let mut scene = Scene::ready();
+    let status = scene.status.clone().unwrap();
+    assert_eq!(doubt::told_since(scene.status.as_ref()), None);
+    let told = doubt::told(&status, at(60));
+    assert_eq!(doubt::told_since(Some(&told)), Some(at(60)));
+    assert_eq!(doubt::told(&told, at(70)), told, "it is told once");
+    scene.status = Some(told);
+    scene.registration = None;
+    assert_eq!(scene.decide().steps, [IssuerStep::Register]);
+    scene.register();
+    scene.step();
+    assert_eq!(doubt::told_since(scene.status.as_ref()), None);
+    assert_eq!(scene.decide().steps, []);
+}

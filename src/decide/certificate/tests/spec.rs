@@ -1,0 +1,84 @@
+//! What a change of the spec means.
+
+use super::*;
+
+#[test]
+fn changes_that_need_no_new_certificate() {
+    let mut scene = Scene::issued();
+    scene.spec(|spec| {
+        spec.renew_before = Some("240h".into());
+        spec.private_key.as_mut().unwrap().rotation_policy = Some("Never".into());
+        spec.dns_names = vec!["WWW.example.com".into()];
+        spec.issuer_ref.kind = Some("Issuer".into());
+        spec.issuer_ref.group = Some("cert-manager.io".into());
+    });
+    let (done, wake) = scene.run();
+    assert_eq!((done, wake), (strings(&["WriteStatus"]), Some(80 * DAY)), "dates and generation only");
+}
+
+#[test]
+fn an_invalid_spec_is_told_of_and_nothing_is_requested() {
+    type Change = fn(&mut crate::api::CertificateSpec);
+    let cases: [(Change, &str); 9] = [
+        (|spec| spec.secret_name.clear(), "spec.secretName: is empty"),
+        (|spec| spec.issuer_ref.name.clear(), "spec.issuerRef.name: is empty"),
+        (|spec| spec.dns_names = vec!["a b".into()], "spec.dnsNames[0]: the DNS name \"a b\""),
+        (|spec| spec.dns_names.clear(), "spec: names nothing to certify"),
+        (|spec| spec.ip_addresses = vec!["1.2.3".into()], "spec.ipAddresses[0]"),
+        (|spec| spec.private_key.as_mut().unwrap().size = Some(i64::MAX), "spec.privateKey.size"),
+        (|spec| spec.private_key.as_mut().unwrap().algorithm = Some("DSA".into()), "spec.privateKey: \"DSA\""),
+        (|spec| spec.usages = vec!["juggling".into()], "juggling"),
+        (|spec| spec.literal_subject = Some("no equals sign".into()), "spec: "),
+    ];
+    for (change, text) in cases {
+        let mut scene = Scene::new();
+        scene.spec(change);
+        assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish"]), None));
+        let [ready] = &scene.conditions()[..] else { panic!("{:?}", scene.conditions()) };
+        assert!(ready.starts_with("Ready=False InvalidSpec: ") && ready.contains(text), "{ready}");
+    }
+}
+
+#[test]
+fn a_spec_that_becomes_invalid_while_issuing_and_back() {
+    let mut scene = Scene::new();
+    scene.run();
+    scene.spec(|spec| spec.dns_names = vec!["-".into()]);
+    assert_eq!(scene.run().0, ["WriteStatus", "DeleteNextKey", "Publish"]);
+    assert_eq!(scene.conditions().len(), 1);
+    assert_eq!((scene.status().next_private_key_secret_name, scene.next_keys.len()), (None, 0));
+
+    scene.spec(|spec| spec.dns_names = vec!["new.example.com".into()]);
+    scene.run();
+    assert_eq!(scene.requests.len(), 1, "the former request made room");
+    scene.answer();
+    scene.run();
+    assert_eq!(scene.conditions(), [READY]);
+}
+
+#[test]
+fn the_values_of_an_attribute_are_a_set() {
+    let mut scene = Scene::new();
+    let subject =
+        json!({"organizations": ["Second", "Example, Inc.", "Second"], "organizationalUnits": ["Web", "Mail"]});
+    scene.spec(|spec| spec.subject = Some(object(subject)));
+    scene.run();
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.run().0), (strings(&[READY]), vec![]));
+    scene.spec(|spec| spec.subject.as_mut().unwrap().organizations.clear());
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+}
+
+#[test]
+fn a_literal_subject_is_compared() {
+    let mut scene = Scene::new();
+    scene.spec(|spec| spec.literal_subject = Some("CN=www.example.com,OU=b+OU=a,O=Example".into()));
+    scene.run();
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.run().0), (strings(&[READY]), vec![]));
+    scene.spec(|spec| spec.literal_subject = Some("CN=www.example.com,O=Other".into()));
+    assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+    assert!(scene.conditions().concat().contains("not up to date: [spec.literalSubject]"));
+}
