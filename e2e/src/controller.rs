@@ -159,6 +159,8 @@ pub(crate) fn subcommand(testbed: &Testbed, name: &str) -> Result<Command> {
     command.arg("--kubeconfig").arg(&testbed.state.kubernetes()?.certwright_kubeconfig);
     // Where no node is, no image is needed, but its name is.
     command.env("CERTWRIGHT_IMAGE", CERTWRIGHT);
+    // As the chart has it.
+    command.env("MALLOC_ARENA_MAX", "1");
     command.env_remove("KUBECONFIG");
     Ok(command)
 }

@@ -14,6 +14,7 @@ use crate::api::{
 
 use super::{
     hub::{Hub, Indexes, Watched},
+    keep,
     key::{Key, Kind, ObjectName},
     namespaces::Namespaces,
     store::Store,
@@ -209,6 +210,10 @@ impl Watched for Certificate {
     fn is_at_rest(&self) -> bool {
         is_ready(self.status.as_ref().map(|status| &status.conditions[..]))
     }
+
+    fn let_go(&mut self) {
+        keep::of_certificate(self);
+    }
 }
 
 impl Watched for CertificateRequest {
@@ -231,6 +236,10 @@ impl Watched for CertificateRequest {
     fn is_at_rest(&self) -> bool {
         has_ended(self)
     }
+
+    fn let_go(&mut self) {
+        keep::of_request(self);
+    }
 }
 
 impl Watched for Order {
@@ -244,6 +253,10 @@ impl Watched for Order {
 
     fn is_at_rest(&self) -> bool {
         self.status.as_ref().is_some_and(|status| status.certificate.is_some())
+    }
+
+    fn let_go(&mut self) {
+        keep::of_order(self);
     }
 }
 

@@ -10,15 +10,12 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::{
-    api::{
-        core::v1::{Pod, Secret, Service},
-        networking::v1::Ingress,
-    },
-    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret, Service},
+    networking::v1::Ingress,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -31,6 +28,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     event::{Event, Recorder},
     injection::InjectionTargets,
+    keep,
     key::{Key, Kind, ObjectName},
     namespaces::Namespaces,
     queue::Queue,
@@ -53,6 +51,9 @@ pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned
 
     /// Whether nothing waits for a look at it after a start: then those for which something does go first.
     fn is_at_rest(&self) -> bool;
+
+    /// Lets go of what nothing here reads.
+    fn let_go(&mut self) {}
 }
 
 /// How the objects of each kind are found besides by name; see [`Store::indexed`].
@@ -130,7 +131,7 @@ impl Hub {
     }
 
     fn put_and<K: Watched>(&self, wake: fn(&Queue, &Key), mut object: K) {
-        keep_own_note(object.managed_fields_mut());
+        keep::what_is_read(&mut object);
         if let Put::Stored { former, now } = K::store(self).put(object) {
             self.wake_dependents(wake, former.as_deref(), Some(&*now));
         }
@@ -149,7 +150,7 @@ impl Hub {
 
     /// Takes in an object that says more than the API server keeps, in place of what it said of the same version.
     pub fn amend<K: Watched>(&self, mut object: K) {
-        keep_own_note(object.managed_fields_mut());
+        keep::what_is_read(&mut object);
         if let Put::Stored { former, now } = K::store(self).amend(object) {
             self.wake_dependents(Queue::wake, former.as_deref(), Some(&*now));
         }
@@ -243,17 +244,6 @@ impl Hub {
     ) {
         for gone in K::store(self).retain_listed(namespace, before, listed) {
             self.wake_dependents(Queue::wake, Some(&*gone), None);
-        }
-    }
-}
-
-/// Of who owns which field only what the target Secret's own manager owns is of use, and as text it needs little memory.
-fn keep_own_note(managed_fields: &mut Vec<ManagedFieldsEntry>) {
-    managed_fields.retain(|entry| entry.manager.as_deref() == Some(names::field_manager::ISSUING));
-    managed_fields.shrink_to_fit();
-    for fields in managed_fields.iter_mut().filter_map(|entry| entry.fields_v1.as_mut()) {
-        if !fields.0.is_string() {
-            fields.0 = serde_json::Value::String(fields.0.to_string());
         }
     }
 }

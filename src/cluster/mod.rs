@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod hub;
 mod injection;
+mod keep;
 mod key;
 mod lease;
 mod namespaces;
