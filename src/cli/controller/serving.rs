@@ -1,5 +1,7 @@
 //! The flags that say what is served to whoever watches over the controller, and how it logs.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::sync::watch;
 
