@@ -92,7 +92,7 @@ pub async fn run(args: WindDownArgs) -> Result<(), WindDownError> {
         return Ok(());
     };
     let make = maker(flags, cluster.clone(), api_server_ca, (Contexts::default(), AskedFor::default()), true)?;
-    let outcome = take_over(&args, &client, cluster, leadership, make, signals).await;
+    let outcome = Box::pin(take_over(&args, &client, cluster, leadership, make, signals)).await;
     drop((watches, recorder));
     // The events that tell what is left.
     let _ = timeout(LONGEST_FAREWELL, sender).await;
