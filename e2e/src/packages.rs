@@ -39,7 +39,7 @@ const PACKAGES_OF_TESTS: &[Package] = &[
     package("pdns-server", "pdns_server", Tier::Api),
     package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
     package("prometheus", "promtool", Tier::Api),
-    package("haproxy", "haproxy", Tier::Cluster),
+    package("haproxy", "haproxy", Tier::Api),
 ];
 
 /// Names of the packages of `tier` that this machine lacks.
