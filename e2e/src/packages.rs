@@ -40,7 +40,7 @@ const PACKAGES_OF_TESTS: &[Package] = &[
     package("pdns-backend-lmdb", "/usr/share/doc/pdns-backend-lmdb", Tier::Api),
     package("prometheus", "promtool", Tier::Api),
     package("buildah", "buildah", Tier::Cluster),
-    package("haproxy", "haproxy", Tier::Cluster),
+    package("haproxy", "haproxy", Tier::Api),
 ];
 
 /// Names of the packages of `tier` that this machine lacks.

@@ -1,6 +1,6 @@
-//! HTTP-01 where the controller's way to the public address is shut, and the CA's is not: its packets are lost, or come past the load
-//! balancer to a listener that wants the PROXY protocol. The Service behind that address is asked instead. These run inside a testbed of tier `cluster`:
-//! `testbed run --tier cluster -- cargo test -p certwright-e2e --test http01_hairpin -- --include-ignored`.
+//! HTTP-01 where the controller's way to the public address is shut, and the CA's is not: its packets are lost, or come past the
+//! load balancer to a listener that wants the PROXY protocol. The Service behind that address is asked instead. These run inside a
+//! testbed of tier `cluster`: `testbed run --tier cluster -- cargo test -p certwright-e2e --test http01_hairpin -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "http01_hairpin/proxied.rs"]
@@ -128,19 +128,19 @@ async fn load_balancer(scene: &Scene, address: Ipv4Addr, port: u16, mode: &str) 
 struct Rule {
     table: &'static str,
     chain: &'static str,
-    rule: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Rule {
     fn begin(table: &'static str, chain: &'static str, rule: &[&str]) -> Self {
-        let rule = Self { table, chain, rule: rule.iter().map(|&part| part.to_owned()).collect() };
+        let rule = Self { table, chain, arguments: rule.iter().map(|&part| part.to_owned()).collect() };
         assert!(rule.change("-I"), "iptables refuses the rule");
         rule
     }
 
     fn change(&self, how: &str) -> bool {
         let mut iptables = Command::new(require_program("iptables").unwrap());
-        iptables.args(["-w", "-t", self.table, how, self.chain]).args(&self.rule);
+        iptables.args(["-w", "-t", self.table, how, self.chain]).args(&self.arguments);
         iptables.status().unwrap().success()
     }
 }

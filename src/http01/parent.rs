@@ -67,13 +67,13 @@ mod tests {
     use super::super::objects::tests::challenge;
     use super::*;
 
-    fn of(listed: Value) -> Vec<Parent> {
+    fn of(listed: &Value) -> Vec<Parent> {
         parents(&challenge("example.com", json!({ "gatewayHTTPRoute": { "parentRefs": listed } })))
     }
 
     #[test]
     fn gateways_and_listener_sets_are_known() {
-        let found = of(json!([
+        let found = of(&json!([
             { "name": "a", "group": "example.com", "kind": "Gateway" },
             { "name": "b", "kind": "Service", "group": "" },
             { "name": "c", "namespace": "gateways", "sectionName": "http" },
@@ -89,13 +89,13 @@ mod tests {
         assert_eq!((found[0].section.as_deref(), found[1].port), (Some("http"), Some(8080)));
         assert_eq!(parents(&challenge("example.com", json!({ "ingress": {} }))), []);
         let many: Vec<_> = (0..9).map(|number| json!({ "name": format!("n{number}") })).collect();
-        assert_eq!(of(json!(many)).len(), MOST_PARENTS);
+        assert_eq!(of(&json!(many)).len(), MOST_PARENTS);
     }
 
     #[test]
     fn the_port_is_that_of_the_listeners_that_are_meant() {
         let mut object: DynamicObject = serde_json::from_value(json!({ "metadata": { "name": "edge" } })).unwrap();
-        let meant = |object: &DynamicObject, parent: Value| of(json!([parent]))[0].listener_port(object);
+        let meant = |object: &DynamicObject, parent: Value| of(&json!([parent]))[0].listener_port(object);
         assert_eq!(meant(&object, json!({ "name": "edge" })), 80, "one that cannot be read");
         object.data = json!({ "spec": { "listeners": [
             { "name": "tls", "port": 443, "protocol": "HTTPS" }, { "name": "other", "port": 8080, "protocol": "HTTP" },
