@@ -74,6 +74,8 @@ pub(super) struct Replica {
     clocks: Clocks,
     /// None of its calls get through.
     pub(super) is_cut_off: bool,
+    /// What works on the shares takes its time to end.
+    pub(super) is_slow: bool,
     pub(super) process: Option<Process>,
 }
 
@@ -152,6 +154,7 @@ impl World {
             name: format!("r{number}"),
             clocks: *clocks,
             is_cut_off: false,
+            is_slow: false,
             process: None,
         };
         let replicas = clocks.iter().enumerate().map(replica).collect();
@@ -222,8 +225,8 @@ impl World {
 
     /// What works on the shares looks at what may be worked on.
     pub(super) fn follow(&mut self, number: usize) {
-        let Replica { clocks, process, .. } = &mut self.replicas[number];
-        if let Some(process) = process {
+        let Replica { clocks, is_slow, process, .. } = &mut self.replicas[number];
+        if let Some(process) = process.as_mut().filter(|_| !*is_slow) {
             process.follow(clocks.steady(self.now));
         }
     }
@@ -235,6 +238,15 @@ impl World {
             if self.now >= began + longest {
                 return Err(format!("not after {longest} ms: {:?}", self.workers()));
             }
+            self.pass(50)?;
+        }
+        Ok(self.now - began)
+    }
+
+    /// So much time goes by while all is calm.
+    pub(super) fn pass(&mut self, millis: i64) -> Result<(), String> {
+        let end = self.now + millis;
+        while self.now < end {
             self.now += 50;
             for number in 0..self.replicas.len() {
                 self.progress(number);
@@ -242,7 +254,7 @@ impl World {
             }
             self.check()?;
         }
-        Ok(self.now - began)
+        Ok(())
     }
 
     /// Who works: the replica, its share, and into how many it divides the work.
