@@ -25,10 +25,6 @@ pub(super) enum Mistake {
     ClockOfTheHolder,
     /// A holder counts from the answer, not from when it began to ask.
     CountsFromAnswer,
-    /// A Lease is given back while the share is still worked on.
-    GivesWayAtOnce,
-    /// Replicas go by their own division, whatever is in force.
-    OwnDivision,
 }
 
 /// How the clocks of a replica differ from the true time.
@@ -364,7 +360,7 @@ impl Process {
             }
             None => {}
             Some(call) if call.waits => {
-                let is_at_rest = !working.contains_key(&share) || outside.mistake == Some(Mistake::GivesWayAtOnce);
+                let is_at_rest = !working.contains_key(&share);
                 if is_at_rest {
                     line.contest.left();
                 }
@@ -404,18 +400,13 @@ impl Line {
         }
     }
 
-    fn settle(&mut self, call: &Pending, mut answer: Outcome, board: &mut Board, outside: &Outside<'_>) {
+    fn settle(&mut self, call: &Pending, answer: Outcome, board: &mut Board, outside: &Outside<'_>) {
         let (mut began, mut now) = (call.began, outside.now);
-        match (outside.mistake, &mut answer) {
+        match (outside.mistake, &answer) {
             (Some(Mistake::CountsFromAnswer), _) => began = now,
             (Some(Mistake::ClockOfTheHolder), Outcome::Is(Some(lease))) if call.call == Call::Look => {
                 let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
                 now = renewed.map_or(now, |at| outside.clocks.steady_at(at.0));
-            }
-            (Some(Mistake::OwnDivision), Outcome::Is(Some(lease))) => {
-                let said_by = lease.spec.as_ref().and_then(holder).map(str::to_owned);
-                note(lease, annotation::SHARDS, Some(board.shares().to_string()));
-                note(lease, annotation::SHARDS_SAID_BY, said_by);
             }
             _ => {}
         }
