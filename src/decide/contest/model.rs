@@ -118,6 +118,7 @@ struct Outside<'a> {
 }
 
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)]
 enum Request {
     Read(String),
     Write(Lease),
