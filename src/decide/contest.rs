@@ -65,6 +65,7 @@ pub enum Call {
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // There is one at a time.
 pub enum Outcome {
     /// The Lease is this now; none if there is none.
     Is(Option<Lease>),

@@ -66,6 +66,17 @@ fn what_two_shares_have_left_adds_up() {
 }
 
 #[test]
+fn who_went_to_see_in_vain_stays_in_the_line() {
+    let (mut ledger, allowance) = (Ledger::default(), allowance("1/3h"));
+    assert_eq!(ask(&mut ledger, &order("one", ""), &allowance, &Gate::Probe, now()).0, Turn::Go);
+    let (turn, _) = ask(&mut ledger, &order("one", ""), &allowance, &closed(Reach::Ca, false), now());
+    assert!(matches!(turn, Turn::Wait { .. }));
+    // It is not asked again, and has its turn before one that came later.
+    ledger.enter(ticket("a", "two", 86_400 * 365 * 80));
+    assert_eq!(names(&ledger.hand_out(&allowance, OPEN, at(7200))), ["a/one"]);
+}
+
+#[test]
 fn a_place_is_not_kept_for_long() {
     let (mut ledger, allowance) = (Ledger::default(), allowance("1/1h"));
     ledger.enter(ticket("a", "late", 0));

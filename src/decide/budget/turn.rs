@@ -60,12 +60,15 @@ pub fn ask(ledger: &mut Ledger, order: &Order, allowance: &Allowance, gate: &Gat
         Gate::Probe => (Pace::Probe, None),
         Gate::Open(recovered) => (Pace::Open(*recovered), None),
     };
+    let own = ticket.clone();
     ledger.enter(ticket);
     let mut calls = ledger.hand_out(allowance, pace, now);
     calls.now.retain(|called| *called != name);
     if ledger.has_place(&name) {
         if let Pace::Closed(_) = pace {
+            // Whoever went to see stays in the line.
             ledger.leave(&name);
+            ledger.enter(own);
         } else {
             return (Turn::Go, calls);
         }

@@ -25,10 +25,6 @@ pub(super) enum Mistake {
     ClockOfTheHolder,
     /// A holder counts from the answer, not from when it began to ask.
     CountsFromAnswer,
-    /// A Lease is given back while the share is still worked on.
-    GivesWayAtOnce,
-    /// Replicas go by their own division, whatever is in force.
-    OwnDivision,
 }
 
 /// How the clocks of a replica differ from the true time.
@@ -74,6 +70,8 @@ pub(super) struct Replica {
     clocks: Clocks,
     /// None of its calls get through.
     pub(super) is_cut_off: bool,
+    /// What works on the shares takes its time to end.
+    pub(super) is_slow: bool,
     pub(super) process: Option<Process>,
 }
 
@@ -120,6 +118,7 @@ struct Outside<'a> {
 }
 
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)]
 enum Request {
     Read(String),
     Write(Lease),
@@ -152,6 +151,7 @@ impl World {
             name: format!("r{number}"),
             clocks: *clocks,
             is_cut_off: false,
+            is_slow: false,
             process: None,
         };
         let replicas = clocks.iter().enumerate().map(replica).collect();
@@ -222,8 +222,8 @@ impl World {
 
     /// What works on the shares looks at what may be worked on.
     pub(super) fn follow(&mut self, number: usize) {
-        let Replica { clocks, process, .. } = &mut self.replicas[number];
-        if let Some(process) = process {
+        let Replica { clocks, is_slow, process, .. } = &mut self.replicas[number];
+        if let Some(process) = process.as_mut().filter(|_| !*is_slow) {
             process.follow(clocks.steady(self.now));
         }
     }
@@ -235,6 +235,15 @@ impl World {
             if self.now >= began + longest {
                 return Err(format!("not after {longest} ms: {:?}", self.workers()));
             }
+            self.pass(50)?;
+        }
+        Ok(self.now - began)
+    }
+
+    /// So much time goes by while all is calm.
+    pub(super) fn pass(&mut self, millis: i64) -> Result<(), String> {
+        let end = self.now + millis;
+        while self.now < end {
             self.now += 50;
             for number in 0..self.replicas.len() {
                 self.progress(number);
@@ -242,7 +251,7 @@ impl World {
             }
             self.check()?;
         }
-        Ok(self.now - began)
+        Ok(())
     }
 
     /// Who works: the replica, its share, and into how many it divides the work.
@@ -352,7 +361,7 @@ impl Process {
             }
             None => {}
             Some(call) if call.waits => {
-                let is_at_rest = !working.contains_key(&share) || outside.mistake == Some(Mistake::GivesWayAtOnce);
+                let is_at_rest = !working.contains_key(&share);
                 if is_at_rest {
                     line.contest.left();
                 }
@@ -392,18 +401,13 @@ impl Line {
         }
     }
 
-    fn settle(&mut self, call: &Pending, mut answer: Outcome, board: &mut Board, outside: &Outside<'_>) {
+    fn settle(&mut self, call: &Pending, answer: Outcome, board: &mut Board, outside: &Outside<'_>) {
         let (mut began, mut now) = (call.began, outside.now);
-        match (outside.mistake, &mut answer) {
+        match (outside.mistake, &answer) {
             (Some(Mistake::CountsFromAnswer), _) => began = now,
             (Some(Mistake::ClockOfTheHolder), Outcome::Is(Some(lease))) if call.call == Call::Look => {
                 let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
                 now = renewed.map_or(now, |at| outside.clocks.steady_at(at.0));
-            }
-            (Some(Mistake::OwnDivision), Outcome::Is(Some(lease))) => {
-                let said_by = lease.spec.as_ref().and_then(holder).map(str::to_owned);
-                note(lease, annotation::SHARDS, Some(board.shares().to_string()));
-                note(lease, annotation::SHARDS_SAID_BY, said_by);
             }
             _ => {}
         }
