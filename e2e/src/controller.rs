@@ -153,6 +153,8 @@ pub(crate) fn bare_command(testbed: &Testbed, probes: &str) -> Result<Command> {
     command.args(["--internal-healthz-listen-address", probes]);
     // Where no node is, no image is needed, but its name is.
     command.env("CERTWRIGHT_IMAGE", CERTWRIGHT);
+    // As the chart has it.
+    command.env("MALLOC_ARENA_MAX", "1");
     command.env_remove("KUBECONFIG");
     Ok(command)
 }
