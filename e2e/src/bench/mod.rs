@@ -1,6 +1,7 @@
 //! `make bench`: the bars that certwright is held to, measured against real components.
 
 mod bar;
+mod bare_pods;
 mod burst;
 mod certificate;
 mod dns01;

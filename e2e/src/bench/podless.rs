@@ -10,10 +10,12 @@ use super::bar::{
     Bar, HTTP01_FIFTY_NAMES, HTTP01_FIFTY_NAMES_OBJECTS, HTTP01_PODLESS_PER_SECOND, HTTP01_PODLESS_SECONDS,
     HTTP01_PODS_PER_SECOND, Measured, summarize,
 };
+use super::bare_pods;
 use super::burst::{Progress, burst};
 use super::certificate::ISSUER;
 use super::http01::{USER, deploy};
 use super::issuance::{print_writes, repeated, settle, timed_with};
+use super::resources::ProcessorTime;
 use super::say_conditions;
 use crate::scene::{Scene, certificate_spec};
 use crate::testbed::Testbed;
@@ -47,10 +49,16 @@ pub async fn measure(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> 
         if wanted(name) {
             let scene = scene(testbed, answerer).await?;
             println!("\n==> {BURST} Certificates with one name each created at once, HTTP-01, answered by: {answerer}");
+            let time = ProcessorTime::begin_on_node(testbed)?;
             let burst = burst(&scene, ECDSA, BURST, &Progress::default()).await?;
             burst.print("HTTP-01")?;
+            time.print()?;
             measured.push(Measured::new(name, burst.per_second()?));
             settle(&scene).await?;
+            if answerer == http01_solver::POD {
+                println!("\n==> for information: the same number of pods without Certificates");
+                bare_pods::per_second(&scene, BURST).await?;
+            }
         }
     }
     Ok(measured)
