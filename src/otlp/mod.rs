@@ -18,13 +18,19 @@ mod start;
 #[cfg(feature = "otlp")]
 pub use start::{Traces, start};
 
+/// In a build without traces there are none to keep.
+#[cfg(not(feature = "otlp"))]
+#[derive(Debug)]
+pub struct Traces;
+
 /// A build without traces: says so if the environment asks for them.
 #[cfg(not(feature = "otlp"))]
-pub fn start() {
+pub fn start() -> Traces {
     if settings::is_asked_for(&settings::environment) {
         tracing::warn!(
             "the environment ($OTEL_EXPORTER_OTLP_ENDPOINT) asks for traces, which this build does not have; one with the \
              feature \"otlp\" has them"
         );
     }
+    Traces
 }
