@@ -3,6 +3,8 @@
 //! Gateway: `testbed run -- cargo test -p certwright-e2e --test http01_routes -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "http01_routes/interruptions.rs"]
+mod interruptions;
 #[path = "http01_routes/support.rs"]
 mod support;
 

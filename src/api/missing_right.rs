@@ -56,12 +56,10 @@ impl MissingRight {
     /// The command that tells whether the right is there.
     fn question(&self) -> String {
         let (resource, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
-        let mut command = format!("kubectl auth can-i {} {}", self.verb, of_group(resource, &self.group));
-        if !subresource.is_empty() {
-            command += &format!(" --subresource={subresource}");
-        }
-        command += &self.namespace.as_ref().map_or(" -A".to_owned(), |namespace| format!(" -n {namespace}"));
-        format!("{command} --as {}", self.user)
+        let of_which = if subresource.is_empty() { String::new() } else { format!(" --subresource={subresource}") };
+        let place = self.namespace.as_ref().map_or("-A".to_owned(), |namespace| format!("-n {namespace}"));
+        let (verb, user, resource) = (&self.verb, &self.user, of_group(resource, &self.group));
+        format!("kubectl auth can-i {verb} {resource}{of_which} {place} --as {user}")
     }
 }
 

@@ -27,8 +27,8 @@ pub async fn serve(
     };
     let ready = move || {
         let filled = *filled.borrow();
-        let missing: String =
-            hub.rights.missing(Timestamp::now()).iter().map(|right| format!("\nno right to {right}")).collect();
+        let missing = hub.rights.missing(Timestamp::now());
+        let missing = missing.iter().fold(String::new(), |text, right| text + "\nno right to " + right);
         async move {
             if filled >= Hub::STORES {
                 (StatusCode::OK, format!("ok{missing}"))

@@ -135,7 +135,9 @@ fn publish(context: &Context, key: &Key, refusal: &Refusal) {
         Kind::Order => hub.orders.get(&key.object).map(|object| event.about(&*object)),
         Kind::Target(_) => None,
     };
-    event.into_iter().for_each(|event| context.cluster.publish(event));
+    if let Some(event) = event {
+        context.cluster.publish(event);
+    }
 }
 
 async fn remark(context: &Context, key: &Key, text: &str) -> Result<(), ApiError> {

@@ -57,13 +57,35 @@ pub struct NoSolver {
     domain: String,
     solvers: usize,
     offered: Vec<String>,
+    /// The places of those that select the name and have neither `http01` nor `dns01`.
+    unset: Vec<usize>,
+}
+
+impl NoSolver {
+    fn of(solvers: &[AcmeSolver], domain: &str, labels: &BTreeMap<String, String>, offered: Vec<String>) -> Self {
+        let selecting = solvers.iter().enumerate().filter(|(_, solver)| rank(solver, domain, labels).is_some());
+        let unset = selecting.filter(|(_, solver)| method_of(solver).is_none()).map(|(place, _)| place).collect();
+        Self { domain: domain.to_owned(), solvers: solvers.len(), offered, unset }
+    }
 }
 
 impl fmt::Display for NoSolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { domain, solvers, offered } = self;
+        let Self { domain, solvers, offered, unset } = self;
+        if let Some(place) = unset.first() {
+            return write!(
+                f,
+                "no solver for {domain:?}: spec.acme.solvers[{place}] selects this name and has neither http01 nor \
+                 dns01; give it one of them"
+            );
+        }
         match (solvers, offered.is_empty()) {
             (0, _) => write!(f, "no solver for {domain:?}: the issuer has no solvers; add one under spec.acme.solvers"),
+            (_, true) if domain.starts_with("*.") => write!(
+                f,
+                "no solver for {domain:?}: a wildcard is proven over DNS only, and none of the issuer's {solvers} \
+                 solvers that select this name has dns01; add one"
+            ),
             (_, true) => write!(
                 f,
                 "no solver for {domain:?}: none of the issuer's {solvers} solvers selects this name; add one or widen \
@@ -103,7 +125,7 @@ pub fn choose<'a>(
     best.map(|(_, choice)| choice).ok_or_else(|| {
         let offered = authorization.challenges.iter().map(|challenge| challenge.type_.clone());
         let offered = if fitting().next().is_some() { offered.collect() } else { Vec::new() };
-        NoSolver { domain: domain.clone(), solvers: solvers.len(), offered }
+        NoSolver::of(solvers, &domain, labels, offered)
     })
 }
 
@@ -121,7 +143,7 @@ pub fn first_uncovered(
             })
         })
     })?;
-    Some(NoSolver { domain: uncovered.clone(), solvers: solvers.len(), offered: Vec::new() })
+    Some(NoSolver::of(solvers, uncovered, labels, Vec::new()))
 }
 
 /// The name that an authorization is for, with `*.` for a wildcard.
@@ -268,5 +290,12 @@ mod tests {
         assert_eq!(first(&["a.org", "www.a.org"]), None);
         assert_eq!(first(&["a.org", "b.org"]), Some("b.org".to_owned()));
         assert_eq!(first(&["*.a.org"]), Some("*.a.org".to_owned()));
+        let told = |solvers: &[AcmeSolver], name: &str| {
+            first_uncovered(solvers, &names(&[name]), &BTreeMap::new()).unwrap().to_string()
+        };
+        assert!(told(&http, "b.org").contains("none of the issuer's 1 solvers selects this name"));
+        assert!(told(&http, "*.a.org").contains("a wildcard is proven over DNS only"));
+        let unset = solvers(json!([{"http01": {"ingress": {}}, "selector": {"dnsZones": ["a.org"]}}, {}]));
+        assert!(told(&unset, "b.org").contains("spec.acme.solvers[1] selects this name and has neither http01 nor"));
     }
 }

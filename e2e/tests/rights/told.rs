@@ -1,6 +1,8 @@
 //! A right that is missing is told where people look, once, and what was held up goes on by itself when it is granted.
 
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright_e2e::audit::Write;
+use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::{PATIENCE, certificate_spec, unreadiness};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed, audit};
@@ -72,8 +74,9 @@ impl Stage {
         let mark = self.testbed.mark().unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(8)).await;
         let writes = self.testbed.writes_since(mark).await.unwrap();
-        let own = writes.iter().filter(|write| write.user == "certwright" && write.code < 300);
-        assert_eq!(own.count(), 0, "{writes:#?}");
+        let here = |write: &&Write| write.user == CERTWRIGHT_USER && write.namespace == self.scene.namespace;
+        let own: Vec<_> = writes.iter().filter(here).filter(|write| write.code < 300).collect();
+        assert!(own.is_empty(), "{own:#?}");
         let log = self.testbed.state.kubernetes().unwrap().audit_log.clone();
         let tried = audit::requests_since(&log, mark).unwrap();
         assert!(tried.iter().any(|request| request.code == 403), "it is tried again");
