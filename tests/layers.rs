@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Each room and the rooms it may look into, besides itself.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("api", &[]),
     ("pki", &[]),
     ("decide", &["api", "pki"]),
