@@ -17,7 +17,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Far less than the lease duration by default.
 const SOON: Duration = Duration::from_secs(15);
 /// Where it matters that a Lease runs out.
@@ -44,8 +44,8 @@ async fn under_way(testbed: &Testbed, replica: &Replica) -> (Scene, Challenge) {
 
 async fn presented(scene: &Scene) -> Challenge {
     let look = async || {
-        let found = scene.list::<Challenge>().await?.into_iter();
-        anyhow::Ok(found.filter(|one| one.status.as_ref().is_some_and(|status| status.presented)).next())
+        let mut found = scene.list::<Challenge>().await?.into_iter();
+        anyhow::Ok(found.find(|one| one.status.as_ref().is_some_and(|status| status.presented)))
     };
     until("a challenge to be presented", PATIENCE, look).await.unwrap()
 }
@@ -98,14 +98,14 @@ async fn what_is_under_way_is_taken_back_and_gone_on_with_later() {
     assert!(!status.presented && !status.processing, "{status:?}");
     assert_eq!(records(&scene), Vec::<String>::new());
     assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), "");
-    let orders: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(|order| order.uid()).collect();
+    let orders: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(ResourceExt::uid).collect();
 
     let second = replicas.start().await.unwrap();
     second.leads(&testbed, SOON).await.unwrap();
     let again = presented(&scene).await;
     assert_eq!((again.uid(), again.finalizers()), (challenge.uid(), &[finalizer::CHALLENGE.to_owned()][..]));
     assert_eq!(records(&scene).len(), 1);
-    let same: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(|order| order.uid()).collect();
+    let same: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(ResourceExt::uid).collect();
     assert_eq!(same, orders);
     tidy_up(&scene).await;
     assert_eq!(records(&scene), Vec::<String>::new());

@@ -202,8 +202,7 @@ async fn renewals_after_an_outage_keep_the_budget_and_take_no_longer_than_it_dem
     world.run(HOUR).await;
     let done = issued(&world, 2);
     println!("in the first window: {done:?}");
-    // Of the four one may have asked last while the CA was away, and wait for its next try.
-    assert!(done["tiny"] >= 3, "as many as it has, but for one: {done:?}");
+    assert_eq!(done["tiny"], 4, "as many as it has: {done:?}");
     assert!(done["small"] >= 6 && done["medium"] >= 6, "an equal share each: {done:?}");
     renew(&mut world, &crowd, false).await;
     check(&mut world, &crowd, 30, began);

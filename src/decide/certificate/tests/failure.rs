@@ -96,5 +96,5 @@ fn a_missing_right_is_told_in_the_same_words_however_often_it_is_missed() {
     scene.now = at(300);
     assert_eq!(scene.step(), ["CreateNextKey", "Publish"], "nor is trying again");
     scene.trouble = None;
-    assert_eq!(scene.run().0, ["WriteStatus", "CreateRequest"]);
+    assert_eq!(scene.run().0, ["WriteStatus", "CreateRequest", "Publish"]);
 }
