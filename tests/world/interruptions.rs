@@ -20,14 +20,18 @@ async fn podless() -> World {
 async fn effect_of_acceptance() -> usize {
     let mut world = podless().await;
     let before = world.faults.effects;
-    while !world.ca.calls.contains_key("accept") {
-        world.run_for(SignedDuration::from_millis(1)).await;
-    }
+    run_until_acceptance(&mut world).await;
     let number = world.faults.effects - before;
     world.run(60).await;
     assert_issued(&world);
     assert!(total(&world.take_writes()) <= 16);
     number
+}
+
+async fn run_until_acceptance(world: &mut World) {
+    while !world.ca.calls.contains_key("accept") {
+        world.run_for(SignedDuration::from_millis(1)).await;
+    }
 }
 
 fn failures(world: &World) -> Option<i64> {
@@ -39,6 +43,7 @@ async fn interrupted() -> World {
     let number = effect_of_acceptance().await;
     let mut world = podless().await;
     world.faults.planned = Some((world.faults.effects + number, Fate::CrashAfter));
+    run_until_acceptance(&mut world).await;
     world.run(20).await;
     assert_eq!(world.crashes, 1);
     world

@@ -254,7 +254,11 @@ fn asked_by_now(process: &mut Process, world: &World, challenge: &Challenge) -> 
     let key = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
     let now = world.now();
     match process.self_checks.get(&key) {
-        Some(over) if now < *over => return Err(Failure::Awaiting),
+        Some(over) if now < *over => {
+            // This pass has undone the former one's timer.
+            process.hub.queue.wake_at(&key, *over, now);
+            return Err(Failure::Awaiting);
+        }
         Some(_) => {
             process.self_checks.remove(&key);
             return Ok(());
