@@ -1,5 +1,6 @@
 //! What is left when certwright is to be uninstalled: nothing that waits for a controller. These run inside a testbed, with
-//! controllers of their own: `testbed run -- cargo test -p certwright-e2e --test wind_down -- --include-ignored`.
+//! controllers of their own and nothing that others left:
+//! `testbed run --name alone -- cargo test -p certwright-e2e --test wind_down -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;

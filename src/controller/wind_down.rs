@@ -55,24 +55,34 @@ impl WindDown {
     /// Takes our finalizers from whatever still has them. Of what was not brought to its end an event tells.
     ///
     /// # Errors
-    /// The first write that failed for good; what comes after it is left as it is.
+    /// The first write that failed for good. What comes after it was tried all the same, unless the API server was not there.
     pub async fn let_go(&self) -> Result<(), ApiError> {
+        let mut failed = None;
         for challenge in self.challenges() {
-            self.free(&*challenge, challenge::is_ours).await?;
-            if challenge.status.as_ref().is_some_and(|status| status.presented) {
-                let text = "Gave up cleaning up; please remove what is left: certwright was to be uninstalled";
-                self.cluster.publish(Event::warning(event::CLEAN_UP_ERROR, text).about(&*challenge));
-            }
+            holds_up_nothing(&mut failed, self.let_challenge_go(&challenge).await)?;
         }
-        let certificates = self.cluster.hub.certificates.all();
-        for certificate in
-            certificates.iter().filter(|certificate| self.is_held(&***certificate) && is_kept(certificate))
-        {
-            self.free(&**certificate, |set| set == finalizer::REVOKE).await?;
-            if certificate.metadata.deletion_timestamp.is_some() {
-                let text = "The certificate was not revoked: certwright was to be uninstalled";
-                self.cluster.publish(Event::warning(event::REVOCATION_FAILED, text).about(&**certificate));
-            }
+        let mut certificates = self.cluster.hub.certificates.all();
+        certificates.retain(|certificate| self.is_held(&**certificate) && is_kept(certificate));
+        for certificate in certificates {
+            holds_up_nothing(&mut failed, self.let_certificate_go(&certificate).await)?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn let_challenge_go(&self, challenge: &Challenge) -> Result<(), ApiError> {
+        self.free(challenge, challenge::is_ours).await?;
+        if challenge.status.as_ref().is_some_and(|status| status.presented) {
+            let text = "Gave up cleaning up; please remove what is left: certwright was to be uninstalled";
+            self.cluster.publish(Event::warning(event::CLEAN_UP_ERROR, text).about(challenge));
+        }
+        Ok(())
+    }
+
+    async fn let_certificate_go(&self, certificate: &Certificate) -> Result<(), ApiError> {
+        self.free(certificate, |set| set == finalizer::REVOKE).await?;
+        if certificate.metadata.deletion_timestamp.is_some() {
+            let text = "The certificate was not revoked: certwright was to be uninstalled";
+            self.cluster.publish(Event::warning(event::REVOCATION_FAILED, text).about(certificate));
         }
         Ok(())
     }
@@ -105,6 +115,19 @@ impl WindDown {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps the first failure for the end; without an API server there is nothing to go on with.
+fn holds_up_nothing(failed: &mut Option<ApiError>, outcome: Result<(), ApiError>) -> Result<(), ApiError> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(error @ ApiError::Unavailable { .. }) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "a finalizer is left");
+            failed.get_or_insert(error);
+            Ok(())
+        }
     }
 }
 
