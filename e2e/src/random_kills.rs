@@ -98,7 +98,9 @@ async fn issuer(scene: &Scene, name: &str) -> Result<()> {
     spec["acme"]["solvers"] = json!([{ "http01": way }]);
     scene.create::<Issuer>(name, spec).await?;
     let answerer = if name == "pods" { http01_solver::POD } else { http01_solver::CONTROLLER };
-    let annotations = json!({ "metadata": { "annotations": { (annotation::HTTP01_SOLVER): answerer } } });
+    // More than a CA's budget allows are ordered.
+    let wishes = json!({ (annotation::HTTP01_SOLVER): answerer, (annotation::NEW_ORDERS): "0" });
+    let annotations = json!({ "metadata": { "annotations": wishes } });
     scene.patch::<Issuer>(name, annotations).await?;
     scene.wait_ready::<Issuer>(name).await.map(drop)
 }

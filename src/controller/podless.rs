@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
@@ -14,6 +15,7 @@ use kube::{
     api::{ApiResource, DynamicObject},
 };
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{
     Context,
@@ -40,16 +42,26 @@ use crate::{
 const LOOKED_AFTER_EVERY: SignedDuration = SignedDuration::from_secs(3);
 
 /// The open Challenges of the cluster, for the server.
-pub struct OpenChallenges(pub Arc<Hub>);
+pub struct OpenChallenges {
+    pub hub: Arc<Hub>,
+    /// How many of the stores are filled.
+    pub filled: watch::Receiver<usize>,
+}
 
+#[async_trait]
 impl Answers for OpenChallenges {
     fn find(&self, token: &str) -> Vec<Answer> {
         let is_open = |challenge: &Challenge| {
             let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
             Progress::of_word(state) == Progress::Open && challenge.metadata.deletion_timestamp.is_none()
         };
-        let found = self.0.challenges.indexed(&token_entry(token)).into_iter();
+        let found = self.hub.challenges.indexed(&token_entry(token)).into_iter();
         found.filter(|challenge| is_open(challenge)).map(|challenge| answer(&challenge)).collect()
+    }
+
+    async fn are_known(&self) {
+        let mut filled = self.filled.clone();
+        drop(filled.wait_for(|filled| *filled >= Hub::STORES).await);
     }
 }
 
@@ -231,7 +243,7 @@ mod tests {
         ] {
             hub.put(challenge);
         }
-        let open = OpenChallenges(hub);
+        let open = OpenChallenges { hub, filled: watch::channel(Hub::STORES).1 };
         let found = |token| {
             let answers = open.find(token).into_iter();
             let mut found: Vec<_> = answers.map(|answer| (answer.domain, answer.key.expose().clone())).collect();

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use super::PATH_PREFIX;
 pub use super::host::HostHeader;
@@ -22,6 +24,9 @@ const BOUNDS: Bounds = Bounds { connections: 128, drain: Duration::from_secs(5) 
 const HTTP: HttpBounds =
     HttpBounds { head: Duration::from_secs(10), longest_head: Some(16 * 1024), whole: Some(Duration::from_secs(30)) };
 
+/// A process that has begun a moment ago does not know its answers yet; CAs wait for one for 10 s.
+const UNTIL_KNOWN: Duration = Duration::from_secs(8);
+
 /// What is answered, and for which name.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -34,11 +39,16 @@ pub struct Answer {
 }
 
 /// Where a server finds what to answer.
+#[async_trait]
 pub trait Answers: Send + Sync + 'static {
     /// The answers under this token; several names may have got the same one from the CA.
     fn find(&self, token: &str) -> Vec<Answer>;
+
+    /// Waits until every answer that there is can be found.
+    async fn are_known(&self) {}
 }
 
+#[async_trait]
 impl Answers for Answer {
     fn find(&self, token: &str) -> Vec<Answer> {
         if token == self.token { vec![self.clone()] } else { Vec::new() }
@@ -49,7 +59,8 @@ impl Answers for Answer {
 /// requests have the name that they are for.
 ///
 /// `/` and `/healthz` answer 200, for those who check whether the server is there. Of everything else, only a GET or HEAD of
-/// exactly a token's path with its name as its host gets the key authorization; the rest gets 404.
+/// exactly a token's path with its name as its host gets the key authorization; the rest gets 404. Whoever asks for a token before
+/// the answers are known waits for them, and gets 503 if that takes too long.
 pub async fn serve(
     listener: TcpListener,
     answers: impl Answers,
@@ -63,8 +74,8 @@ pub async fn serve(
 /// One request on one connection: whoever asks has one question, and an idle connection would only hold a slot.
 async fn connection(stream: TcpStream, rules: Arc<Rules>, stop: Stop) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = rules.respond(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let rules = rules.clone();
+        async move { Ok::<_, Infallible>(rules.respond(&request).await) }
     });
     serve_http(stream, HTTP, service, stop).await;
 }
@@ -76,13 +87,19 @@ struct Rules {
 }
 
 impl Rules {
-    fn respond<B>(&self, request: &Request<B>) -> Response<String> {
-        let verdict = self.judge(request);
+    async fn respond<B>(&self, request: &Request<B>) -> Response<String> {
+        let is_for_token = request.uri().path().starts_with(PATH_PREFIX);
+        let verdict = if is_for_token && timeout(UNTIL_KNOWN, self.answers.are_known()).await.is_err() {
+            Verdict::TooEarly
+        } else {
+            self.judge(request)
+        };
         // Neither path nor host are logged: the one holds the token, the other is whatever the client likes.
         tracing::info!(method = %request.method(), "{}", verdict.explanation());
         match verdict {
             Verdict::Key(key) => text(StatusCode::OK, key.expose()),
             Verdict::Alive => text(StatusCode::OK, ""),
+            Verdict::TooEarly => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -121,6 +138,7 @@ enum Verdict {
     OtherMethod,
     OtherPath,
     OtherHost,
+    TooEarly,
 }
 
 impl Verdict {
@@ -131,6 +149,7 @@ impl Verdict {
             Self::OtherMethod => "refused: the method is neither GET nor HEAD",
             Self::OtherPath => "refused: the path is not that of a challenge",
             Self::OtherHost => "refused: the host is not the name of the challenge",
+            Self::TooEarly => "put off: the challenges are not known yet",
         }
     }
 }
@@ -143,7 +162,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -387,5 +405,37 @@ mod tests {
     fn debug_does_not_show_the_key() {
         let answer = Answer { domain: "example.com".into(), token: "t".into(), key: KEY.into() };
         assert!(!format!("{answer:?}").contains(KEY));
+    }
+
+    /// What is known from the moment on that it is told so.
+    struct Later(Answer, tokio::sync::watch::Receiver<bool>);
+
+    #[async_trait]
+    impl Answers for Later {
+        fn find(&self, token: &str) -> Vec<Answer> {
+            if *self.1.borrow() { self.0.find(token) } else { Vec::new() }
+        }
+
+        async fn are_known(&self) {
+            let mut known = self.1.clone();
+            drop(known.wait_for(|known| *known).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_too_early_waits() {
+        let (tell, told) = tokio::sync::watch::channel(false);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Answer { domain: "example.com".into(), token: "tok-en_1".into(), key: KEY.into() };
+        tokio::spawn(serve(listener, Later(answer, told), HostHeader::Host, std::future::pending()));
+        let request = format!("GET {PATH} HTTP/1.1\r\nHost: example.com\r\n\r\n");
+        assert_eq!(status(&exchange(address, &request).await), 503, "it took too long");
+        assert_eq!(status(&exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await), 200);
+        let (response, _) = tokio::join!(exchange(address, &request), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tell.send(true)
+        });
+        assert!(response.ends_with(KEY), "{response}");
     }
 }

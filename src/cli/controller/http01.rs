@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use super::ControllerError;
 use crate::{
@@ -117,7 +117,11 @@ fn service(text: &str) -> Result<ObjectName, String> {
 }
 
 /// Answers HTTP-01 challenges, where others in the cluster can ask.
-pub(super) async fn serve_challenges(args: &Http01Args, hub: &Arc<Hub>) -> Result<(), ControllerError> {
+pub(super) async fn serve_challenges(
+    args: &Http01Args,
+    hub: &Arc<Hub>,
+    filled: watch::Receiver<usize>,
+) -> Result<(), ControllerError> {
     let Some(own) = args.pod_ip else {
         if args.acme_http01_solver == http01_solver::CONTROLLER {
             tracing::warn!("--acme-http01-solver=controller is without effect: --pod-ip ($POD_IP) is not set");
@@ -128,7 +132,7 @@ pub(super) async fn serve_challenges(args: &Http01Args, hub: &Arc<Hub>) -> Resul
     let listener = listener.map_err(|error| ControllerError::Challenges(SocketAddr::new(own, SOLVER_PORT), error))?;
     tokio::spawn(server::serve(
         listener,
-        OpenChallenges(hub.clone()),
+        OpenChallenges { hub: hub.clone(), filled },
         args.acme_http01_host_header.clone(),
         std::future::pending(),
     ));

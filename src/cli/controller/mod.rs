@@ -125,7 +125,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     let (filling, mut filled) = watch::channel(0);
     let is_alive = move || !held.borrow().is_overdue(patience, Instant::now());
     serving::serve_probes(&args.serving, (filled.clone(), hub.clone()), is_alive).await?;
-    http01::serve_challenges(&args.http01, &hub).await?;
+    http01::serve_challenges(&args.http01, &hub, filled.clone()).await?;
     tokio::select! {
         () = definitions::wait(&client, &hub.namespaces) => {}
         () = signals.one() => return Ok(()),
