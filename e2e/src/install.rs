@@ -86,6 +86,13 @@ pub fn deploy(state: &State, kubectl: &Kubectl, binary: &Path) -> Result<()> {
     kubectl.run(&["rollout", "status", "--namespace=certwright", "--timeout=90s", "deployment/certwright"])
 }
 
+/// Takes away what [`deploy`] of another test program has left running, and waits until its pods are gone: a controller
+/// that is about to end still works on what a test lays down.
+pub fn end_deployed(kubectl: &Kubectl) -> Result<()> {
+    let deployment = ["delete", "deployment", "certwright", "--namespace=certwright"];
+    kubectl.run(&[&deployment[..], &["--ignore-not-found", "--cascade=foreground", "--timeout=90s"]].concat())
+}
+
 /// The files of `crds/`, in order of their names.
 pub fn definition_files() -> Result<Vec<PathBuf>> {
     let folder = repository().join("crds");

@@ -11,6 +11,7 @@ use kube::config::{Config, KubeConfigOptions};
 
 use crate::kubernetes::read_kubeconfig;
 use crate::launcher::without_proxies;
+use crate::state::State;
 
 /// A kubectl and the cluster that it works on.
 pub struct Kubectl {
@@ -21,6 +22,12 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
+    /// The testbed's own, with the rights of its administrator. An error if the testbed has no Kubernetes.
+    pub fn of(state: &State) -> Result<Self> {
+        let kubeconfig = state.kubernetes()?.admin_kubeconfig.clone();
+        Ok(Self { program: state.program("kubectl"), kubeconfig, is_local: true })
+    }
+
     /// A client with the rights of the kubeconfig's current context.
     pub async fn client(&self) -> Result<Client> {
         let kubeconfig = read_kubeconfig(&self.kubeconfig)?;

@@ -24,10 +24,8 @@ const UNDER_WAY: usize = 4;
 async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
     testbed.state.cluster().unwrap();
-    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
-    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
-    // That of another test program, if one was here before.
-    kubectl.run(&["delete", "deployment", "certwright", "--namespace=certwright", "--ignore-not-found"]).unwrap();
+    let kubectl = Kubectl::of(&testbed.state).unwrap();
+    install::end_deployed(&kubectl).unwrap();
     image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
     let scene = Scene::new(&testbed, &testbed.state.logs().join("kubelet.log"), "chart").await.unwrap();
     let namespaces: Api<Namespace> = Api::all(scene.client.clone());

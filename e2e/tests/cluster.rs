@@ -43,8 +43,7 @@ async fn scene(prefix: &str) -> Scene {
 }
 
 fn deploy(testbed: &Testbed) {
-    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
-    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
+    let kubectl = Kubectl::of(&testbed.state).unwrap();
     install::definitions(&kubectl).unwrap();
     install::deploy(&testbed.state, &kubectl, &binary().unwrap()).unwrap();
 }

@@ -91,8 +91,7 @@ async fn why_the_ca_was_asked(scene: &Scene) -> String {
 }
 
 fn deploy(testbed: &Testbed) {
-    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
-    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
+    let kubectl = Kubectl::of(&testbed.state).unwrap();
     install::definitions(&kubectl).unwrap();
     install::deploy(&testbed.state, &kubectl, &binary().unwrap()).unwrap();
 }

@@ -8,12 +8,8 @@ mod issuance;
 
 use certwright_e2e::controller::binary;
 use certwright_e2e::image::{CERTWRIGHT, import_certwright};
-use certwright_e2e::scene::PATIENCE;
-use certwright_e2e::wait::until;
-use certwright_e2e::{Controller, Testbed};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use certwright_e2e::kubectl::Kubectl;
+use certwright_e2e::{Controller, Testbed, install};
 use serde_json::json;
 
 use crate::issuance::{Issuance, all_end_well, scenes};
@@ -27,7 +23,8 @@ async fn killed_after_each_write() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
     let class = testbed.state.cluster().unwrap().ingress_class.clone();
     import_certwright(&testbed.state, &binary().unwrap()).unwrap();
-    scale_deployment(&testbed, 0).await;
+    // A test program before may have deployed certwright in this testbed; there must be one controller only.
+    install::end_deployed(&Kubectl::of(&testbed.state).unwrap()).unwrap();
     let image = ["--acme-http01-solver-image", CERTWRIGHT, "--acme-http01-solver-image-pull-policy", "Never"];
     let mut controller = Controller::start(&testbed, &image).await.unwrap();
 
@@ -45,23 +42,4 @@ async fn killed_after_each_write() {
     println!("killed during {} issuances", begun.len());
     assert!(begun.len() > 15, "{}", begun.len());
     all_end_well(&begun, &controller).await;
-    drop(controller);
-    scale_deployment(&testbed, 1).await;
-}
-
-/// Another test program may have deployed certwright in this testbed; there must be one controller only.
-async fn scale_deployment(testbed: &Testbed, replicas: usize) {
-    let client = testbed.admin().await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "certwright");
-    let patch = json!({ "spec": { "replicas": replicas } });
-    match deployments.patch_scale("certwright", &PatchParams::default(), &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => return,
-        other => drop(other.unwrap()),
-    }
-    let pods: Api<Pod> = Api::namespaced(client, "certwright");
-    let look = async || {
-        let count = pods.list(&ListParams::default()).await?.items.len();
-        Ok::<_, kube::Error>((count == replicas).then_some(()))
-    };
-    until("the pods of the deployed certwright", PATIENCE, look).await.unwrap();
 }

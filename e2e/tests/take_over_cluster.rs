@@ -13,7 +13,7 @@ use certwright_e2e::helm::{Helm, chart};
 use certwright_e2e::kubectl::Kubectl;
 use certwright_e2e::scene::CLUSTER_RESOURCE_NAMESPACE;
 use certwright_e2e::wait::until;
-use certwright_e2e::{Testbed, image};
+use certwright_e2e::{Testbed, image, install};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
@@ -58,10 +58,8 @@ spec:
 async fn a_release_of_cert_manager_is_upgraded_with_challenges_under_way() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
     let class = testbed.state.cluster().unwrap().ingress_class.clone();
-    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
-    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
-    // That of another test program, if one was here before.
-    kubectl.run(&["delete", "deployment", "certwright", "--namespace=certwright", "--ignore-not-found"]).unwrap();
+    let kubectl = Kubectl::of(&testbed.state).unwrap();
+    install::end_deployed(&kubectl).unwrap();
     image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
     let extent = Extent { certificates: CERTIFICATES, ingress_class: Some(class) };
     let mut fixture = Fixture::lay_down_so_far(&testbed, &extent).await.unwrap();

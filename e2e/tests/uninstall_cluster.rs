@@ -53,10 +53,8 @@ impl Release {
 async fn nothing_waits_for_a_controller_that_was_uninstalled() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
     testbed.state.cluster().unwrap();
-    let kubeconfig = testbed.state.kubernetes().unwrap().admin_kubeconfig.clone();
-    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
-    // That of another test program, if one was here before.
-    kubectl.run(&["delete", "deployment", "certwright", "--namespace=certwright", "--ignore-not-found"]).unwrap();
+    let kubectl = Kubectl::of(&testbed.state).unwrap();
+    install::end_deployed(&kubectl).unwrap();
     image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
     let helm = Helm::of(&testbed.state).unwrap();
     let release = Release { helm, namespace: testbed.namespace("release").await.unwrap() };

@@ -54,8 +54,7 @@ pub async fn measure(testbed: &Testbed) -> Result<Vec<Measured>> {
 }
 
 pub(super) fn deploy(testbed: &Testbed) -> Result<()> {
-    let kubeconfig = testbed.state.kubernetes()?.admin_kubeconfig.clone();
-    let kubectl = Kubectl { program: testbed.state.program("kubectl"), kubeconfig, is_local: true };
+    let kubectl = Kubectl::of(&testbed.state)?;
     install::definitions(&kubectl)?;
     install::deploy(&testbed.state, &kubectl, &binary()?)?;
     let namespace = format!("--namespace={NAMESPACE}");
