@@ -1,18 +1,17 @@
 //! `certwright acmesolver`: answers one HTTP-01 or TLS-ALPN-01 challenge until it is told to stop.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Sensitive;
 use crate::api::names::challenge_type;
 use crate::http01::SOLVER_PORT;
 use crate::http01::server::{Answer, HostHeader, serve};
+use crate::serve::listen_everywhere;
 use crate::tls_alpn01::server as tls_alpn01;
 
 /// The flags of cert-manager's acmesolver, and two more.
@@ -65,7 +64,7 @@ pub enum AcmeSolverError {
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(args: AcmeSolverArgs) -> Result<(), AcmeSolverError> {
     let port = args.listen_port;
-    let listener = listen(port).await.map_err(|source| AcmeSolverError::Listen { port, source })?;
+    let listener = listen_everywhere(port).await.map_err(|source| AcmeSolverError::Listen { port, source })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(AcmeSolverError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AcmeSolverError::Signal)?;
     let stop = async {
@@ -88,21 +87,10 @@ pub async fn run(args: AcmeSolverArgs) -> Result<(), AcmeSolverError> {
     Ok(())
 }
 
-/// Both address families; IPv4 alone where the kernel has no IPv6.
-async fn listen(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
-        }
-        other => other,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
-    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -128,16 +116,5 @@ mod tests {
         let over_tls = ["", "--challenge-type=tls-alpn-01", "--domain=d", "--token=t", "--key=k"];
         assert_eq!(Cli::try_parse_from(over_tls).ok().unwrap().args.challenge_type, ChallengeType::TlsAlpn01);
         assert!(Cli::try_parse_from(["", "--domain=d", "--token=t"]).is_err());
-    }
-
-    #[tokio::test]
-    async fn both_address_families_are_listened_on() {
-        let listener = listen(0).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.is_ok());
-        if address.is_ipv6() {
-            assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.is_ok());
-        }
-        assert_eq!(listen(address.port()).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -109,8 +109,8 @@ pub fn refusal(resource: &'static str) {
     counter!(REFUSALS, "resource" => resource).increment(1);
 }
 
-/// Spans of traces were given to their collector, or lost: `exported`, `failed` or `dropped`. Only in a build with the feature
-/// `otlp`.
+/// Spans of traces were given to their collector, or lost: `exported`, `failed`, `refused` or `dropped`. Only in a build with the
+/// feature `otlp`.
 #[cfg(feature = "otlp")]
 pub fn spans(outcome: &'static str, count: u64) {
     counter!(TRACE_SPANS, "outcome" => outcome).increment(count);

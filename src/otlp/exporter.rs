@@ -12,9 +12,9 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    client::Problem,
     disturbance::{Disturbance, News},
     processor::Waiting,
+    remark::{Remark, Remarks},
 };
 use crate::measure;
 
@@ -24,7 +24,7 @@ pub(super) struct Telling<E> {
     pub(super) next: E,
     pub(super) waiting: Waiting,
     pub(super) tally: Arc<Tally>,
-    pub(super) problem: Problem,
+    pub(super) remarks: Remarks,
 }
 
 /// What was lost lately.
@@ -37,14 +37,24 @@ impl<E: SpanExporter> SpanExporter for Telling<E> {
         let sent = self.next.export(batch).await;
         self.waiting.fetch_sub(count, Ordering::AcqRel);
         let spans = u64::try_from(count).unwrap_or(u64::MAX);
-        match &sent {
-            Ok(()) => {
+        match (&sent, self.remarks.take()) {
+            (Ok(()), Some(Remark::Refused { spans: refused, why })) => {
+                let refused = refused.min(spans);
+                measure::spans("exported", spans - refused);
+                measure::spans("refused", refused);
+                self.tally.lost(refused, || format!("the collector refuses some: {why}"));
+            }
+            (Ok(()), _) => {
                 measure::spans("exported", spans);
                 self.tally.taken();
             }
-            Err(error) => {
+            (Err(_), Some(Remark::NoAnswer(why))) => {
                 measure::spans("failed", spans);
-                self.tally.lost(spans, || self.problem.take().unwrap_or_else(|| error.to_string()));
+                self.tally.lost(spans, || why);
+            }
+            (Err(error), _) => {
+                measure::spans("failed", spans);
+                self.tally.lost(spans, || error.to_string());
             }
         }
         sent
@@ -79,5 +89,41 @@ impl Tally {
 
     fn with<T>(&self, change: impl FnOnce(&mut Disturbance) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// Takes everything.
+    #[derive(Debug)]
+    struct Taking;
+
+    impl SpanExporter for Taking {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn spans_that_are_refused_in_an_answer_of_success_are_lost() {
+        let (tally, remarks) = (Arc::<Tally>::default(), Remarks::default());
+        let waiting = Waiting::new(AtomicUsize::new(0));
+        let exporter = Telling { next: Taking, waiting, tally: tally.clone(), remarks: remarks.clone() };
+        let is_told = |remark| {
+            remarks.put(remark);
+            let sent = exporter.export(Vec::new());
+            async {
+                assert_eq!(sent.await, Ok(()));
+                // What is lost now is no news if it has begun before.
+                tally.with(|disturbance| disturbance.lost(1)).is_none()
+            }
+        };
+        assert!(is_told(Some(Remark::Refused { spans: 1, why: String::new() })).await);
+        let other = Tally::default();
+        assert_eq!(other.with(|disturbance| disturbance.lost(1)), Some(News::Begun));
     }
 }

@@ -10,7 +10,11 @@ mod disturbance;
 #[cfg(feature = "otlp")]
 mod exporter;
 #[cfg(feature = "otlp")]
+mod pause;
+#[cfg(feature = "otlp")]
 mod processor;
+#[cfg(feature = "otlp")]
+mod remark;
 mod settings;
 #[cfg(feature = "otlp")]
 mod start;

@@ -13,9 +13,10 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    client::{Client, Problem},
+    client::Client,
     exporter::{Tally, Telling},
     processor::{Bounded, Waiting},
+    remark::Remarks,
     settings::{Settings, environment, is_asked_for},
 };
 use crate::measure::span;
@@ -58,11 +59,11 @@ impl Drop for Traces {
 }
 
 fn provider(settings: Settings) -> Result<SdkTracerProvider, String> {
-    let (problem, waiting, tally) = (Problem::default(), Waiting::new(AtomicUsize::new(0)), Arc::<Tally>::default());
-    let client = Client::new(settings.timeout, settings.ca.as_deref(), problem.clone())?;
+    let (remarks, waiting, tally) = (Remarks::default(), Waiting::new(AtomicUsize::new(0)), Arc::<Tally>::default());
+    let client = Client::new(settings.timeout, settings.ca.as_deref(), remarks.clone())?;
     let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
     let next = exporter.map_err(|error| error.to_string())?;
-    let exporter = Telling { next, waiting: waiting.clone(), tally: tally.clone(), problem };
+    let exporter = Telling { next, waiting: waiting.clone(), tally: tally.clone(), remarks };
     let batches = BatchConfigBuilder::default().with_max_queue_size(settings.queue).build();
     let next = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
     let processor = Bounded { next, most: settings.queue, waiting, tally };

@@ -3,9 +3,10 @@
 
 mod accept;
 mod http;
+mod listen;
 mod tls;
 
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
@@ -14,6 +15,7 @@ use tokio::net::TcpListener;
 
 pub use accept::{Bounds, Stop, accept};
 pub use http::{Bounds as HttpBounds, serve_http};
+pub use listen::{listen, listen_everywhere};
 pub use tls::handshake;
 
 const BOUNDS: Bounds = Bounds { connections: 32, drain: Duration::from_secs(5) };
@@ -21,15 +23,6 @@ const BOUNDS: Bounds = Bounds { connections: 32, drain: Duration::from_secs(5) }
 /// One request on each connection.
 const HTTP: HttpBounds =
     HttpBounds { head: Duration::from_secs(5), longest_head: Some(8 * 1024), whole: Some(Duration::from_mins(1)) };
-
-/// Listens where a flag says, as ADDRESS:PORT.
-///
-/// # Errors
-/// What is wrong with it, in words that follow its name.
-pub async fn listen(address: &str) -> Result<TcpListener, String> {
-    let parsed: SocketAddr = address.parse().map_err(|_| "is not ADDRESS:PORT".to_owned())?;
-    TcpListener::bind(parsed).await.map_err(|error| error.to_string())
-}
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, router: Router) {

@@ -136,9 +136,16 @@ impl fmt::Debug for Clients {
 mod tests {
     use std::time::Duration;
 
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+    use rustls::{
+        ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    };
 
     use super::*;
+    use crate::{
+        pki::PrivateKey,
+        tls::{Certificates, Protocol},
+    };
 
     fn authority() -> CertifiedIssuer<'static, KeyPair> {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -147,11 +154,21 @@ mod tests {
     }
 
     fn client(authority: &CertifiedIssuer<'_, KeyPair>, common_name: &str, names: &[&str]) -> CertificateDer<'static> {
+        signed(authority, common_name, names, ExtendedKeyUsagePurpose::ClientAuth).0
+    }
+
+    fn signed(
+        authority: &CertifiedIssuer<'_, KeyPair>,
+        common_name: &str,
+        names: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+    ) -> (CertificateDer<'static>, KeyPair) {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, common_name);
-        params.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
-        params.signed_by(&KeyPair::generate().unwrap(), authority).unwrap().der().clone()
+        params.extended_key_usages.push(usage);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, authority).unwrap().der().clone(), key)
     }
 
     #[test]
@@ -178,5 +195,59 @@ mod tests {
         assert!(is_taken(&named, &client(&own, "kube-apiserver", &[])));
         named.trust(other.pem().as_bytes()).unwrap();
         assert!(!is_taken(&named, &client(&own, "kube-apiserver", &[])));
+    }
+
+    /// A server with a certificate of this CA, and clients that have one too and speak this version.
+    fn parties(
+        own: &CertifiedIssuer<'_, KeyPair>,
+        clients: &Arc<Clients>,
+        version: &'static SupportedProtocolVersion,
+    ) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+        let (certificate, key) = signed(own, "server", &["a.test"], ExtendedKeyUsagePurpose::ServerAuth);
+        let certificates = Arc::new(Certificates::default());
+        let key = PrivateKey::from_pem(key.serialize_pem().as_bytes()).unwrap();
+        certificates.put(&[ParsedCertificate::from_der(&certificate).unwrap()], &key).unwrap();
+        let server = certificates.settings(&Protocol::default(), Some(clients.clone())).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(own.der().clone()).unwrap();
+        let (certificate, key) = signed(own, "client", &[], ExtendedKeyUsagePurpose::ClientAuth);
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+        (server, Arc::new(builder.with_client_auth_cert(vec![certificate], key.into()).unwrap()))
+    }
+
+    fn carry(from: &mut Connection, to: &mut Connection) -> Result<(), Error> {
+        let mut sent = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut sent).unwrap();
+        }
+        let mut left = &sent[..];
+        while !left.is_empty() {
+            to.read_tls(&mut left).unwrap();
+            to.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    fn is_admitted(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> bool {
+        let mut server: Connection = ServerConnection::new(server.clone()).unwrap().into();
+        let mut client: Connection =
+            ClientConnection::new(client.clone(), "a.test".try_into().unwrap()).unwrap().into();
+        let mut exchange = || carry(&mut client, &mut server).and_then(|()| carry(&mut server, &mut client));
+        // What follows the handshake, such as tickets for the next one, comes with the last.
+        (0..4).all(|_| exchange().is_ok()) && !server.is_handshaking()
+    }
+
+    #[test]
+    fn a_former_session_does_not_outlive_the_trust_in_its_ca() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let own = authority();
+            let clients = Arc::new(Clients::new(Vec::new()));
+            clients.trust(own.pem().as_bytes()).unwrap();
+            let (server, client) = parties(&own, &clients, version);
+            assert!(is_admitted(&server, &client) && is_admitted(&server, &client), "{version:?}");
+            clients.trust(authority().pem().as_bytes()).unwrap();
+            assert!(!is_admitted(&server, &client), "{version:?}");
+        }
     }
 }

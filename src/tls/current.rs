@@ -9,7 +9,7 @@ use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::sign,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
@@ -54,11 +54,18 @@ impl Certificates {
     ) -> Result<Arc<ServerConfig>, TlsError> {
         let builder =
             ServerConfig::builder_with_provider(protocol.provider()).with_protocol_versions(protocol.versions())?;
+        let is_verified = clients.is_some();
         let builder = match clients {
             Some(clients) => builder.with_client_cert_verifier(clients),
             None => builder.with_no_client_auth(),
         };
-        Ok(Arc::new(builder.with_cert_resolver(Arc::new(Resolver(self.clone())))))
+        let mut settings = builder.with_cert_resolver(Arc::new(Resolver(self.clone())));
+        if is_verified {
+            // Whoever takes up a former session shows no certificate, and its CA may no longer be trusted.
+            settings.session_storage = Arc::new(NoServerSessionStorage {});
+            settings.send_tls13_tickets = 0;
+        }
+        Ok(Arc::new(settings))
     }
 
     fn get(&self) -> Option<Arc<CertifiedKey>> {

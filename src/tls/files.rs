@@ -34,7 +34,7 @@ pub async fn follow<const N: usize>(
         let found = read(&sources).await;
         match found.and_then(|found| take(&found).map(|()| found)) {
             Ok(found) => {
-                if taken.as_ref() != Some(&found) {
+                if told.is_some() || taken.as_ref() != Some(&found) {
                     let files: Vec<_> = sources.iter().map(|source| source.path.display().to_string()).collect();
                     tracing::info!(files = files.join(", "), "read {what}");
                 }

@@ -57,6 +57,8 @@ pub struct Keeper {
     settings: Settings,
     certificates: Arc<Certificates>,
     secret: Option<Secret>,
+    /// What the list that is under way has told so far.
+    listed: Option<Secret>,
     leaf: Option<Leaf>,
     failures: u32,
 }
@@ -75,7 +77,7 @@ enum KeeperError {
 impl Keeper {
     pub fn new(client: Client, settings: Settings, certificates: Arc<Certificates>) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
-        Self { api, settings, certificates, secret: None, leaf: None, failures: 0 }
+        Self { api, settings, certificates, secret: None, listed: None, leaf: None, failures: 0 }
     }
 
     /// Works until the process ends.
@@ -108,9 +110,12 @@ impl Keeper {
 
     fn take_in(&mut self, event: watcher::Result<Event<Secret>>) {
         match event {
-            Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.secret = Some(secret),
-            Ok(Event::Delete(_) | Event::Init) => self.secret = None,
-            Ok(Event::InitDone) => {}
+            Ok(Event::Apply(secret)) => self.secret = Some(secret),
+            Ok(Event::Delete(_)) => self.secret = None,
+            // Only a whole list tells that the Secret is gone; until then it is what it was.
+            Ok(Event::Init) => self.listed = None,
+            Ok(Event::InitApply(secret)) => self.listed = Some(secret),
+            Ok(Event::InitDone) => self.secret = self.listed.take(),
             Err(error) => tracing::warn!(
                 %error,
                 what = self.settings.what,
@@ -266,17 +271,43 @@ fn issuance<'a>(
 mod tests {
     use super::*;
 
-    /// What is made is what the decision takes for good, and then there is nothing to do.
-    #[test]
-    fn what_is_made_is_at_rest() {
-        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             what: "a test",
             namespace: "a".to_owned(),
             secret: "webhook-ca".to_owned(),
             dns_names: vec!["webhook.a.svc".to_owned()],
             lifetime: SignedDuration::from_hours(168),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn the_secret_is_gone_only_once_a_whole_list_is_without_it() {
+        let address = "http://127.0.0.1:1".parse().unwrap();
+        let client = Client::try_from(kube::Config::new(address)).unwrap();
+        let mut keeper = Keeper::new(client, settings(), Arc::default());
+        let secret = Secret::default;
+        let steps: [(Event<Secret>, bool); 8] = [
+            (Event::Init, false),
+            (Event::InitApply(secret()), false),
+            (Event::InitDone, true),
+            (Event::Init, true),
+            (Event::InitDone, false),
+            (Event::Apply(secret()), true),
+            (Event::Init, true),
+            (Event::Delete(secret()), false),
+        ];
+        for (number, (event, is_there)) in steps.into_iter().enumerate() {
+            keeper.take_in(Ok(event));
+            assert_eq!(keeper.secret.is_some(), is_there, "after event {number}");
+        }
+    }
+
+    /// What is made is what the decision takes for good, and then there is nothing to do.
+    #[test]
+    fn what_is_made_is_at_rest() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let settings = settings();
         let secret = Secret { data: Some(authority("webhook-ca", now).unwrap()), ..Secret::default() };
         let authority = usable(Some(&secret), now).unwrap();
         let (certificate, key) = leaf(&authority, &settings, now).unwrap();

@@ -66,6 +66,8 @@ pub enum WindDownError {
     Scale(ObjectName, String),
     #[error("finalizers are left on Challenges or Certificates: {0}")]
     Left(#[from] ApiError),
+    #[error("it was told to stop before everything was taken back")]
+    Interrupted,
 }
 
 /// Stops the controller, takes its place, cleans up, and gives everything back. What cannot be done within the time is named in
@@ -85,7 +87,7 @@ pub async fn run(args: WindDownArgs) -> Result<(), WindDownError> {
     let cluster = Cluster::new(client.clone(), hub.clone(), recorder.clone());
     let filled = tokio::select! {
         filled = fill(&client, &hub, &recorder) => filled,
-        () = signals.one() => return Ok(()),
+        () = signals.one() => return Err(WindDownError::Interrupted),
     };
     let Some(watches) = filled else {
         tracing::warn!("the kinds of cert-manager.io cannot be seen, so nothing is wound down");
@@ -119,7 +121,7 @@ async fn take_over(
     let end = async {
         let outcome = tokio::select! {
             outcome = bring_to_an_end(args, &wind_down) => outcome,
-            () = signals.one() => Ok(()),
+            () = signals.one() => Err(WindDownError::Interrupted),
         };
         let _ = stop.send(true);
         outcome

@@ -4,7 +4,7 @@ mod clients;
 mod metrics;
 mod serving;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{Router, http::StatusCode, routing::get};
 use clap::Args;
@@ -145,8 +145,8 @@ impl WebhookArgs {
 }
 
 async fn listen(port: u16) -> Result<TcpListener, WebhookError> {
-    let address = SocketAddr::from(([0, 0, 0, 0], port));
-    TcpListener::bind(address).await.map_err(|error| WebhookError::Listen { port, problem: error.to_string() })
+    let listening = serve::listen_everywhere(port).await;
+    listening.map_err(|error| WebhookError::Listen { port, problem: error.to_string() })
 }
 
 /// `/livez` answers as long as the process runs, `/healthz` and `/readyz` once there is a certificate, and a CA for clients if

@@ -271,12 +271,14 @@ impl<'a> Plan<'a> {
     /// Whether the issuance can be over before anybody could watch it. Then nothing is written about its being under
     /// way: a crash loses nothing, because the key of the issuance has a fixed name and an owner, or because the issuer
     /// signs for another one just as well.
+    ///
+    /// A stored key is dated by the API server, in whole seconds. If its clock is behind ours, that the issuance is under way
+    /// is written although it need not be; if it is ahead, so much later.
     fn may_be_prompt(&self) -> bool {
-        // The API server notes whole seconds.
         self.seen.issuer_is_prompt && self.key_time().is_none_or(|began| self.now < later(began, PROMPT))
     }
 
-    /// When the key of the issuance under way was made.
+    /// When the key of the issuance under way was made: by the API server's clock if it is stored, by ours if it is held.
     fn key_time(&self) -> Option<Timestamp> {
         let stored = self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).map(|time| time.0);
         stored.chain(self.seen.held_key.map(|held| held.since)).min()
@@ -338,6 +340,9 @@ impl<'a> Plan<'a> {
 
     /// A request that was answered earlier, well or badly, is not asked once more.
     fn ended_before_this_issuance(&self, request: &CertificateRequest) -> bool {
+        if self.is_younger_than_stored_key(request) {
+            return false;
+        }
         let Some(end) = refusal_of(request).or_else(|| issue_of(request)) else { return false };
         let failed_at = request.status.as_ref().and_then(|status| status.failure_time.as_ref());
         let ended_at = failed_at.or(end.last_transition_time.as_ref());
@@ -352,6 +357,13 @@ impl<'a> Plan<'a> {
         // An issuance may be announced only after its key was made.
         let began = [announced, self.key_time()].into_iter().flatten().min();
         matches!((ended_at, began), (Some(ended_at), Some(began)) if ended_at.0 < began)
+    }
+
+    /// The API server dates both, so that this is so whatever its clock says. The end of a request is dated by ours: compared
+    /// with a key that seems to be made later, it would be of no use, and the same would be asked for again and again.
+    fn is_younger_than_stored_key(&self, request: &CertificateRequest) -> bool {
+        let stored = self.seen.next_keys.iter().filter_map(|key| key.creation_timestamp()).min();
+        stored.zip(request.creation_timestamp()).is_some_and(|(key, request)| key.0 <= request.0)
     }
 
     /// What the issuer made of the request.

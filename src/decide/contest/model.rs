@@ -25,6 +25,8 @@ pub(super) enum Mistake {
     ClockOfTheHolder,
     /// A holder counts from the answer, not from when it began to ask.
     CountsFromAnswer,
+    /// A share is given to another before the work on it has ended.
+    GivesTooEarly,
 }
 
 /// How the clocks of a replica differ from the true time.
@@ -361,7 +363,7 @@ impl Process {
             }
             None => {}
             Some(call) if call.waits => {
-                let is_at_rest = !working.contains_key(&share);
+                let is_at_rest = !working.contains_key(&share) || outside.mistake == Some(Mistake::GivesTooEarly);
                 if is_at_rest {
                     line.contest.left();
                 }

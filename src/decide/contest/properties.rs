@@ -37,6 +37,8 @@ struct Deed {
 enum What {
     /// All its contests make the call that is due, and what works on the shares looks at what may be worked on.
     Run,
+    /// So does every replica, which takes work from one to another in a moment.
+    RunAll,
     /// All its contests go on.
     Progress,
     /// One of them does, or not.
@@ -63,6 +65,7 @@ fn history() -> impl Strategy<Value = History> {
     let shares = prop_oneof![8 => Just(3_u32), 1 => Just(1_u32), 1 => Just(MOST_SHARES)];
     let what = prop_oneof![
         16 => Just(What::Run),
+        16 => Just(What::RunAll),
         10 => Just(What::Progress),
         8 => (0..8_usize, fate).prop_map(|(contest, fate)| What::Call(contest, fate)),
         5 => Just(What::Follow),
@@ -88,10 +91,8 @@ fn live(history: &History, mistake: Option<Mistake>) -> Result<World, String> {
     for deed in &history.deeds {
         world.now += deed.millis;
         match deed.what {
-            What::Run => {
-                (0..3).for_each(|_| world.progress(deed.replica));
-                world.follow(deed.replica);
-            }
+            What::Run => run(&mut world, deed.replica),
+            What::RunAll => (0..REPLICAS).for_each(|replica| run(&mut world, replica)),
             What::Progress => world.progress(deed.replica),
             What::Call(contest, fate) => world.turn(deed.replica, contest, fate),
             What::Follow => world.follow(deed.replica),
@@ -105,6 +106,11 @@ fn live(history: &History, mistake: Option<Mistake>) -> Result<World, String> {
         world.check()?;
     }
     Ok(world)
+}
+
+fn run(world: &mut World, replica: usize) {
+    (0..3).for_each(|_| world.progress(replica));
+    world.follow(replica);
 }
 
 /// Those that go on divide the work into so many shares from now on.
@@ -184,8 +190,8 @@ fn found(mistake: Mistake) -> Option<u32> {
 /// The model would see it if it was not so.
 #[test]
 fn mistakes_are_found() {
-    use Mistake::{ClockOfTheHolder, CountsFromAnswer, LongDeadline, NoVersions};
-    for mistake in [LongDeadline, NoVersions, ClockOfTheHolder, CountsFromAnswer] {
+    use Mistake::{ClockOfTheHolder, CountsFromAnswer, GivesTooEarly, LongDeadline, NoVersions};
+    for mistake in [LongDeadline, NoVersions, ClockOfTheHolder, CountsFromAnswer, GivesTooEarly] {
         let after = found(mistake);
         println!("{mistake:?}: found after {after:?} histories");
         assert!(after.is_some(), "{mistake:?}");

@@ -139,6 +139,20 @@ fn a_prompt_issuer_that_refuses_is_waited_for() {
 }
 
 #[test]
+fn a_refusal_counts_whatever_the_clock_of_the_api_server_says() {
+    for seconds in [-20, 0, 60] {
+        let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
+        scene.run();
+        let dated = Some(Time(at(seconds)));
+        Arc::make_mut(&mut scene.next_keys[0]).metadata.creation_timestamp.clone_from(&dated);
+        Arc::make_mut(&mut scene.requests[0]).metadata.creation_timestamp = dated;
+        scene.fail("it cannot be signed");
+        let (done, wake) = scene.run();
+        assert_eq!((done, wake), (strings(&["WriteStatus", "DeleteNextKey", "Publish"]), Some(60)), "{seconds} s");
+    }
+}
+
+#[test]
 fn a_secret_that_was_stored_before_a_crash_is_noted_afterwards() {
     let mut scene = Scene { issuer_is_prompt: true, ..Scene::new() };
     scene.run();

@@ -1,0 +1,77 @@
+//! Sockets that servers take connections from.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use tokio::net::TcpListener;
+
+/// Listens where a flag says, as ADDRESS:PORT. Without an address, or with `0.0.0.0`, it is on all of both families, as in Go's
+/// programs: flags that were written for cert-manager work in clusters that have IPv6 alone.
+///
+/// # Errors
+/// What is wrong with it, in words that follow its name.
+pub async fn listen(address: &str) -> Result<TcpListener, String> {
+    let with_host = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    let parsed: SocketAddr = with_host.parse().map_err(|_| "is not ADDRESS:PORT".to_owned())?;
+    let listening = if parsed.ip().is_unspecified() {
+        listen_everywhere(parsed.port()).await
+    } else {
+        TcpListener::bind(parsed).await
+    };
+    listening.map_err(|error| error.to_string())
+}
+
+/// Listens on all addresses of both families; of IPv4 alone where the kernel has no IPv6.
+///
+/// # Errors
+/// Most often somebody else listens at the port.
+pub async fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn is_reached(listener: &TcpListener, host: &str) -> bool {
+        TcpStream::connect((host, listener.local_addr().unwrap().port())).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn both_families_are_served() {
+        // Not every machine has IPv6.
+        let has_ipv6 = TcpListener::bind("[::1]:0").await.is_ok();
+        for address in ["0.0.0.0:0", "[::]:0", ":0"] {
+            let listener = listen(address).await.unwrap();
+            assert!(is_reached(&listener, "127.0.0.1").await, "{address}");
+            assert_eq!(is_reached(&listener, "::1").await, has_ipv6, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_single_address_is_served_alone() {
+        let listener = listen("127.0.0.1:0").await.unwrap();
+        assert!(is_reached(&listener, "127.0.0.1").await);
+        assert!(!is_reached(&listener, "127.0.0.2").await);
+        for address in ["9402", "localhost", ":", "127.0.0.1"] {
+            assert_eq!(listen(address).await.unwrap_err(), "is not ADDRESS:PORT", "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_is_taken_once() {
+        let listener = listen_everywhere(0).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(listen_everywhere(port).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}
