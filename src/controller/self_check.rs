@@ -90,7 +90,7 @@ pub(super) async fn check(
 ) -> Result<Option<String>, StepError> {
     let address = match solver(context, challenge, memory).await? {
         Ok(address) => address,
-        Err(why) => return Ok(Some(why.to_owned())),
+        Err(why) => return Ok(Some(why)),
     };
     let target = CheckTarget::of(challenge, Some(address), context.solver.host_header.clone());
     let report = context.self_checks.take(challenge, target)?;
@@ -127,7 +127,7 @@ async fn solver(
     context: &Context,
     challenge: &Challenge,
     memory: &mut Memory,
-) -> Result<Result<SocketAddr, &'static str>, StepError> {
+) -> Result<Result<SocketAddr, String>, StepError> {
     if !challenge.is_podless() {
         return solver_address(context, challenge).await;
     }

@@ -71,7 +71,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
 pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     let pod_address = match solver_address(context, challenge).await? {
         Ok(address) => address,
-        Err(why) => return Ok(Some(why.to_owned())),
+        Err(why) => return Ok(Some(why)),
     };
     let report = context.self_checks.take_handshake(challenge, CheckTarget::of(challenge, pod_address))?;
     let Some(failure) = report.failure() else { return Ok(None) };
