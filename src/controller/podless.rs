@@ -143,7 +143,8 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
     *known = Known::default();
     route::remove(context, challenge).await?;
     service::remove(context, challenge).await?;
-    context.cluster.delete_unwatched(&name, &kind()).await?;
+    let wanted = objects::metadata(challenge, &name.name, &context.solver);
+    service::remove_unwatched(context, &name, &kind(), &wanted).await?;
     known.is_gone = true;
     Ok(())
 }
@@ -181,7 +182,7 @@ async fn correct_endpoints(context: &Context, wanted: &EndpointSlice) -> Result<
         let part = json!({"endpoints": wanted.endpoints});
         return Ok(cluster.patch_unwatched(&found, &kind(), part).await?);
     }
-    cluster.delete_unwatched(&name, &kind()).await?;
+    cluster.delete_unwatched(&found, &kind()).await?;
     existing(cluster.create_unwatched(&dynamic(wanted)?, &kind()).await)
 }
 

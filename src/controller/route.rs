@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Context, podless,
     presenter::{existing, waited_since_presented},
-    service::{self, is_owned_alike, owned_alike},
+    service::{self, is_owned_alike, owned_alike, remove_unwatched},
     shared_route::{name_of, questions},
     step_error::StepError,
 };
@@ -100,19 +100,19 @@ pub(super) async fn remove(context: &Context, challenge: &Challenge) -> Result<(
         return remove_paths(context, challenge, ingress).await;
     }
     let name = name_of(challenge);
+    let wanted = objects::metadata(challenge, &name.name, &context.solver);
     if route::gateway(challenge).is_some() {
         let Some((_, kind)) = kind(context).await? else { return Ok(()) };
-        return Ok(context.cluster.delete_unwatched(&name, &kind).await?);
+        return remove_unwatched(context, &name, &kind, &wanted).await;
     }
-    let wanted = objects::metadata(challenge, &name.name, &context.solver);
     match context.cluster.hub.solver_ingresses.get(&name) {
         Some(found) if is_owned_alike(&found.metadata, &wanted) => Ok(context.cluster.delete(&*found).await?),
         _ => Ok(()),
     }
 }
 
-/// Makes again what somebody has deleted. Says so, or why no Gateway takes the route, as far as it tells.
-pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+/// Makes again what somebody has deleted or edited. Tells so, or why no Gateway takes the route, as far as it says.
+pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) -> Result<Option<Told>, StepError> {
     let is_young = waited_since_presented(challenge) < ROUTE_WAITED_FOR;
     if is_young && (!has_own_ingress(challenge) || is_led(context, challenge, &BTreeSet::new())) {
         return Ok(None);
