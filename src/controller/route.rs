@@ -278,7 +278,7 @@ async fn add_paths(context: &Context, lead: &Lead<'_>, ingress: &str) -> Result<
 async fn remove_paths(context: &Context, challenge: &Challenge, ingress: &str) -> Result<(), StepError> {
     let name = ObjectName::new(challenge.namespace().unwrap_or_default(), ingress);
     let Some(found) = context.cluster.read_unwatched(&name, &ingress_kind()).await? else { return Ok(()) };
-    match in_place::without_paths(&rules(&found)?, &name_of(challenge).name) {
+    match in_place::without_paths(&rules(&found)?, &name_of(challenge).name, &Question::of(challenge)) {
         Some(rules) => write_rules(context, &found, &rules).await,
         None => Ok(()),
     }
