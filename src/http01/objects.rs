@@ -84,7 +84,11 @@ pub fn unsupported(challenge: &Challenge) -> Option<String> {
     };
     let choices = [&ingress.name, &ingress.class, &ingress.ingress_class_name];
     let chosen = choices.into_iter().filter(|choice| set(choice.as_ref()).is_some()).count();
-    (chosen > 1).then(|| "The solver has more than one of name, class and ingressClassName; leave only one.".into())
+    (chosen > 1).then(|| {
+        "The solver has more than one of name, class and ingressClassName, in the issuer or by the annotations \
+         acme.cert-manager.io/http01-override-ingress-… of the Certificate; leave only one."
+            .into()
+    })
 }
 
 /// The labels by which a Challenge's solver objects are found, in the order of their keys. Those that several share are about none of
