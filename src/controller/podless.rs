@@ -108,15 +108,15 @@ pub(super) async fn reachable_address(
     Ok(SocketAddr::new(own_address(context)?, SOLVER_PORT))
 }
 
-/// Makes again what somebody has deleted, and says why no Gateway takes the route.
-pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+/// Makes again what somebody has deleted or edited, and tells why no Gateway takes the route.
+pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Result<Option<Told>, StepError> {
     let name = name_of(challenge);
     let known = context.shared_routes.of(&name);
     let known = &mut *known.lock().await;
     let now = Timestamp::now();
     // Another Challenge may just have done it for all.
     if known.looked.is_some_and(|looked| now.duration_since(looked) < LOOKED_AFTER_EVERY) {
-        return Ok(known.rejection.clone());
+        return Ok(known.told.clone());
     }
     service::ensure(context, challenge).await?;
     known.has_endpoints = false;
@@ -125,11 +125,8 @@ pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Resu
     let lead = route::lead(context, challenge, &name.name);
     let told = route::look_after(context, &lead, &mut known.led).await?;
     known.looked = Some(now);
-    known.rejection = match &told {
-        Some(Told::Rejected(why)) => Some(why.clone()),
-        _ => None,
-    };
-    Ok(told.map(Told::into_text))
+    known.told = told.clone().filter(|told| !matches!(told, Told::MadeAgain(_)));
+    Ok(told)
 }
 
 /// The last one whose question is led takes all away. The route goes first, so that nobody is sent into the void.

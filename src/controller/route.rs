@@ -45,19 +45,14 @@ const MOST_CLASSES: usize = 100;
 pub struct PathTypes(Mutex<HashMap<String, PathType>>);
 
 /// What is to be told of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// It was gone; says so.
     MadeAgain(String),
     /// No Gateway takes it; says why.
     Rejected(String),
-}
-
-impl Told {
-    pub(super) fn into_text(self) -> String {
-        match self {
-            Self::MadeAgain(text) | Self::Rejected(text) => text,
-        }
-    }
+    /// Nobody says whether one takes it; says so. It may lead there all the same.
+    Unanswered(String),
 }
 
 /// What is to lead to the Service of this name, for the Challenge and all that share its route.
@@ -122,8 +117,7 @@ pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) 
     }
     service::ensure(context, challenge).await?;
     let name = name_of(challenge);
-    let told = look_after(context, &lead(context, challenge, &name.name), &mut BTreeSet::new()).await?;
-    Ok(told.map(Told::into_text))
+    look_after(context, &lead(context, challenge, &name.name), &mut BTreeSet::new()).await
 }
 
 /// See [`what_became_of_it`].
@@ -239,7 +233,7 @@ async fn correct_http_route(
     kind: &ApiResource,
 ) -> Result<(), StepError> {
     owned_alike("HTTPRoute", &found.metadata, &wanted.metadata)?;
-    if route::leads_exactly(found, lead) {
+    if route::leads_exactly(found, lead) && route::hangs_and_leads_as(found, wanted) {
         return Ok(());
     }
     Ok(context.cluster.patch_unwatched(found, kind, json!({"spec": wanted.data["spec"]})).await?)
@@ -259,7 +253,9 @@ async fn look_after_http_route(
     let wanted = route::route(lead, &context.solver, version);
     correct_http_route(context, lead, (&found, &wanted), &kind).await?;
     already.extend(lead.questions.iter().cloned());
-    Ok(route::rejection(&found).map(|why| Told::Rejected(format!("of the HTTPRoute {name}: {why}"))))
+    let of_it = |why| format!("of the HTTPRoute {name}: {why}");
+    let rejected = route::rejection(&found).map(|why| Told::Rejected(of_it(why)));
+    Ok(rejected.or_else(|| route::silence(&found).map(|why| Told::Unanswered(of_it(why)))))
 }
 
 async fn add_paths(context: &Context, lead: &Lead<'_>, ingress: &str) -> Result<(), StepError> {
