@@ -13,7 +13,7 @@ use certwright_e2e::{Controller, Scene, Testbed};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod, ResourceQuota, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -38,8 +38,8 @@ async fn nodeless(scene: &Scene) -> Nodeless {
     until("the network of this test", PATIENCE, start).await.unwrap()
 }
 
-/// Waits until the one Challenge says all of this; nothing is there yet that would lead to a pod.
-async fn refused(scene: &Scene, words: &[&str]) {
+/// Waits until the one Challenge says all of this.
+async fn says(scene: &Scene, words: &[&str]) {
     let look = async || {
         let challenges: Vec<Challenge> = scene.list().await?;
         let reason = challenges.first().and_then(|held| held.status.clone()?.reason).unwrap_or_default();
@@ -47,6 +47,11 @@ async fn refused(scene: &Scene, words: &[&str]) {
         Ok(Some(()))
     };
     until(&format!("the Challenge to say {words:?}"), PATIENCE, look).await.unwrap();
+}
+
+/// The same of a refusal; nothing is there yet that would lead to a pod.
+async fn refused(scene: &Scene, words: &[&str]) {
+    says(scene, words).await;
     let objects = (
         scene.list::<Pod>().await.unwrap().len(),
         scene.list::<Service>().await.unwrap().len(),
@@ -137,15 +142,71 @@ async fn an_evicted_pod_is_replaced() {
     let _network = NETWORK.lock().await;
     let scene = scene("evicted", json!({})).await;
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
-    let first = async || anyhow::Ok(scene.list::<Pod>().await?.pop());
-    let first = until("a solver pod", PATIENCE, first).await.unwrap();
+    let first = solver_pod(&scene, None).await;
     let status =
         json!({ "status": { "phase": "Failed", "reason": "Evicted", "message": "The node was low on memory." } });
     let pods = scene.api::<Pod>();
     pods.patch_status(&first.name_any(), &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
-    let next = async || anyhow::Ok(scene.list::<Pod>().await?.pop().filter(|pod| pod.uid() != first.uid()));
-    until("another solver pod", PATIENCE, next).await.unwrap();
-    let _nodeless = nodeless(&scene).await;
+    solver_pod(&scene, first.uid()).await;
+    is_issued_and_no_pod_is_left(&scene).await;
+}
+
+/// Whoever drains or deletes a node leaves such pods behind, and nobody on the node says that they are gone.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn a_pod_on_a_node_that_is_gone_is_replaced() {
+    let _network = NETWORK.lock().await;
+    let scene = scene("lost", json!({})).await;
+    scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    let first = solver_pod(&scene, None).await;
+    let (pods, name) = (scene.api::<Pod>(), first.name_any());
+    let binding =
+        json!({ "metadata": { "name": name }, "target": { "apiVersion": "v1", "kind": "Node", "name": "gone" } });
+    let binding = serde_json::to_vec(&binding).unwrap();
+    let _: Value = pods.create_subresource("binding", &name, &PostParams::default(), binding).await.unwrap();
+    pods.delete(&name, &DeleteParams::default()).await.unwrap();
+    solver_pod(&scene, first.uid()).await;
+    is_issued_and_no_pod_is_left(&scene).await;
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn a_pod_that_does_not_start_is_told() {
+    let _network = NETWORK.lock().await;
+    let scene = scene("stuck", json!({ "nodeSelector": { "disk": "none" } })).await;
+    scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    let pod = solver_pod(&scene, None).await;
+    let condition =
+        json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes" });
+    tell(&scene, &pod, json!({ "conditions": [condition] })).await;
+    says(&scene, &["no node takes the solver pod", "nodeSelector", "looked at again within 10 s"]).await;
+    let scheduled = json!({ "type": "PodScheduled", "status": "True" });
+    let state = json!({ "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image" } });
+    let container = json!({
+        "name": "acmesolver", "image": "registry.example/none:1", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+    });
+    tell(&scene, &pod, json!({ "conditions": [scheduled], "containerStatuses": [container] })).await;
+    says(&scene, &["the image \"registry.example/none:1\" of the solver pod cannot be pulled", "imagePullSecrets"])
+        .await;
+    tell(&scene, &pod, json!({ "containerStatuses": null })).await;
+    is_issued_and_no_pod_is_left(&scene).await;
+}
+
+/// As the scheduler and the kubelet do.
+async fn tell(scene: &Scene, pod: &Pod, status: Value) {
+    let (pods, patch) = (scene.api::<Pod>(), Patch::Merge(json!({ "status": status })));
+    pods.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await.unwrap();
+}
+
+/// The solver's pod, if it is another than that.
+async fn solver_pod(scene: &Scene, former: Option<String>) -> Pod {
+    let look = async || anyhow::Ok(scene.list::<Pod>().await?.pop().filter(|pod| pod.uid() != former));
+    until("another solver pod", PATIENCE, look).await.unwrap()
+}
+
+/// From now on pods run.
+async fn is_issued_and_no_pod_is_left(scene: &Scene) {
+    let _nodeless = nodeless(scene).await;
     scene.issued("www").await.unwrap();
     let gone = async || anyhow::Ok(scene.list::<Pod>().await?.is_empty().then_some(()));
     until("the pod to be gone", PATIENCE, gone).await.unwrap();

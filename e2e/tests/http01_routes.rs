@@ -5,6 +5,10 @@
 
 #[path = "http01_routes/interruptions.rs"]
 mod interruptions;
+#[path = "http01_routes/parents.rs"]
+mod parents;
+#[path = "http01_routes/replicas.rs"]
+mod replicas;
 #[path = "http01_routes/support.rs"]
 mod support;
 

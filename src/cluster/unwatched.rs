@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, Preconditions},
     core::NamespaceResourceScope,
 };
 use serde::de::DeserializeOwned;
@@ -64,12 +64,17 @@ impl Cluster {
         limited(format!("list {}", K::plural(&())), api.list(params)).await.map(|list| list.items)
     }
 
-    /// Deletes the object; that it is gone already is well.
-    pub async fn delete_unwatched(&self, name: &ObjectName, kind: &ApiResource) -> Result<(), ApiError> {
-        let params = DeleteParams::background();
-        let (what, api) = (format!("delete {} {name}", kind.kind), self.unwatched(name, kind));
+    /// Deletes exactly the object that was seen; that it is gone already is well.
+    pub async fn delete_unwatched(&self, seen: &DynamicObject, kind: &ApiResource) -> Result<(), ApiError> {
+        let name = ObjectName::new(seen.namespace().unwrap_or_default(), seen.name_any());
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: seen.uid(), resource_version: None }),
+            ..DeleteParams::background()
+        };
+        let (what, api) = (format!("delete {} {name}", kind.kind), self.unwatched(&name, kind));
         match written(((&*kind.kind).into(), "delete"), what, api.delete(&name.name, &params)).await {
-            Ok(_) | Err(ApiError::Gone { .. }) => Ok(()),
+            // A conflict means that another object took the name.
+            Ok(_) | Err(ApiError::Gone { .. } | ApiError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -20,6 +20,9 @@ pub(super) struct Found {
     pub(super) port: u16,
 }
 
+/// What is said of a parent that is not there.
+const MISSING: &str = "does not exist; create it or correct parentRefs of the solver";
+
 /// The first of the route's parents by which something can come, or why nothing comes by the first of them. None if none is known.
 pub(super) async fn of(cluster: &Cluster, challenge: &Challenge) -> Result<Option<Result<Found, NoWay>>, ApiError> {
     let mut refusal = None;
@@ -39,8 +42,12 @@ pub(super) async fn of(cluster: &Cluster, challenge: &Challenge) -> Result<Optio
 
 async fn directly(cluster: &Cluster, parent: &Parent) -> Result<Option<Result<Found, NoWay>>, ApiError> {
     let name = ObjectName::new(parent.namespace.clone(), parent.name.clone());
-    let found = read(cluster, &name).await?;
-    Ok(found.map(|gateway| Ok(Found { port: parent.listener_port(&gateway), name, gateway })))
+    // Where even the kind is missing nothing is said: nobody knows then what leads to the routes.
+    let Some(kind) = route::gateway_kind(cluster).await? else { return Ok(None) };
+    Ok(Some(match cluster.read_unwatched(&name, &kind).await? {
+        Some(gateway) => Ok(Found { port: parent.listener_port(&gateway), name, gateway }),
+        None => Err(NoWay { place: format!("the Gateway {name}"), why: MISSING.to_owned() }),
+    }))
 }
 
 async fn by_set(cluster: &Cluster, parent: &Parent, kind: &SetKind) -> Result<Option<Result<Found, NoWay>>, ApiError> {
@@ -51,7 +58,7 @@ async fn by_set(cluster: &Cluster, parent: &Parent, kind: &SetKind) -> Result<Op
         return is_missing(called, "is of a kind that this cluster does not have");
     };
     let Some(set) = cluster.read_unwatched(&name, &kind.resource(version)).await? else {
-        return is_missing(called, "does not exist");
+        return is_missing(called, MISSING);
     };
     let Some((namespace, gateway)) = listener_set::gateway_name(&set) else { return Ok(None) };
     let name = ObjectName::new(namespace, gateway);

@@ -108,15 +108,15 @@ pub(super) async fn reachable_address(
     Ok(SocketAddr::new(own_address(context)?, SOLVER_PORT))
 }
 
-/// Makes again what somebody has deleted, and says why no Gateway takes the route.
-pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+/// Makes again what somebody has deleted or edited, and tells why no Gateway takes the route.
+pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Result<Option<Told>, StepError> {
     let name = name_of(challenge);
     let known = context.shared_routes.of(&name);
     let known = &mut *known.lock().await;
     let now = Timestamp::now();
     // Another Challenge may just have done it for all.
     if known.looked.is_some_and(|looked| now.duration_since(looked) < LOOKED_AFTER_EVERY) {
-        return Ok(known.rejection.clone());
+        return Ok(known.told.clone());
     }
     service::ensure(context, challenge).await?;
     known.has_endpoints = false;
@@ -125,11 +125,8 @@ pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Resu
     let lead = route::lead(context, challenge, &name.name);
     let told = route::look_after(context, &lead, &mut known.led).await?;
     known.looked = Some(now);
-    known.rejection = match &told {
-        Some(Told::Rejected(why)) => Some(why.clone()),
-        _ => None,
-    };
-    Ok(told.map(Told::into_text))
+    known.told = told.clone().filter(|told| !matches!(told, Told::MadeAgain(_)));
+    Ok(told)
 }
 
 /// The last one whose question is led takes all away. The route goes first, so that nobody is sent into the void.
@@ -143,7 +140,8 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
     *known = Known::default();
     route::remove(context, challenge).await?;
     service::remove(context, challenge).await?;
-    context.cluster.delete_unwatched(&name, &kind()).await?;
+    let wanted = objects::metadata(challenge, &name.name, &context.solver);
+    service::remove_unwatched(context, &name, &kind(), &wanted).await?;
     known.is_gone = true;
     Ok(())
 }
@@ -181,7 +179,7 @@ async fn correct_endpoints(context: &Context, wanted: &EndpointSlice) -> Result<
         let part = json!({"endpoints": wanted.endpoints});
         return Ok(cluster.patch_unwatched(&found, &kind(), part).await?);
     }
-    cluster.delete_unwatched(&name, &kind()).await?;
+    cluster.delete_unwatched(&found, &kind()).await?;
     existing(cluster.create_unwatched(&dynamic(wanted)?, &kind()).await)
 }
 

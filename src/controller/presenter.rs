@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{
-    Context, dns01, held_issuer::HeldIssuer, memory::Memory, podless, route, self_check, step_error::StepError,
-    tls_alpn01,
+    Context, dns01, held_issuer::HeldIssuer, memory::Memory, podless, route, self_check, service::owned_alike,
+    step_error::StepError, tls_alpn01,
 };
 use crate::{
     api::Challenge,
-    cluster::{ApiError, owner_entry},
-    decide::{fixed_name, solver::Method},
+    cluster::{ApiError, ObjectName, owner_entry},
+    decide::{backoff, fixed_name, solver::Method},
     http01::{objects, refusal},
 };
 
@@ -76,6 +76,9 @@ async fn present_http01(context: &Context, challenge: &Challenge) -> Result<(), 
     let cluster = &context.cluster;
     // Where the pod is refused, nothing has to lead to it. The others are there long before it has started.
     existing_pod(cluster.create(&pod).await)?;
+    if let Some(found) = cluster.hub.solver_pods.get(&ObjectName::of(&pod)) {
+        owned_alike("Pod", &found.metadata, &pod.metadata)?;
+    }
     let created = tokio::join!(cluster.create(&service), route::create(context, challenge));
     existing(created.0)?;
     created.1
@@ -117,21 +120,32 @@ pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option
     pods.first().and_then(|pod| pod.metadata.resource_version.clone())
 }
 
-/// Where the solver pod can be asked, or why it cannot be yet. One that is gone or spent is replaced.
+/// Where the solver pod can be asked, or why it cannot be yet and when that is looked at again. One that is gone or spent is replaced.
 pub(super) async fn solver_address(
     context: &Context,
     challenge: &Challenge,
-) -> Result<Result<SocketAddr, &'static str>, StepError> {
+) -> Result<Result<SocketAddr, String>, StepError> {
+    let longest = backoff::in_words(context.options.check_retry_period);
+    Ok(look_for_solver(context, challenge).await?.map_err(|why| format!("{why}; looked at again within {longest}")))
+}
+
+async fn look_for_solver(context: &Context, challenge: &Challenge) -> Result<Result<SocketAddr, String>, StepError> {
     let pods = context.cluster.hub.solver_pods.indexed(&owner_entry(&challenge.uid().unwrap_or_default()));
     let Some(pod) = pods.first() else {
         Box::pin(present(context, challenge)).await?;
-        return Ok(Err("the solver pod is being created"));
+        return Ok(Err("the solver pod is being created".to_owned()));
     };
     if objects::pod_is_spent(pod) {
-        context.cluster.delete_at_once(pod).await?;
-        return Ok(Err("the solver pod ended and is being replaced"));
+        // One that stays all the same is held by somebody's finalizer.
+        if pod.metadata.deletion_grace_period_seconds != Some(0) {
+            context.cluster.delete_at_once(pod).await?;
+        }
+        return Ok(Err("the solver pod ended and is being replaced".to_owned()));
     }
-    Ok(objects::pod_address(pod).ok_or("the solver pod has no address yet"))
+    Ok(match objects::pod_hindrance(pod) {
+        Some(why) => Err(why),
+        None => objects::pod_address(pod).ok_or_else(|| "the solver pod has no address yet".to_owned()),
+    })
 }
 
 pub(super) fn public_way_was_waited_for(challenge: &Challenge) -> bool {

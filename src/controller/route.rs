@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Context, podless,
     presenter::{existing, waited_since_presented},
-    service::{self, is_owned_alike, owned_alike},
+    service::{self, is_owned_alike, owned_alike, remove_unwatched},
     shared_route::{name_of, questions},
     step_error::StepError,
 };
@@ -45,19 +45,14 @@ const MOST_CLASSES: usize = 100;
 pub struct PathTypes(Mutex<HashMap<String, PathType>>);
 
 /// What is to be told of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// It was gone; says so.
     MadeAgain(String),
     /// No Gateway takes it; says why.
     Rejected(String),
-}
-
-impl Told {
-    pub(super) fn into_text(self) -> String {
-        match self {
-            Self::MadeAgain(text) | Self::Rejected(text) => text,
-        }
-    }
+    /// Nobody says whether one takes it; says so. It may lead there all the same.
+    Unanswered(String),
 }
 
 /// What is to lead to the Service of this name, for the Challenge and all that share its route.
@@ -100,19 +95,19 @@ pub(super) async fn remove(context: &Context, challenge: &Challenge) -> Result<(
         return remove_paths(context, challenge, ingress).await;
     }
     let name = name_of(challenge);
+    let wanted = objects::metadata(challenge, &name.name, &context.solver);
     if route::gateway(challenge).is_some() {
         let Some((_, kind)) = kind(context).await? else { return Ok(()) };
-        return Ok(context.cluster.delete_unwatched(&name, &kind).await?);
+        return remove_unwatched(context, &name, &kind, &wanted).await;
     }
-    let wanted = objects::metadata(challenge, &name.name, &context.solver);
     match context.cluster.hub.solver_ingresses.get(&name) {
         Some(found) if is_owned_alike(&found.metadata, &wanted) => Ok(context.cluster.delete(&*found).await?),
         _ => Ok(()),
     }
 }
 
-/// Makes again what somebody has deleted. Says so, or why no Gateway takes the route, as far as it tells.
-pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
+/// Makes again what somebody has deleted or edited. Tells so, or why no Gateway takes the route, as far as it says.
+pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) -> Result<Option<Told>, StepError> {
     let is_young = waited_since_presented(challenge) < ROUTE_WAITED_FOR;
     if is_young && (!has_own_ingress(challenge) || is_led(context, challenge, &BTreeSet::new())) {
         return Ok(None);
@@ -122,8 +117,7 @@ pub(super) async fn what_became_of_it(context: &Context, challenge: &Challenge) 
     }
     service::ensure(context, challenge).await?;
     let name = name_of(challenge);
-    let told = look_after(context, &lead(context, challenge, &name.name), &mut BTreeSet::new()).await?;
-    Ok(told.map(Told::into_text))
+    look_after(context, &lead(context, challenge, &name.name), &mut BTreeSet::new()).await
 }
 
 /// See [`what_became_of_it`].
@@ -239,7 +233,7 @@ async fn correct_http_route(
     kind: &ApiResource,
 ) -> Result<(), StepError> {
     owned_alike("HTTPRoute", &found.metadata, &wanted.metadata)?;
-    if route::leads_exactly(found, lead) {
+    if route::leads_exactly(found, lead) && route::hangs_and_leads_as(found, wanted) {
         return Ok(());
     }
     Ok(context.cluster.patch_unwatched(found, kind, json!({"spec": wanted.data["spec"]})).await?)
@@ -259,7 +253,9 @@ async fn look_after_http_route(
     let wanted = route::route(lead, &context.solver, version);
     correct_http_route(context, lead, (&found, &wanted), &kind).await?;
     already.extend(lead.questions.iter().cloned());
-    Ok(route::rejection(&found).map(|why| Told::Rejected(format!("of the HTTPRoute {name}: {why}"))))
+    let of_it = |why| format!("of the HTTPRoute {name}: {why}");
+    let rejected = route::rejection(&found).map(|why| Told::Rejected(of_it(why)));
+    Ok(rejected.or_else(|| route::silence(&found).map(|why| Told::Unanswered(of_it(why)))))
 }
 
 async fn add_paths(context: &Context, lead: &Lead<'_>, ingress: &str) -> Result<(), StepError> {
@@ -278,7 +274,7 @@ async fn add_paths(context: &Context, lead: &Lead<'_>, ingress: &str) -> Result<
 async fn remove_paths(context: &Context, challenge: &Challenge, ingress: &str) -> Result<(), StepError> {
     let name = ObjectName::new(challenge.namespace().unwrap_or_default(), ingress);
     let Some(found) = context.cluster.read_unwatched(&name, &ingress_kind()).await? else { return Ok(()) };
-    match in_place::without_paths(&rules(&found)?, &name_of(challenge).name) {
+    match in_place::without_paths(&rules(&found)?, &name_of(challenge).name, &Question::of(challenge)) {
         Some(rules) => write_rules(context, &found, &rules).await,
         None => Ok(()),
     }

@@ -6,7 +6,13 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Context, beside::Beside, memory::Memory, podless, presenter::solver_address, route, step_error::StepError,
+    Context,
+    beside::Beside,
+    memory::Memory,
+    podless,
+    presenter::solver_address,
+    route::{self, Told},
+    step_error::StepError,
     ways::Ways,
 };
 use crate::{
@@ -90,7 +96,7 @@ pub(super) async fn check(
 ) -> Result<Option<String>, StepError> {
     let address = match solver(context, challenge, memory).await? {
         Ok(address) => address,
-        Err(why) => return Ok(Some(why.to_owned())),
+        Err(why) => return Ok(Some(why)),
     };
     let target = CheckTarget::of(challenge, Some(address), context.solver.host_header.clone());
     let report = context.self_checks.take(challenge, target)?;
@@ -98,12 +104,18 @@ pub(super) async fn check(
     let Some(failure) = report.failure() else { return Ok(None) };
     // What no Gateway takes the CA cannot find either, however long it is waited.
     let leads_there = report.solver != LayerResult::Passed || report.inside == LayerResult::Passed;
-    let obstacle = if leads_there { None } else { route::what_became_of_it(context, challenge).await? };
+    let told = if leads_there { None } else { route::what_became_of_it(context, challenge).await? };
+    let (obstacle, unanswered) = match told {
+        Some(Told::MadeAgain(text) | Told::Rejected(text)) => (Some(text), None),
+        Some(Told::Unanswered(text)) => (None, Some(text)),
+        None => (None, None),
+    };
     if verdict == Verdict::Enough && obstacle.is_none() {
         note_risk(challenge, &report);
         return Ok(None);
     }
-    let hint = if leads_there || obstacle.is_some() { None } else { route::hint(context, challenge) };
+    let hint =
+        if leads_there || obstacle.is_some() { None } else { unanswered.or_else(|| route::hint(context, challenge)) };
     let failure = hint.map_or_else(|| failure.clone(), |hint| format!("{failure}; {hint}"));
     let longest = context.options.check_retry_period;
     Ok(Some(sentence(&failure, obstacle.as_deref(), verdict, longest)))
@@ -127,7 +139,7 @@ async fn solver(
     context: &Context,
     challenge: &Challenge,
     memory: &mut Memory,
-) -> Result<Result<SocketAddr, &'static str>, StepError> {
+) -> Result<Result<SocketAddr, String>, StepError> {
     if !challenge.is_podless() {
         return solver_address(context, challenge).await;
     }

@@ -1,9 +1,10 @@
 //! The Service in front of whoever answers HTTP-01 challenges.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::ApiResource;
 
 use super::{Context, presenter::existing, shared_route::name_of, step_error::StepError};
-use crate::{api::Challenge, http01::objects};
+use crate::{api::Challenge, cluster::ObjectName, http01::objects};
 
 /// Creates the Service, unless it is there.
 pub(super) async fn ensure(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
@@ -25,6 +26,21 @@ pub(super) async fn remove(context: &Context, challenge: &Challenge) -> Result<(
     let wanted = objects::metadata(challenge, &name.name, &context.solver);
     match context.cluster.hub.solver_services.get(&name) {
         Some(found) if is_owned_alike(&found.metadata, &wanted) => Ok(context.cluster.delete(&*found).await?),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes an object of this name of a kind that is not watched, if it is there and has the wanted owner.
+pub(super) async fn remove_unwatched(
+    context: &Context,
+    name: &ObjectName,
+    kind: &ApiResource,
+    wanted: &ObjectMeta,
+) -> Result<(), StepError> {
+    match context.cluster.read_unwatched(name, kind).await? {
+        Some(found) if is_owned_alike(&found.metadata, wanted) => {
+            Ok(context.cluster.delete_unwatched(&found, kind).await?)
+        }
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Context, held_issuer::HeldIssuer};
+use super::{Context, held_issuer::HeldIssuer, route::Told};
 use crate::{
     api::{Challenge, Order, names::annotation},
     cluster::{ObjectName, owner_entry},
@@ -35,9 +35,9 @@ pub struct Known {
     pub has_endpoints: bool,
     /// What is led by an object that is not watched.
     pub led: BTreeSet<Question>,
-    /// When it was last asked whether all is still there, and why no Gateway took the route then.
-    pub looked: Option<Timestamp>,
-    pub rejection: Option<String>,
+    /// When it was last asked whether all is still there, and what was to be told of the route then.
+    pub(super) looked: Option<Timestamp>,
+    pub(super) told: Option<Told>,
     /// Whether all was taken away.
     pub is_gone: bool,
 }

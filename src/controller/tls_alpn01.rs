@@ -10,6 +10,7 @@ use super::{
     presenter::{
         existing, existing_pod, public_way_was_waited_for, remove_solver, solver_address, waited_since_presented,
     },
+    service::remove_unwatched,
     step_error::StepError,
 };
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
         fixed_name,
         turns::{Rival, Taken},
     },
+    http01,
     tls_alpn01::{check::CheckTarget, objects},
 };
 
@@ -71,7 +73,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
 pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     let pod_address = match solver_address(context, challenge).await? {
         Ok(address) => address,
-        Err(why) => return Ok(Some(why.to_owned())),
+        Err(why) => return Ok(Some(why)),
     };
     let report = context.self_checks.take_handshake(challenge, CheckTarget::of(challenge, pod_address))?;
     let Some(failure) = report.failure() else { return Ok(None) };
@@ -89,7 +91,9 @@ pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Op
 /// The route goes first, so that nobody is sent to a pod that is on its way out.
 pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
     if let Some((_, kind)) = route_kind(context).await? {
-        context.cluster.delete_unwatched(&route_name(challenge), &kind).await?;
+        let name = route_name(challenge);
+        let wanted = http01::objects::metadata(challenge, &name.name, &context.solver);
+        remove_unwatched(context, &name, &kind, &wanted).await?;
     }
     remove_solver(context, challenge).await
 }

@@ -254,6 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn a_wished_ingress_or_class_takes_the_place_of_the_solvers() {
+        let overridden = |annotations: &[(&str, &str)]| {
+            let text = r#"{"http01": {"ingress": {"ingressClassName": "edge", "serviceType": "ClusterIP"}}}"#;
+            let mut solver: AcmeSolver = serde_json::from_str(text).unwrap();
+            let annotations = annotations.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            override_http01(&mut solver, &annotations, Some("shop"));
+            let ingress = solver.http01.unwrap().ingress.unwrap();
+            assert_eq!(ingress.service_type.as_deref(), Some("ClusterIP"), "the rest stays");
+            [ingress.name, ingress.class, ingress.ingress_class_name].map(Option::unwrap_or_default)
+        };
+        let (name, class) = (annotation::HTTP01_OVERRIDE_INGRESS_NAME, annotation::HTTP01_OVERRIDE_INGRESS_CLASS);
+        let class_name = annotation::HTTP01_OVERRIDE_INGRESS_CLASS_NAME;
+        assert_eq!(overridden(&[]), ["", "", "edge"]);
+        assert_eq!(overridden(&[(name, "")]), ["", "", "edge"], "an empty one is none");
+        assert_eq!(overridden(&[(name, "own")]), ["own", "", ""]);
+        assert_eq!(overridden(&[(class, "own")]), ["", "own", ""]);
+        assert_eq!(overridden(&[(class_name, "own")]), ["", "", "own"]);
+        assert_eq!(overridden(&[(class, "a"), (class_name, "b")]), ["", "a", "b"], "which is refused as such");
+    }
+
+    #[test]
     fn an_invalid_name_is_named_with_its_place() {
         let spec = CertificateSpec {
             dns_names: vec!["good.example".into(), "exa mple.com".into()],

@@ -13,7 +13,6 @@ use reqwest::{Client, Url};
 use tokio::time::timeout;
 
 use super::ask::{ask_directly, follow, place};
-use super::client::pinned;
 pub use super::client::{ClientError, Clients};
 use super::proxied::{ask_behind_line, may_want_line};
 pub use super::report::{CheckError, CheckReport, LayerResult, Problem};
@@ -62,7 +61,11 @@ pub async fn check(clients: &Clients, target: &CheckTarget, ways: impl Future<Ou
     }
     let answers = solver == LayerResult::Passed;
     let inside = pin!(async move {
-        if answers { measured("inside", check_inside(target, ways.await)).await } else { LayerResult::NotAsked }
+        if answers {
+            measured("inside", check_inside(clients, target, ways.await)).await
+        } else {
+            LayerResult::NotAsked
+        }
     });
     let (inside, public) = match early {
         Some(public) => (inside.await, public),
@@ -105,13 +108,13 @@ async fn check_solver(client: &Client, target: &CheckTarget) -> LayerResult {
 }
 
 /// One way that leads there is enough: what another shows is told if none does.
-async fn check_inside(target: &CheckTarget, ways: Ways) -> LayerResult {
+async fn check_inside(clients: &Clients, target: &CheckTarget, ways: Ways) -> LayerResult {
     let ways = match ways {
         Ok(ways) => ways,
         Err(NoWay { place, why }) => return layer(Err(Problem::NoWay(why)), || format!("within the cluster {place}")),
     };
     let asked = ways.into_iter().take(MAX_WAYS).map(async |way| {
-        let outcome = bounded(target, ask_way(target, &way)).await;
+        let outcome = bounded(target, ask_way(clients, target, &way)).await;
         layer(outcome, || format!("within the cluster {}", way.name))
     });
     let mut results = join_all(asked).await;
@@ -121,8 +124,8 @@ async fn check_inside(target: &CheckTarget, ways: Ways) -> LayerResult {
     }
 }
 
-async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
-    match ask_way_plainly(target, way).await {
+async fn ask_way(clients: &Clients, target: &CheckTarget, way: &Way) -> Result<(), Problem> {
+    match ask_way_plainly(clients, target, way).await {
         Err(problem) if may_want_line(&problem) => {
             ask_behind_line(target, SocketAddr::new(way.address, way.port)).await.map_err(|_| problem)
         }
@@ -130,12 +133,12 @@ async fn ask_way(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
     }
 }
 
-async fn ask_way_plainly(target: &CheckTarget, way: &Way) -> Result<(), Problem> {
+async fn ask_way_plainly(clients: &Clients, target: &CheckTarget, way: &Way) -> Result<(), Problem> {
     let (url, host) = target.public_url().zip(target.host()).ok_or(Problem::Malformed)?;
-    let first = pinned(&host, SocketAddr::new(way.address, way.port)).map_err(|_| Problem::Other)?;
+    let first = clients.pinned(&host, SocketAddr::new(way.address, way.port)).map_err(|_| Problem::Other)?;
     if target.address().is_none() {
         // Whoever redirects means the ports of the world.
-        let others = pinned(&host, SocketAddr::new(way.address, 0)).map_err(|_| Problem::Other)?;
+        let others = clients.pinned(&host, SocketAddr::new(way.address, 0)).map_err(|_| Problem::Other)?;
         return follow(&first, &others, target, &mut vec![url]).await;
     }
     // A client cannot be told to look for an address elsewhere.

@@ -58,6 +58,13 @@ impl Clients {
         Ok(Self { any: client(&any)?, ipv4: client(&ipv4)?, ipv6: client(&ipv6)?, lookup: any })
     }
 
+    /// A client that finds a name at this address and nowhere else, and others as the public way does; port 0 stands for that of the
+    /// URL. A port that stands in the URL goes before.
+    pub(super) fn pinned(&self, name: &str, place: SocketAddr) -> Result<Client, ClientError> {
+        let lookup = Arc::clone(&self.lookup);
+        builder().dns_resolver(lookup).resolve(name, place).build().map_err(ClientError::Client)
+    }
+
     /// The addresses of a name; none if they cannot be had.
     pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let Ok(name) = name.parse::<Name>() else { return Vec::new() };
@@ -66,12 +73,6 @@ impl Clients {
             Err(_) => Vec::new(),
         }
     }
-}
-
-/// A client that finds a name at this address and nowhere else; port 0 stands for that of the URL. A port that stands in the URL
-/// goes before.
-pub(super) fn pinned(name: &str, place: SocketAddr) -> Result<Client, ClientError> {
-    builder().resolve(name, place).build().map_err(ClientError::Client)
 }
 
 fn builder() -> ClientBuilder {

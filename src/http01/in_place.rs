@@ -4,8 +4,9 @@ use k8s_openapi::api::networking::v1::{HTTPIngressPath, HTTPIngressRuleValue, In
 
 use super::ingress::{ingress_path, is_to, leads, paths};
 use super::objects::{ingress_solver, set};
-use super::question::Lead;
+use super::question::{Lead, Question};
 use crate::api::Challenge;
+use crate::api::names::HTTP01_SOLVER_NAME_PREFIX;
 
 /// The name of the Ingress to edit, in the Challenge's namespace; `None` if the solver makes one of its own.
 pub fn ingress_name(challenge: &Challenge) -> Option<&str> {
@@ -21,9 +22,13 @@ pub fn with_paths(rules: &[IngressRule], lead: &Lead<'_>) -> Option<Vec<IngressR
     (after != rules).then_some(after)
 }
 
-/// The rules without the paths that lead to the Service; `None` if there are none.
-pub fn without_paths(rules: &[IngressRule], service: &str) -> Option<Vec<IngressRule>> {
-    let is_own = |path: &HTTPIngressPath| is_to(path, service);
+/// The rules without the paths that lead to the Service, or for this path to another solver's, which cert-manager left behind in the
+/// midst; `None` if there are none.
+pub fn without_paths(rules: &[IngressRule], service: &str, question: &Question) -> Option<Vec<IngressRule>> {
+    let asked = question.path();
+    let is_own = |path: &HTTPIngressPath| {
+        is_to(path, service) || (path.path.as_ref() == Some(&asked) && is_to_some_solver(path))
+    };
     let has_own = |rule: &IngressRule| paths(rule).iter().any(is_own);
     if !rules.iter().any(has_own) {
         return None;
@@ -41,6 +46,11 @@ pub fn without_paths(rules: &[IngressRule], service: &str) -> Option<Vec<Ingress
         left.push(kept);
     }
     Some(left)
+}
+
+fn is_to_some_solver(path: &HTTPIngressPath) -> bool {
+    let service = path.backend.service.as_ref();
+    service.is_some_and(|service| service.name.starts_with(HTTP01_SOLVER_NAME_PREFIX))
 }
 
 fn add(rules: &mut Vec<IngressRule>, host: Option<&str>, path: HTTPIngressPath) {
@@ -62,9 +72,7 @@ mod tests {
 
     use super::super::objects::SolverOptions;
     use super::super::objects::tests::challenge;
-    use super::super::question::Question;
     use super::*;
-    use crate::api::Challenge;
 
     const SERVICE: &str = "cm-acme-http-solver-1";
 
@@ -113,14 +121,40 @@ mod tests {
         assert_eq!(address[0].host, None);
     }
 
+    fn removed(before: &[IngressRule]) -> Option<Vec<IngressRule>> {
+        without_paths(before, SERVICE, &Question::of(&asked("example.com")))
+    }
+
     #[test]
     fn the_paths_of_others_stay() {
-        let own = json!({
-            "path": "/.well-known/acme-challenge/tok-en_1", "pathType": "Exact",
-            "backend": {"service": {"name": "somebody", "port": {"number": 80}}},
-        });
-        let before = rules(json!([{"host": "example.com", "http": {"paths": [own]}}]));
-        assert_eq!(without_paths(&before, SERVICE), None);
+        let to = |token: &str, service: &str| {
+            let backend = json!({"service": {"name": service, "port": {"number": 8089}}});
+            let own = json!({"path": format!("/.well-known/acme-challenge/{token}"), "pathType": "Exact", "backend": backend});
+            rules(json!([{"host": "example.com", "http": {"paths": [own]}}]))
+        };
+        assert_eq!(removed(&to("tok-en_1", "somebody")), None);
+        assert_eq!(removed(&to("tok-en_2", "cm-acme-http-solver-x2z4k")), None, "another Challenge's");
+        assert_eq!(
+            removed(&to("tok-en_1", "cm-acme-http-solver-x2z4k")),
+            Some(Vec::new()),
+            "cert-manager's for this one"
+        );
+    }
+
+    #[test]
+    fn what_somebody_edits_in_the_midst_stays() {
+        let before = rules(json!([{"host": "example.com", "http": {"paths": [path("/")]}}]));
+        let mut edited = serde_json::to_value(added(&before).unwrap()).unwrap();
+        let paths = edited[0]["http"]["paths"].as_array_mut().unwrap();
+        paths.insert(0, path("/first"));
+        paths.push(path("/last"));
+        paths.remove(2);
+        edited.as_array_mut().unwrap().push(json!({"host": "example.org", "http": {"paths": [path("/")]}}));
+        let wanted = json!([
+            {"host": "example.com", "http": {"paths": [path("/first"), path("/last")]}},
+            {"host": "example.org", "http": {"paths": [path("/")]}},
+        ]);
+        assert_eq!(removed(&rules(edited)), Some(rules(wanted)));
     }
 
     proptest! {
@@ -138,7 +172,7 @@ mod tests {
             let after = with_paths(&before, &lead).unwrap();
             prop_assert!(lead.questions.iter().all(|question| leads(&after, SERVICE, question)));
             prop_assert_eq!(with_paths(&after, &lead), None);
-            prop_assert_eq!(without_paths(&after, SERVICE), Some(before));
+            prop_assert_eq!(removed(&after), Some(before));
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod objects;
 pub mod parent;
 pub mod path_type;
 mod pod;
+mod pod_state;
 mod proxied;
 pub mod question;
 pub mod refusal;

@@ -13,7 +13,8 @@ use kube::Resource;
 use super::SOLVER_PORT;
 use super::host::HostHeader;
 pub use super::ingress::ingress;
-pub use super::pod::{pod, pod_address, pod_is_spent};
+pub use super::pod::pod;
+pub use super::pod_state::{pod_address, pod_hindrance, pod_is_spent};
 use super::route::gateway;
 pub use super::template::TemplateError;
 use crate::api::Challenge;
@@ -83,7 +84,11 @@ pub fn unsupported(challenge: &Challenge) -> Option<String> {
     };
     let choices = [&ingress.name, &ingress.class, &ingress.ingress_class_name];
     let chosen = choices.into_iter().filter(|choice| set(choice.as_ref()).is_some()).count();
-    (chosen > 1).then(|| "The solver has more than one of name, class and ingressClassName; leave only one.".into())
+    (chosen > 1).then(|| {
+        "The solver has more than one of name, class and ingressClassName, in the issuer or by the annotations \
+         acme.cert-manager.io/http01-override-ingress-… of the Certificate; leave only one."
+            .into()
+    })
 }
 
 /// The labels by which a Challenge's solver objects are found, in the order of their keys. Those that several share are about none of

@@ -1,7 +1,6 @@
 //! The solver's Pod, as it is wanted.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
@@ -15,6 +14,9 @@ use super::objects::{PORT, SolverOptions, merge_metadata, metadata, pod_template
 use super::template::{self, TemplateError};
 use crate::api::Challenge;
 use crate::api::names::annotation;
+
+/// The name of the Pod's one container, which is cert-manager's too.
+pub(super) const CONTAINER: &str = "acmesolver";
 
 /// The Pod that runs the solver's server.
 ///
@@ -35,18 +37,6 @@ pub fn pod(challenge: &Challenge, name: &str, options: &SolverOptions) -> Result
         }
     }
     Ok(Pod { metadata, spec: Some(spec), status: None })
-}
-
-/// Where the Pod can be asked, once it has an address.
-pub fn pod_address(pod: &Pod) -> Option<SocketAddr> {
-    let address: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    Some(SocketAddr::new(address, SOLVER_PORT))
-}
-
-/// Whether the Pod will never answer again (evicted, preempted, its container stopped for good): it is to be replaced.
-pub fn pod_is_spent(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 fn pod_spec(challenge: &Challenge, options: &SolverOptions) -> PodSpec {
@@ -89,7 +79,7 @@ fn container(challenge: &Challenge, options: &SolverOptions) -> Container {
         Some(BTreeMap::from([("cpu".to_owned(), cpu.clone()), ("memory".to_owned(), memory.clone())]))
     };
     Container {
-        name: "acmesolver".into(),
+        name: CONTAINER.into(),
         image: Some(options.image.clone()),
         image_pull_policy: Some(options.image_pull_policy.clone()),
         args: Some(arguments(challenge, options)),
@@ -252,17 +242,5 @@ mod tests {
     fn an_impossible_affinity_is_said() {
         let error = made(&json!({"spec": {"affinity": {"nodeAffinity": "here"}}}), &options()).unwrap_err().to_string();
         assert!(error.starts_with("the affinity of the solver's podTemplate cannot be used in a Pod: "), "{error}");
-    }
-
-    #[test]
-    fn the_state_of_the_pod_is_read() {
-        let pod = |status: Value| serde_json::from_value::<Pod>(json!({"metadata": {}, "status": status})).unwrap();
-        let running = pod(json!({"phase": "Running", "podIP": "2001:db8::9"}));
-        assert_eq!(pod_address(&running), "[2001:db8::9]:8089".parse().ok());
-        assert!(!pod_is_spent(&running));
-        for (phase, spent) in [("Pending", false), ("Failed", true), ("Succeeded", true), ("Unknown", false)] {
-            let pod = pod(json!({"phase": phase}));
-            assert_eq!((pod_is_spent(&pod), pod_address(&pod)), (spent, None), "{phase}");
-        }
     }
 }

@@ -71,6 +71,33 @@ pub fn leads_exactly(route: &DynamicObject, lead: &Lead<'_>) -> bool {
     paths == lead.questions.iter().map(Question::path).collect() && texts(&route.data["spec"]["hostnames"]) == hosts
 }
 
+/// Whether the route still hangs on all that are wanted, and leads to no other Service: somebody may have edited it. What the API
+/// server or others have added is no matter.
+pub fn hangs_and_leads_as(route: &DynamicObject, wanted: &DynamicObject) -> bool {
+    let list = |object: &Value| object.as_array().cloned().unwrap_or_default();
+    let parents = list(&route.data["spec"]["parentRefs"]);
+    let hangs_on = |parent: &Value| parents.iter().any(|found| has_all(found, parent));
+    let mut rules = list(&route.data["spec"]["rules"]).into_iter();
+    let backend = &wanted.data["spec"]["rules"][0]["backendRefs"][0];
+    let leads = |rule: Value| matches!(&*list(&rule["backendRefs"]), [only] if has_all(only, backend));
+    list(&wanted.data["spec"]["parentRefs"]).iter().all(hangs_on) && rules.all(leads)
+}
+
+fn has_all(found: &Value, wanted: &Value) -> bool {
+    wanted.as_object().into_iter().flatten().all(|(key, value)| found.get(key) == Some(value))
+}
+
+/// Says that no controller has said anything of the route, if that is so: most likely nobody is responsible for its Gateway.
+pub fn silence(route: &DynamicObject) -> Option<String> {
+    let parents = route.data["status"]["parents"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let says = |parent: &Value| parent["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty());
+    (!parents.iter().any(says)).then(|| {
+        "no Gateway's controller has said whether it takes it; unless one will, correct parentRefs of the solver or the \
+         Gateway's class"
+            .to_owned()
+    })
+}
+
 /// Why no Gateway or ListenerSet takes the route, in words of its controller; `None` if one does, or if none has said anything.
 pub fn rejection(route: &DynamicObject) -> Option<String> {
     let parents = route.data["status"]["parents"].as_array()?;
@@ -157,6 +184,40 @@ mod tests {
             })
         );
         assert_eq!(json!(made("192.0.2.7"))["spec"].get("hostnames"), None);
+    }
+
+    #[test]
+    fn what_somebody_edited_is_seen() {
+        let wanted = made("example.com");
+        let with = |path: &str, value: Value| {
+            let mut route = made("example.com");
+            *route.data.pointer_mut(path).unwrap() = value;
+            hangs_and_leads_as(&route, &wanted)
+        };
+        let parent =
+            json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge", "namespace": "gateways"});
+        assert!(with("/spec/parentRefs", json!([{"name": "more"}, parent])), "defaults and additions are no matter");
+        assert!(!with("/spec/parentRefs", json!([{"name": "edge", "namespace": "other"}])));
+        assert!(!with("/spec/parentRefs", json!([])));
+        let backend = |name: &str| json!([{"group": "", "kind": "Service", "name": name, "port": 8089, "weight": 1}]);
+        assert!(with("/spec/rules/0/backendRefs", backend("cm-acme-http-solver-1")));
+        assert!(!with("/spec/rules/0/backendRefs", backend("other")));
+        assert!(!with("/spec/rules/0/backendRefs", json!([])));
+    }
+
+    #[test]
+    fn a_route_of_which_nobody_says_anything_is_told() {
+        let told = |status: Value| {
+            let mut route = made("example.com");
+            route.data["status"] = status;
+            silence(&route)
+        };
+        let parent = json!({"parentRef": {"name": "edge"}, "conditions": []});
+        for silent in [Value::Null, json!({"parents": []}), json!({"parents": [parent]})] {
+            assert!(told(silent).unwrap().contains("correct parentRefs"));
+        }
+        let condition = json!({"type": "Accepted", "status": "False", "reason": "NoMatchingParent"});
+        assert_eq!(told(json!({"parents": [{"parentRef": {"name": "edge"}, "conditions": [condition]}]})), None);
     }
 
     #[test]

@@ -94,8 +94,11 @@ impl Rules {
         } else {
             self.judge(request)
         };
-        // Neither path nor host are logged: the one holds the token, the other is whatever the client likes.
-        tracing::info!(method = %request.method(), "{}", verdict.explanation());
+        // Nothing of the request is logged: the path holds the token, and the rest is whatever the client likes.
+        match &verdict {
+            Verdict::Alive => tracing::debug!("{}", verdict.explanation()),
+            _ => tracing::info!("{}", verdict.explanation()),
+        }
         match verdict {
             Verdict::Key(key) => text(StatusCode::OK, key.expose()),
             Verdict::Alive => text(StatusCode::OK, ""),
@@ -357,6 +360,53 @@ mod tests {
             let request = format!("GET {PATH} HTTP/1.1\r\nHost: example.com\r\n{headers}\r\n");
             assert!(!exchange(address, &request).await.contains(KEY));
         }
+        // And it is still there afterwards.
+        assert!(ask(address, &format!("GET {PATH}"), "example.com").await.ends_with(KEY));
+    }
+
+    #[tokio::test]
+    async fn odd_spellings_of_the_target_and_the_host_get_no_key() {
+        let (address, _stop, _) = start("example.com").await;
+        for (target, host) in [
+            (&*format!("http://user@example.com{PATH}"), "example.com"),
+            (&format!("http://example.com%2e{PATH}"), "example.com"),
+            (&format!("http://example.com:80x{PATH}"), "example.com"),
+            (&format!("http:{PATH}"), "example.com"),
+            ("example.com:80", "example.com"),
+            ("*", "example.com"),
+            (PATH, "user@example.com"),
+            (PATH, "example.com, example.com"),
+            (PATH, "example.com/"),
+            (PATH, "http://example.com"),
+            (PATH, "example%2ecom"),
+            (PATH, "ex\u{e4}mple.com"),
+            (PATH, "\u{ff45}xample.com"),
+            (PATH, "[::ffff:192.0.2.7]"),
+        ] {
+            let response = ask(address, &format!("GET {target}"), host).await;
+            assert!(!response.contains(KEY), "{target} {host}: {response}");
+            assert!(response.is_empty() || (400..500).contains(&status(&response)), "{target} {host}: {response}");
+        }
+        let (address, _stop, _) = start("fe80::7").await;
+        for zoned in ["[fe80::7%25eth0]", "[fe80::7%eth0]", "fe80::7%eth0", "[fe80::7]:", "[fe80:0::7]:80"] {
+            let response = ask(address, &format!("GET {PATH}"), zoned).await;
+            assert_eq!(response.contains(KEY), !zoned.contains('%'), "{zoned}: {response}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_connection_has_one_answer_whatever_the_version() {
+        let (address, _stop, _) = start("example.com").await;
+        let old = exchange(address, &format!("GET {PATH} HTTP/1.0\r\nHost: example.com\r\n\r\n")).await;
+        assert!(old.contains(" 200 OK\r\n") && old.ends_with(KEY), "{old}");
+        let nameless = exchange(address, &format!("GET {PATH} HTTP/1.0\r\n\r\n")).await;
+        assert!(nameless.contains(" 404 "), "{nameless}");
+        let wanted = format!("GET {PATH} HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\n\r\n");
+        let pipelined = exchange(address, &wanted.repeat(3)).await;
+        assert_eq!((pipelined.matches("HTTP/1.1 200").count(), pipelined.matches(KEY).count()), (1, 1), "{pipelined}");
+        assert!(pipelined.to_ascii_lowercase().contains("connection: close"), "{pipelined}");
+        let prior_knowledge = exchange(address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        assert!(!prior_knowledge.contains(" 200 "), "{prior_knowledge}");
         // And it is still there afterwards.
         assert!(ask(address, &format!("GET {PATH}"), "example.com").await.ends_with(KEY));
     }

@@ -1,13 +1,15 @@
 //! Controllers that end while the CA asks them.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
-use certwright::api::Certificate;
+use certwright::api::{Certificate, Order};
 use certwright_e2e::process::Identity;
 use certwright_e2e::replica::Replicas;
 use certwright_e2e::scene::is_ready;
-use certwright_e2e::{Scene, Testbed};
+use certwright_e2e::wait::until;
+use certwright_e2e::{Controller, Scene, Testbed};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rustix::process::Signal;
 use serde_json::json;
@@ -20,17 +22,38 @@ use super::support::{certificate, controller, edge, issuer_with, names, testbed,
 /// The next attempt comes after a minute.
 const SOON: Duration = Duration::from_mins(3);
 
-/// A scene whose controller has the CA look without looking itself, so that whoever connects to port 80 is the CA.
-async fn scene(testbed: &Testbed, log: &std::path::Path) -> Scene {
-    let scene = Scene::new(testbed, log, "interrupted").await.unwrap();
-    let mut spec = scene.issuer_spec("pebble-account").unwrap();
-    spec["acme"]["solvers"] = json!([{ "http01": { "ingress": {} }, "waitInsteadOfSelfCheck": "1s" }]);
-    issuer_with(&scene, spec, "controller").await;
-    scene
+/// A certificate that is being issued: the CA has connected to port 80, and its question waits there.
+struct Asked {
+    scene: Scene,
+    listener: TcpListener,
+    question: TcpStream,
 }
 
-async fn port_80(testbed: &Testbed) -> TcpListener {
-    TcpListener::bind((testbed.state.node_address, 80)).await.unwrap()
+impl Asked {
+    /// The controller has the CA look without looking itself, so that whoever connects is the CA.
+    async fn begin(testbed: &Testbed, log: &Path) -> Self {
+        let scene = Scene::new(testbed, log, "interrupted").await.unwrap();
+        let mut spec = scene.issuer_spec("pebble-account").unwrap();
+        spec["acme"]["solvers"] = json!([{ "http01": { "ingress": {} }, "waitInsteadOfSelfCheck": "1s" }]);
+        issuer_with(&scene, spec, "controller").await;
+        let listener = TcpListener::bind((testbed.state.node_address, 80)).await.unwrap();
+        certificate(&scene, &names(&scene, 1)).await;
+        let (question, _) = listener.accept().await.unwrap();
+        Self { scene, listener, question }
+    }
+}
+
+/// It is issued, and the CA has never said no.
+async fn issued_at_the_first_attempt(scene: &Scene) {
+    scene.issued("web").await.unwrap();
+    let certificate: Certificate = scene.api().get("web").await.unwrap();
+    assert_eq!(failures(&certificate), None);
+    assert_eq!(scene.list::<Order>().await.unwrap().len(), 1, "the first order was good");
+}
+
+async fn again(controller: &mut Controller) {
+    controller.restart().unwrap();
+    controller.ready().await.unwrap();
 }
 
 /// Leads the question that was held, and all further ones, to the controller. A CA may ask several at once, so nothing that waits at
@@ -61,14 +84,10 @@ fn failures(certificate: &Certificate) -> Option<i64> {
 async fn what_a_killed_controller_left_unanswered_is_tried_again_soon() {
     let testbed = testbed();
     let mut controller = controller(&testbed, &[]).await;
-    let scene = scene(&testbed, controller.log()).await;
-    let listener = port_80(&testbed).await;
-    certificate(&scene, &names(&scene, 1)).await;
-    let (question, _) = listener.accept().await.unwrap();
+    let Asked { scene, listener, question } = Asked::begin(&testbed, controller.log()).await;
     controller.kill().unwrap();
     drop((question, listener));
-    controller.restart().unwrap();
-    controller.ready().await.unwrap();
+    again(&mut controller).await;
     let told = |certificate: &Certificate| {
         let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
         let words = |message: &String| message.contains("was replaced meanwhile (next attempt at ");
@@ -85,26 +104,19 @@ async fn what_a_killed_controller_left_unanswered_is_tried_again_soon() {
 async fn a_controller_that_is_stopped_answers_first() {
     let testbed = testbed();
     let mut controller = controller(&testbed, &[]).await;
-    let scene = scene(&testbed, controller.log()).await;
-    let listener = port_80(&testbed).await;
-    certificate(&scene, &names(&scene, 1)).await;
-    let (question, _) = listener.accept().await.unwrap();
+    let Asked { scene, listener, question } = Asked::begin(&testbed, controller.log()).await;
     let process = Identity::of(controller.id()).unwrap();
     assert!(process.signal(Signal::TERM));
     let look = async || {
         let log = std::fs::read_to_string(controller.log())?;
         anyhow::Ok(log.contains("going on answering challenges").then_some(()))
     };
-    certwright_e2e::wait::until("the controller to stop working", SOON, look).await.unwrap();
+    until("the controller to stop working", SOON, look).await.unwrap();
     let _edge = let_through(&testbed, listener, question);
     let ended = async || anyhow::Ok((Identity::of(process.pid) != Some(process)).then_some(()));
-    certwright_e2e::wait::until("the controller to end", SOON, ended).await.unwrap();
-    controller.restart().unwrap();
-    controller.ready().await.unwrap();
-    scene.issued("web").await.unwrap();
-    let certificate: Certificate = scene.api().get("web").await.unwrap();
-    assert_eq!(failures(&certificate), None);
-    assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 1, "the first order was good");
+    until("the controller to end", SOON, ended).await.unwrap();
+    again(&mut controller).await;
+    issued_at_the_first_attempt(&scene).await;
 }
 
 /// As in a rolling update: the next one leads already while the former still answers.
@@ -117,17 +129,11 @@ async fn the_next_controller_can_be_found_before_the_former_is_gone() {
     let mut former = replicas.start_with(&["--pod-ip", &own]).await.unwrap();
     former.leads(&testbed, SOON).await.unwrap();
     let _follower = replicas.start_with(&["--pod-ip", &next]).await.unwrap();
-    let scene = scene(&testbed, former.log()).await;
-    let listener = port_80(&testbed).await;
-    certificate(&scene, &names(&scene, 1)).await;
-    let (question, _) = listener.accept().await.unwrap();
+    let Asked { scene, listener, question } = Asked::begin(&testbed, former.log()).await;
     assert!(former.process().unwrap().signal(Signal::TERM));
     let leads_to = |slice: &EndpointSlice| slice.endpoints.iter().any(|endpoint| endpoint.addresses.contains(&next));
     there::<EndpointSlice>(&scene, leads_to).await;
     // Nothing answers at the former's address once it is gone.
     let _edge = let_through(&testbed, listener, question);
-    scene.issued("web").await.unwrap();
-    let certificate: Certificate = scene.api().get("web").await.unwrap();
-    assert_eq!(failures(&certificate), None);
-    assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 1, "the first order was good");
+    issued_at_the_first_attempt(&scene).await;
 }

@@ -264,7 +264,8 @@ impl<'a> Plan<'a> {
     fn announce(&mut self, violation: &Violation) {
         // The issuer may have answered before; its answer belongs to this issuance all the same.
         let began = self.seen.held_key.map_or(self.now, |held| held.since.min(self.now));
-        let message = self.with_first_choice(&violation.message);
+        let why = self.with_what_came_before(&violation.message);
+        let message = self.with_first_choice(&why);
         self.set_since(began, condition::ISSUING, "True", violation.reason, &message);
     }
 
@@ -394,10 +395,10 @@ impl<'a> Plan<'a> {
     }
 
     fn fail(&mut self, reason: &str, why: &str) {
-        let attempts = self.status.failed_issuance_attempts.unwrap_or_default().saturating_add(1);
+        let cause = self.cause(reason, why);
+        self.status.failed_issuance_attempts = Some(self.failed_attempts(cause));
         self.status.last_failure_time = Some(Time(self.now));
-        self.status.failed_issuance_attempts = Some(attempts);
-        let next = later(self.now, self.wait_after_failure(self.cause(reason, why)));
+        let next = later(self.now, self.wait_after_failure(cause));
         let text = format!("The certificate request has failed to complete and will be retried: {why}");
         self.set(condition::ISSUING, "False", reason, &with_next_attempt(&text, Some(next)));
         self.drop_next_keys();

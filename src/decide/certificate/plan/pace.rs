@@ -33,6 +33,9 @@ const ATTEMPTS_LEFT: i64 = 6;
 /// More of them are not remembered.
 const MOST_REMEMBERED: usize = 100;
 
+/// Stands in the message of the Issuing condition after why a certificate is being issued, if the former attempt was interrupted.
+const ONCE_MORE: &str = "; once more, because the former attempt was interrupted";
+
 /// Why the next issuance does not begin yet.
 pub(super) struct Restraint {
     pub(super) until: Timestamp,
@@ -101,6 +104,23 @@ impl Plan<'_> {
             Cause::Refusal if reason == reason::FAILED && self.seen.issuer_is_prompt => Cause::Hindrance,
             cause => cause,
         }
+    }
+
+    /// Why a certificate is being issued, and whether the former attempt was interrupted: the message is where that is remembered.
+    pub(super) fn with_what_came_before(&self, why: &str) -> String {
+        let is_once_more = self.status.last_failure_time.is_some() && self.failure_cause() == Cause::Interruption;
+        if is_once_more { format!("{why}{ONCE_MORE}") } else { why.to_owned() }
+    }
+
+    /// How many attempts have failed in a row with this one. One that was interrupted showed nothing, so the next one counts in
+    /// its place, unless that is interrupted as well.
+    pub(super) fn failed_attempts(&self, cause: Cause) -> i64 {
+        let former = self.status.failed_issuance_attempts.unwrap_or_default();
+        let issuing = find_condition(&self.status.conditions, condition::ISSUING).filter(|issuing| issuing.is_true());
+        let is_once_more =
+            issuing.and_then(|issuing| issuing.message.as_deref()).is_some_and(|text| text.contains(ONCE_MORE));
+        let takes_its_place = is_once_more && cause != Cause::Interruption;
+        if takes_its_place { former.max(1) } else { former.saturating_add(1) }
     }
 
     fn after_loop(&self) -> Option<Restraint> {

@@ -1,6 +1,7 @@
 //! What follows when an issuance fails or is held up.
 
 use super::*;
+use crate::decide::challenge::interruption::INTERRUPTED;
 
 #[test]
 fn a_failure_waits_an_hour_then_two_and_a_new_spec_does_not_wait() {
@@ -38,6 +39,35 @@ fn a_failure_waits_an_hour_then_two_and_a_new_spec_does_not_wait() {
     let status = scene.status();
     assert_eq!((status.failed_issuance_attempts, status.last_failure_time), (None, None));
     assert_eq!(scene.conditions(), [READY]);
+}
+
+/// The first real failure waits as if nothing had been before it; what is interrupted again does not come soon again.
+#[test]
+fn an_interrupted_attempt_counts_only_until_another_has_ended() {
+    const AGAIN: i64 = 60;
+    for (second, waits, attempts) in [("the CA said no", HOUR, 1), (INTERRUPTED, 2 * HOUR, 2)] {
+        let mut scene = Scene::new();
+        scene.run();
+        scene.fail(INTERRUPTED);
+        assert_eq!(scene.run().1, Some(AGAIN));
+        scene.now = at(AGAIN);
+        scene.run();
+        let issuing = &scene.conditions()[0];
+        assert_eq!(
+            issuing,
+            &format!("Issuing=True DoesNotExist: {ISSUING}; once more, because the former attempt was interrupted")
+        );
+        scene.fail(second);
+        assert_eq!(scene.run().1, Some(AGAIN + waits), "{second}");
+        assert_eq!(scene.status().failed_issuance_attempts, Some(attempts), "{second}");
+        scene.now = at(AGAIN + waits);
+        scene.run();
+        let issuing = &scene.conditions()[0];
+        assert_eq!(issuing.contains("once more"), second == INTERRUPTED, "{issuing}");
+        scene.fail("no again");
+        scene.run();
+        assert_eq!(scene.status().failed_issuance_attempts, Some(2), "{second}");
+    }
 }
 
 #[test]

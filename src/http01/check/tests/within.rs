@@ -30,6 +30,13 @@ async fn the_way_within_the_cluster_is_asked_for_the_name() {
         |path, port| if path == "/next" { ok(KEY) } else { to(&format!("http://example.com:{port}/next")) },
     );
     assert_eq!(within("example.com", port.await).await.inside, LayerResult::Passed);
+    // Or to another name, which is looked up as the public way does it.
+    let port = only_within(
+        |path, port| if path == "/next" { ok(KEY) } else { to(&format!("http://within.example:{port}/next")) },
+    );
+    let (port, hosts) = (port.await, &[("example.com", "127.0.0.1"), ("within.example", "127.0.0.2")]);
+    let target = CheckTarget { solver_address: Some(solver("example.com").await), ..target("example.com", port) };
+    assert_eq!(check(&clients_for(hosts), &target, ready(Ok(way(port)))).await.inside, LayerResult::Passed);
     let port = only_within(|_, _| not_found()).await;
     let expected = format!(
         "http://example.com:{port}/.well-known/acme-challenge/tok-en_1 refused the connection (the name leads to 127.0.0.1); \
