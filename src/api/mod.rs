@@ -30,6 +30,7 @@ mod rules;
 mod schema;
 pub mod sensitive;
 pub mod solver;
+pub mod source;
 
 pub use certificate::{Certificate, CertificateSpec, CertificateStatus};
 pub use certificate_request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus};
@@ -43,3 +44,4 @@ pub use missing_right::MissingRight;
 pub use order::{Order, OrderSpec, OrderStatus};
 pub use reference::{IssuerReference, SecretKeySelector};
 pub use sensitive::Sensitive;
+pub use source::{Source, SourceKind};

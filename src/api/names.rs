@@ -45,6 +45,12 @@ pub mod field_manager {
     pub const ISSUING: &str = "cert-manager-certificates-issuing";
     /// Writes CA bundles into the objects of others.
     pub const CA_INJECTOR: &str = "cert-manager-cainjector";
+    /// Writes Certificates that are made from Ingresses.
+    pub const INGRESS_SHIM: &str = "cert-manager-ingress-shim";
+    /// Writes Certificates that are made from Gateways.
+    pub const GATEWAY_SHIM: &str = "cert-manager-gateway-shim";
+    /// Writes Certificates that are made from ListenerSets.
+    pub const LISTENER_SET_SHIM: &str = "cert-manager-listenerset-shim";
     /// Writes everything else.
     pub const CERTWRIGHT: &str = "certwright";
 }

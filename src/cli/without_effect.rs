@@ -23,9 +23,6 @@ enum Values {
 
 use Values::{Boolean, Number, Text};
 
-const NO_SHIM: &str = "Certificates are not made from Ingresses and Gateways yet";
-const NO_GATEWAY_FLAG: &str =
-    "solvers that go through a Gateway need no flag, and Certificates are not made from Gateways yet";
 const NO_THROTTLE: &str = "requests are not held back here: the API server's priority and fairness does that";
 const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 
@@ -33,14 +30,11 @@ const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 const CONTROLLER: &[Flag] = &[
     Flag { name: "kube-api-qps", values: Number, why: NO_THROTTLE },
     Flag { name: "kube-api-burst", values: Number, why: NO_THROTTLE },
-    Flag { name: "auto-certificate-annotations", values: Text, why: NO_SHIM },
-    Flag { name: "extra-certificate-annotations", values: Text, why: NO_SHIM },
-    Flag { name: "default-issuer-name", values: Text, why: NO_SHIM },
-    Flag { name: "default-issuer-kind", values: Text, why: NO_SHIM },
-    Flag { name: "default-issuer-group", values: Text, why: NO_SHIM },
-    Flag { name: "enable-gateway-api", values: Boolean, why: NO_GATEWAY_FLAG },
-    Flag { name: "enable-gateway-api-listenerset", values: Boolean, why: NO_GATEWAY_FLAG },
-    Flag { name: "gateway-api-extra-protocols", values: Text, why: NO_GATEWAY_FLAG },
+    Flag {
+        name: "enable-gateway-api-listenerset",
+        values: Boolean,
+        why: "Certificates are not made from ListenerSets yet",
+    },
 ];
 
 /// How programs in Go log.

@@ -31,6 +31,7 @@ impl Hub {
                 entries.extend(next.map(|name| by_secret(&namespace, &name)));
                 let passwords = certificate.spec.keystore_password_secrets();
                 entries.extend(passwords.into_iter().map(|name| by_secret(&namespace, name)));
+                entries.extend(by_owner(certificate.meta()));
                 entries
             },
             certificate_request: |request| {
@@ -199,11 +200,12 @@ impl Watched for Certificate {
         &hub.certificates
     }
 
-    /// Itself, and the others that name the same Secret.
+    /// Itself, the others that name the same Secret, and what it is made from or takes the name from.
     fn dependents(&self, hub: &Hub) -> Vec<Key> {
         let entry = by_secret(&self.namespace().unwrap_or_default(), &self.spec.secret_name);
         let mut keys = keys_of(Kind::Certificate, &hub.certificates, &entry);
         keys.push(key_of(Kind::Certificate, self));
+        keys.extend(hub.sources.of_secret(&ObjectName::of(self)));
         keys
     }
 

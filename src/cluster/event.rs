@@ -16,7 +16,7 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
-use crate::measure;
+use crate::{api::SourceKind, measure};
 
 /// More waiting events than this are dropped, with a line in the log.
 const QUEUE_LENGTH: usize = 10_000;
@@ -64,6 +64,20 @@ impl Event {
         self.regarding = ObjectReference {
             api_version: Some(K::api_version(&()).into_owned()),
             kind: Some(K::kind(&()).into_owned()),
+            name: metadata.name.clone(),
+            namespace: metadata.namespace.clone(),
+            uid: metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self
+    }
+
+    /// As [`Event::about_metadata`], for what Certificates are made from.
+    #[must_use]
+    pub fn about_source(mut self, kind: SourceKind, metadata: &ObjectMeta) -> Self {
+        self.regarding = ObjectReference {
+            api_version: Some(kind.api_version()),
+            kind: Some(kind.kind().to_owned()),
             name: metadata.name.clone(),
             namespace: metadata.namespace.clone(),
             uid: metadata.uid.clone(),

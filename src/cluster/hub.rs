@@ -33,6 +33,7 @@ use super::{
     namespaces::Namespaces,
     queue::Queue,
     rights::Rights,
+    sources::Sources,
     store::{Put, Store},
     watch_rights::WatchRights,
 };
@@ -93,6 +94,8 @@ pub struct Hub {
     pub solver_services: Store<Service>,
     /// What wants a CA's certificate, and whose.
     pub injection_targets: InjectionTargets,
+    /// What Certificates are made from.
+    pub sources: Sources,
     pub queue: Queue,
     /// What is watched.
     pub namespaces: Namespaces,
@@ -114,6 +117,7 @@ impl Hub {
             solver_pods: Store::new(indexes.solver_pod),
             solver_services: Store::new(indexes.solver_service),
             injection_targets: InjectionTargets::default(),
+            sources: Sources::default(),
             queue: Queue::default(),
             namespaces: Namespaces::All,
             rights: Rights::default(),
@@ -145,6 +149,7 @@ impl Hub {
         self.wake_each(&self.certificate_requests, Kind::CertificateRequest, &is_meant);
         self.wake_each(&self.orders, Kind::Order, &is_meant);
         self.wake_each(&self.challenges, Kind::Challenge, &is_meant);
+        self.wake_sources(&is_meant);
         self.wake_injection_targets(&is_meant);
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use kube::{Resource, ResourceExt};
 
-use crate::api::InjectionTarget;
+use crate::api::{InjectionTarget, SourceKind};
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,19 +38,24 @@ pub enum Kind {
     ClusterIssuer,
     Issuer,
     Order,
+    /// What Certificates are made from.
+    Source(SourceKind),
     /// What a CA's certificate is injected into.
     Target(InjectionTarget),
 }
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Certificate,
         Self::CertificateRequest,
         Self::Challenge,
         Self::ClusterIssuer,
         Self::Issuer,
         Self::Order,
+        Self::Source(SourceKind::Ingress),
+        Self::Source(SourceKind::Gateway),
+        Self::Source(SourceKind::ListenerSet),
         Self::Target(InjectionTarget::ApiService),
         Self::Target(InjectionTarget::CustomResourceDefinition),
         Self::Target(InjectionTarget::MutatingWebhookConfiguration),
@@ -66,6 +71,7 @@ impl Kind {
             Self::ClusterIssuer => "clusterissuers",
             Self::Issuer => "issuers",
             Self::Order => "orders",
+            Self::Source(source) => source.plural(),
             Self::Target(target) => target.plural(),
         }
     }
@@ -78,6 +84,7 @@ impl Kind {
             Self::ClusterIssuer => "ClusterIssuer",
             Self::Issuer => "Issuer",
             Self::Order => "Order",
+            Self::Source(source) => source.kind(),
             Self::Target(target) => target.kind(),
         }
     }

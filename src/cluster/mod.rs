@@ -18,6 +18,7 @@ mod namespaces;
 mod queue;
 mod rights;
 mod secret;
+mod sources;
 mod store;
 mod token;
 mod unwatched;

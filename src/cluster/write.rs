@@ -76,10 +76,15 @@ impl Cluster {
     /// Creates an object of a fixed name. If one of that name is there already, the store holds it afterwards and the
     /// answer is [`ApiError::Conflict`]: look again.
     pub async fn create<K: Scoped + Serialize>(&self, object: &K) -> Result<Arc<K>, ApiError> {
+        self.create_as(object, FIELD_MANAGER).await
+    }
+
+    /// The same with another field manager.
+    pub(super) async fn create_as<K: Scoped + Serialize>(&self, object: &K, manager: &str) -> Result<Arc<K>, ApiError> {
         let name = ObjectName::of(object);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("create {} {name}", K::kind(&()));
-        match written((K::kind(&()), "create"), what, api.create(&post_params(), object)).await {
+        match written((K::kind(&()), "create"), what, api.create(&post_params_as(manager), object)).await {
             Ok(created) => {
                 if is_ours::<K>() {
                     let (wanted, kept) = (to_value(object), to_value(&created));
@@ -157,11 +162,16 @@ impl Cluster {
 
     /// Changes what `part` names, a merge patch (RFC 7396), of exactly the version that was seen.
     pub async fn write_part<K: Scoped>(&self, seen: &K, part: Value) -> Result<(), ApiError> {
+        self.write_part_as(seen, part, FIELD_MANAGER).await
+    }
+
+    /// The same with another field manager.
+    pub(super) async fn write_part_as<K: Scoped>(&self, seen: &K, part: Value, manager: &str) -> Result<(), ApiError> {
         let name = ObjectName::of(seen);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("change {} {name}", K::kind(&()));
         let patch = Patch::Merge(of_version(part, seen.resource_version()));
-        let written = limited(what, api.patch(&name.name, &patch_params(), &patch)).await;
+        let written = limited(what, api.patch(&name.name, &patch_params_as(manager), &patch)).await;
         self.settle::<K>(&api, &name, seen, written).await
     }
 
@@ -300,11 +310,19 @@ fn stays_for_now<K: Watched>(object: &K) -> bool {
 }
 
 pub(super) fn post_params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+    post_params_as(FIELD_MANAGER)
+}
+
+fn post_params_as(manager: &str) -> PostParams {
+    PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() }
 }
 
 pub(super) fn patch_params() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+    patch_params_as(FIELD_MANAGER)
+}
+
+fn patch_params_as(manager: &str) -> PatchParams {
+    PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
 fn to_value<S: Serialize>(value: &S) -> Value {

@@ -46,6 +46,7 @@ pub mod secret;
 mod self_check;
 mod service;
 mod shared_route;
+mod shim;
 pub mod signer;
 mod step_error;
 mod term;
@@ -71,7 +72,7 @@ use crate::{
     cluster::{Cluster, ObjectName},
     decide::{
         budget::Allowance, certificate::Settings, podless::Podless, propagation::Verification, shard::Share,
-        template::CopiedAnnotations, turns::Turns,
+        shim::Settings as ShimSettings, template::CopiedAnnotations, turns::Turns,
     },
     dns::{resolver::Resolver, zone_cache::ZoneCache},
     http01::{client::Clients, objects::SolverOptions},
@@ -127,6 +128,8 @@ pub struct Options {
     pub is_leaving: bool,
     /// The port at which authoritative name servers are asked: 53 but in tests.
     pub authoritative_port: u16,
+    /// How Certificates are made from Ingresses and Gateways.
+    pub shim: ShimSettings,
     /// How TXT records are verified, unless an issuer or a solver's nameservers say otherwise.
     pub verification: Verification,
     /// The longest time from one self-check to the next.

@@ -40,7 +40,7 @@ impl Refusal {
 
     /// Whether the next decision about this kind of object can tell of it, as of any other effect that failed.
     fn is_trouble(&self, kind: Kind) -> bool {
-        !self.is_of_status && !self.is_told_beside(kind) && !matches!(kind, Kind::Target(_))
+        !self.is_of_status && !self.is_told_beside(kind) && !matches!(kind, Kind::Source(_) | Kind::Target(_))
     }
 
     /// Whether no decision can tell of it: what it would rest on cannot be read, or it has no words for it.
@@ -133,6 +133,7 @@ fn publish(context: &Context, key: &Key, refusal: &Refusal) {
         Kind::ClusterIssuer => hub.cluster_issuers.get(&key.object).map(|object| event.about(&*object)),
         Kind::Issuer => hub.issuers.get(&key.object).map(|object| event.about(&*object)),
         Kind::Order => hub.orders.get(&key.object).map(|object| event.about(&*object)),
+        Kind::Source(kind) => hub.sources.get(key).map(|source| event.about_source(kind, &source.metadata)),
         Kind::Target(_) => None,
     };
     if let Some(event) = event {
@@ -151,7 +152,7 @@ async fn remark(context: &Context, key: &Key, text: &str) -> Result<(), ApiError
         Kind::ClusterIssuer => write(context, hub.cluster_issuers.get(name), |held| held.status.clone(), text).await,
         Kind::Issuer => write(context, hub.issuers.get(name), |held| held.status.clone(), text).await,
         Kind::Order => write(context, hub.orders.get(name), |held| held.status.clone(), text).await,
-        Kind::Target(_) => Ok(()),
+        Kind::Source(_) | Kind::Target(_) => Ok(()),
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     memory::Memory,
     order, refused, request,
     round::Round,
+    shim,
     step_error::StepError,
     term::Term,
     traced::Traced,
@@ -296,6 +297,7 @@ fn round<'a>(
         Kind::Challenge => Box::pin(challenge::round(context, key, memory)),
         Kind::ClusterIssuer | Kind::Issuer => Box::pin(issuer::round(context, key, memory)),
         Kind::Order => Box::pin(order::round(context, key, memory)),
+        Kind::Source(source) => Box::pin(shim::round(context, key, source)),
         Kind::Target(target) => Box::pin(injection::round(context, key, target)),
     }
 }

@@ -109,7 +109,7 @@ fn issuance_of(hub: &Hub, key: &Key) -> Option<Issuance> {
             let challenge = hub.challenges.get(object)?;
             of_order(hub, &owner(challenge.meta(), "Order")?)
         }
-        Kind::ClusterIssuer | Kind::Issuer | Kind::Target(_) => None,
+        Kind::ClusterIssuer | Kind::Issuer | Kind::Source(_) | Kind::Target(_) => None,
     }
 }
 

@@ -48,6 +48,7 @@ pub mod secret;
 pub mod self_check;
 pub mod serving;
 pub mod shard;
+pub mod shim;
 pub mod signing;
 pub mod solver;
 pub mod template;

@@ -242,7 +242,7 @@ fn details(leaf: &ParsedCertificate) -> BTreeMap<String, String> {
 }
 
 /// One line of CSV (RFC 4180): a value with a comma, a quote or a line break is quoted.
-fn comma_separated(values: &[String]) -> String {
+pub(super) fn comma_separated(values: &[String]) -> String {
     let quoted = |value: &String| {
         if value.contains([',', '"', '\n', '\r']) || value.starts_with(' ') {
             format!("\"{}\"", value.replace('"', "\"\""))

@@ -219,8 +219,8 @@ impl Process {
             Kind::Challenge => acts::challenge::round(self, world, key, memory),
             Kind::Issuer | Kind::ClusterIssuer => acts::issuer::round(self, world, key, memory),
             Kind::Order => acts::order::round(self, world, key, memory),
-            // Nobody asks for a CA in here.
-            Kind::Target(_) => Ok(Round::Rest(Wake::OnChange)),
+            // Nobody asks for a CA in here, and no Certificate is made from anything.
+            Kind::Source(_) | Kind::Target(_) => Ok(Round::Rest(Wake::OnChange)),
         }
     }
 }

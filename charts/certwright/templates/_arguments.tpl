@@ -14,6 +14,9 @@
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}
 {{- if $values.dns01RecursiveNameserversOnly }}{{ $_ := set $flags "dns01-recursive-nameservers-only" "true" }}{{ end -}}
 {{- if $values.disableAutoApproval }}{{ $_ := set $flags "controllers" "*,-certificaterequests-approver" }}{{ end -}}
+{{- with $values.ingressShim.defaultIssuerName }}{{ $_ := set $flags "default-issuer-name" . }}{{ end -}}
+{{- with $values.ingressShim.defaultIssuerKind }}{{ $_ := set $flags "default-issuer-kind" . }}{{ end -}}
+{{- with $values.ingressShim.defaultIssuerGroup }}{{ $_ := set $flags "default-issuer-group" . }}{{ end -}}
 {{- $election := $values.global.leaderElection -}}
 {{- $leases := include "certwright.leaseNamespace" . -}}
 {{- if ne $leases "kube-system" }}{{ $_ := set $flags "leader-election-namespace" $leases }}{{ end -}}

@@ -15,10 +15,8 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range list "ingressShim" "startupapicheck" }}
-{{- if index $values . }}
-  {{ . }}
-{{- end }}
+{{- if $values.startupapicheck }}
+  startupapicheck
 {{- end }}
 {{- if $values.global.podSecurityPolicy }}
   global.podSecurityPolicy

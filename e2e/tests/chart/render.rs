@@ -87,7 +87,9 @@ fn a_release_called_cert_manager_has_its_names() {
     ]
     .map(str::to_owned)
     .into();
-    for part in ["issuers", "clusterissuers", "certificates", "orders", "challenges", "approve:cert-manager-io"] {
+    for part in
+        ["issuers", "clusterissuers", "certificates", "orders", "challenges", "ingress-shim", "approve:cert-manager-io"]
+    {
         expected.insert(format!("ClusterRole/cert-manager-controller-{part}"));
         expected.insert(format!("ClusterRoleBinding/cert-manager-controller-{part}"));
     }

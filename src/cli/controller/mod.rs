@@ -12,6 +12,7 @@ mod injection;
 mod leader_election;
 mod metrics;
 mod serving;
+mod shim;
 mod sizes;
 #[cfg(test)]
 mod testing;
@@ -58,6 +59,8 @@ pub struct ControllerArgs {
     http01: http01::Http01Args,
     #[command(flatten)]
     injection: injection::InjectionArgs,
+    #[command(flatten)]
+    shim: shim::ShimArgs,
     #[command(flatten)]
     leader_election: leader_election::LeaderElectionArgs,
     #[command(flatten)]
@@ -134,6 +137,8 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     if !hub.namespaces.is_limited() {
         hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
     }
+    let kinds = args.shim.kinds(&args.work);
+    hub.watch_sources(&client, &recorder, (&kinds, &args.shim.settings().marks), &mut watches);
     let (stop, mut stopped) = watch::channel(false);
     let work = async {
         tokio::select! {
@@ -209,6 +214,7 @@ fn maker(
         share: Share::WHOLE,
         is_leaving,
         authoritative_port: 53,
+        shim: args.shim.settings(),
         verification: args.dns01.verification(),
         check_retry_period: args.dns01.dns01_check_retry_period,
         most_challenges: args.challenges.max_concurrent_challenges,

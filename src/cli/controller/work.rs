@@ -10,9 +10,9 @@ use crate::cli::{
 /// Which work is done.
 #[derive(Args, Clone, Debug)]
 pub(super) struct WorkArgs {
-    /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out. Only
-    /// certificaterequests-approver, which approves every CertificateRequest, can be left out here; other names of
-    /// controllers are without effect.
+    /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out.
+    /// certificaterequests-approver, which approves every CertificateRequest, ingress-shim and gateway-shim can be left out here;
+    /// other names of controllers are without effect.
     #[arg(
         long,
         value_name = "LIST",
@@ -32,14 +32,19 @@ pub(super) struct WorkArgs {
 
 const APPROVER: &str = "certificaterequests-approver";
 
+/// Those that make Certificates from Ingresses and from Gateways.
+pub(super) const INGRESS_SHIM: &str = "ingress-shim";
+pub(super) const GATEWAY_SHIM: &str = "gateway-shim";
+
+/// Those that can be left out.
+const OWN: [&str; 3] = [APPROVER, INGRESS_SHIM, GATEWAY_SHIM];
+
 /// cert-manager's other controllers.
-const OTHERS: [&str; 24] = [
+const OTHERS: [&str; 22] = [
     "issuers",
     "clusterissuers",
     "orders",
     "challenges",
-    "ingress-shim",
-    "gateway-shim",
     "listenerset-shim",
     "certificates-trigger",
     "certificates-issuing",
@@ -65,30 +70,32 @@ impl WorkArgs {
         FeatureGates::of(&self.feature_gates)
     }
 
+    /// Whether the built-in approver works. What is without effect is told of.
     pub(super) fn approves(&self) -> bool {
-        approves(&self.controllers)
-    }
-}
-
-/// Whether the list of `--controllers` has the built-in approver in it. What is without effect is told of.
-fn approves(controllers: &[String]) -> bool {
-    let named = |name: &str| controllers.iter().any(|controller| controller == name);
-    for name in controllers.iter().filter(|name| !name.is_empty() && *name != "*") {
-        if name.trim_start_matches('-') != APPROVER {
-            tracing::warn!(name, "this name in --controllers is without effect; only {APPROVER} can be left out");
+        for name in self.controllers.iter().filter(|name| !name.is_empty() && *name != "*") {
+            if !OWN.contains(&name.trim_start_matches('-')) {
+                let own = OWN.join(", ");
+                tracing::warn!(name, "this name in --controllers is without effect; only these can be left out: {own}");
+            }
         }
+        self.has(APPROVER)
     }
-    !named("-certificaterequests-approver") && (named("*") || named(APPROVER))
+
+    /// Whether the list of `--controllers` has this one in it.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        let named = |name: &str| self.controllers.iter().any(|entry| entry == name);
+        !named(&format!("-{controller}")) && (named("*") || named(controller))
+    }
 }
 
 /// One entry of `--controllers`.
 fn controller(text: &str) -> Result<String, String> {
     let text = text.trim();
     let name = text.strip_prefix('-').unwrap_or(text);
-    if text.is_empty() || text == "*" || name == APPROVER || OTHERS.contains(&name) {
+    if text.is_empty() || text == "*" || OWN.contains(&name) || OTHERS.contains(&name) {
         return Ok(text.to_owned());
     }
-    let known = OTHERS.into_iter().chain([APPROVER]);
+    let known = OTHERS.into_iter().chain(OWN);
     Err(format!("there is no controller {name:?}{}", suggestion(name, known)))
 }
 

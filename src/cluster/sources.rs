@@ -1,0 +1,340 @@
+//! The objects that Certificates are made from. Of those that ask for none nothing is kept; of the others what is read.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client, ResourceExt,
+    api::ObjectMeta,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event as WatchEvent},
+    },
+};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::{
+    error::ApiError,
+    event::{Event, Recorder},
+    hub::{Hub, PAGE},
+    key::{Key, Kind, ObjectName},
+    namespaces::Namespaces,
+    watch_rights::WatchRights,
+    write::Cluster,
+};
+use crate::{
+    api::{
+        Certificate, Source, SourceKind,
+        names::{field_manager, label},
+        source::Marks,
+    },
+    measure,
+};
+
+/// Which objects ask for certificates, and for which.
+#[derive(Default)]
+pub struct Sources {
+    held: Mutex<Contents>,
+}
+
+#[derive(Default)]
+struct Contents {
+    sources: HashMap<Key, Held>,
+    /// Who refers to a Secret, whose name is that of its Certificate.
+    by_secret: HashMap<ObjectName, Vec<Key>>,
+}
+
+struct Held {
+    source: Arc<Source>,
+    /// What was last told of it, so that it is not told again.
+    told: Vec<String>,
+}
+
+impl Sources {
+    pub fn get(&self, key: &Key) -> Option<Arc<Source>> {
+        self.with(|held| held.sources.get(key).map(|held| held.source.clone()))
+    }
+
+    /// Notes what is told about an object; gives what is new of it.
+    pub fn tell(&self, key: &Key, texts: Vec<String>) -> Vec<String> {
+        self.with(|held| {
+            let Some(held) = held.sources.get_mut(key) else { return Vec::new() };
+            let former = std::mem::replace(&mut held.told, texts);
+            held.told.iter().filter(|text| !former.contains(text)).cloned().collect()
+        })
+    }
+
+    /// Who refers to the Secret of this name.
+    pub(super) fn of_secret(&self, secret: &ObjectName) -> Vec<Key> {
+        self.with(|held| held.by_secret.get(secret).cloned().unwrap_or_default())
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.with(|held| held.sources.keys().cloned().collect())
+    }
+
+    fn put(&self, key: &Key, source: Source) {
+        self.with(|held| {
+            let told = held.remove(key).map(|former| former.told).unwrap_or_default();
+            for secret in secrets(&source) {
+                held.by_secret.entry(secret).or_default().push(key.clone());
+            }
+            held.sources.insert(key.clone(), Held { source: Arc::new(source), told });
+        });
+    }
+
+    fn remove(&self, key: &Key) {
+        self.with(|held| held.remove(key));
+    }
+
+    /// Lets go of what a list of this kind, in one namespace or in all, did not have.
+    fn retain(&self, kind: Kind, namespace: Option<&str>, listed: &HashSet<Key>) {
+        let is_meant =
+            |key: &&Key| key.kind == kind && namespace.is_none_or(|namespace| key.object.namespace == namespace);
+        self.with(|held| {
+            let gone: Vec<Key> =
+                held.sources.keys().filter(is_meant).filter(|key| !listed.contains(*key)).cloned().collect();
+            gone.iter().for_each(|key| drop(held.remove(key)));
+        });
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Contents) -> T) -> T {
+        work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Contents {
+    fn remove(&mut self, key: &Key) -> Option<Held> {
+        let held = self.sources.remove(key)?;
+        for secret in secrets(&held.source) {
+            if let Some(keys) = self.by_secret.get_mut(&secret) {
+                keys.retain(|known| known != key);
+                if keys.is_empty() {
+                    self.by_secret.remove(&secret);
+                }
+            }
+        }
+        Some(held)
+    }
+}
+
+fn secrets(source: &Source) -> HashSet<ObjectName> {
+    let namespace = source.namespace().unwrap_or_default();
+    source.secret_names().map(|name| ObjectName::new(&namespace, name)).collect()
+}
+
+impl Hub {
+    /// Asks for a look at all of them.
+    pub(super) fn wake_sources(&self, is_meant: impl Fn(&Key) -> bool) {
+        self.sources.keys().iter().filter(|key| is_meant(key)).for_each(|key| self.queue.wake_calmly(key));
+    }
+
+    /// Watches these kinds until the process ends, in tasks that are added to `tasks`. Nobody waits for their first lists.
+    pub fn watch_sources(
+        self: &Arc<Self>,
+        client: &Client,
+        recorder: &Recorder,
+        (kinds, marks): (&[SourceKind], &Marks),
+        tasks: &mut JoinSet<()>,
+    ) {
+        for &kind in kinds {
+            for (namespace, api) in apis(&self.namespaces, client, kind) {
+                let (hub, recorder, marks) = (self.clone(), recorder.clone(), marks.clone());
+                tasks.spawn(Watch { hub, kind, namespace, recorder, marks }.run(api));
+            }
+        }
+    }
+}
+
+type GuardedApi = Api<DeserializeGuard<Source>>;
+
+fn apis(namespaces: &Namespaces, client: &Client, kind: SourceKind) -> Vec<(Option<String>, GuardedApi)> {
+    match namespaces {
+        Namespaces::All => vec![(None, Api::all_with(client.clone(), &kind))],
+        Namespaces::Only(names) => {
+            names.iter().map(|name| (Some(name.clone()), Api::namespaced_with(client.clone(), name, &kind))).collect()
+        }
+    }
+}
+
+/// The watch of one kind, in one namespace or in all.
+struct Watch {
+    hub: Arc<Hub>,
+    kind: SourceKind,
+    namespace: Option<String>,
+    recorder: Recorder,
+    marks: Marks,
+}
+
+impl Watch {
+    async fn run(self, api: GuardedApi) {
+        // Those of our own solvers ask for nothing.
+        let config = watcher::Config::default().page_size(PAGE).labels(&format!("{}!=true", label::HTTP01_SOLVER));
+        let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+        let (mut listed, mut rights) = (HashSet::new(), WatchRights::default());
+        let (kind, name) = (Kind::Source(self.kind), self.name());
+        measure::watch_begun(&name);
+        while let Some(event) = stream.next().await {
+            if !matches!(event, Err(_) | Ok(WatchEvent::Init)) {
+                rights.goes_on(&self.hub, &name);
+            }
+            match event {
+                Ok(WatchEvent::Init) => listed = HashSet::new(),
+                Ok(WatchEvent::InitApply(object)) => listed.extend(self.take_in(object)),
+                Ok(WatchEvent::InitDone) => {
+                    self.hub.sources.retain(kind, self.namespace.as_deref(), &std::mem::take(&mut listed));
+                }
+                Ok(WatchEvent::Apply(object)) => drop(self.take_in(object)),
+                Ok(WatchEvent::Delete(object)) => {
+                    let metadata = object.0.map_or_else(|invalid| invalid.metadata, |source| source.metadata);
+                    self.hub.sources.remove(&key_of(self.kind, &metadata));
+                }
+                Err(error) => drop(rights.interrupted(&self.hub, &name, &error)),
+            }
+        }
+    }
+
+    /// What the watch is called, beside that of the solvers' Ingresses.
+    fn name(&self) -> String {
+        format!("{} (for Certificates)", self.kind.kind())
+    }
+
+    /// Wakes the object if it asks for certificates, and lets go of it otherwise.
+    fn take_in(&self, object: DeserializeGuard<Source>) -> Option<Key> {
+        let source = match object.0 {
+            Ok(source) => source,
+            Err(invalid) => {
+                self.tell_unreadable(&invalid.metadata, &invalid.error);
+                return None;
+            }
+        };
+        let key = key_of(self.kind, &source.metadata);
+        if !self.marks.are_on(self.kind, source.annotations()) {
+            self.hub.sources.remove(&key);
+            return None;
+        }
+        self.hub.sources.put(&key, kept(source, &self.marks));
+        self.hub.queue.wake_calmly(&key);
+        Some(key)
+    }
+
+    /// Only if it asks for certificates: nobody else needs to know.
+    fn tell_unreadable(&self, metadata: &ObjectMeta, error: &str) {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        if self.marks.are_on(self.kind, metadata.annotations.as_ref().unwrap_or(&NONE)) {
+            let note = format!("certwright cannot read this object and leaves it alone: {error}");
+            let event = Event::warning("UnreadableObject", note).about_source(self.kind, metadata);
+            self.recorder.publish(event);
+        }
+    }
+}
+
+fn key_of(kind: SourceKind, metadata: &ObjectMeta) -> Key {
+    let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
+    Key::new(Kind::Source(kind), namespace.unwrap_or_default(), name.unwrap_or_default())
+}
+
+/// The object without what nothing here reads.
+fn kept(source: Source, marks: &Marks) -> Source {
+    let Source { metadata, mut spec } = source;
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    annotations.retain(|key, _| marks.is_read(key));
+    spec.tls.shrink_to_fit();
+    spec.listeners.shrink_to_fit();
+    let metadata = ObjectMeta {
+        namespace: metadata.namespace,
+        name: metadata.name,
+        uid: metadata.uid,
+        labels: metadata.labels,
+        annotations: Some(annotations),
+        deletion_timestamp: metadata.deletion_timestamp,
+        ..ObjectMeta::default()
+    };
+    Source { metadata, spec }
+}
+
+impl Cluster {
+    /// Creates a Certificate that was made from an object of this kind.
+    pub async fn create_from_source(&self, kind: SourceKind, certificate: &Certificate) -> Result<(), ApiError> {
+        self.create_as(certificate, manager(kind)).await.map(drop)
+    }
+
+    /// Changes a part of one, a merge patch (RFC 7396), of exactly the version that was seen.
+    pub async fn write_from_source(&self, kind: SourceKind, seen: &Certificate, part: Value) -> Result<(), ApiError> {
+        self.write_part_as(seen, part, manager(kind)).await
+    }
+}
+
+/// That of cert-manager's controller for the kind.
+fn manager(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Ingress => field_manager::INGRESS_SHIM,
+        SourceKind::Gateway => field_manager::GATEWAY_SHIM,
+        SourceKind::ListenerSet => field_manager::LISTENER_SET_SHIM,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::names::annotation;
+
+    fn source(name: &str, secrets: &[&str]) -> (Key, Source) {
+        let tls: Vec<_> = secrets.iter().map(|secret| json!({ "secretName": secret, "hosts": ["a"] })).collect();
+        let source: Source = serde_json::from_value(json!({
+            "metadata": {
+                "namespace": "shop", "name": name,
+                "annotations": { annotation::CLUSTER_ISSUER: "le", "other": "x" },
+                "managedFields": [{ "manager": "kubectl" }],
+            },
+            "spec": { "tls": tls },
+        }))
+        .unwrap();
+        (key_of(SourceKind::Ingress, &source.metadata), source)
+    }
+
+    #[test]
+    fn they_are_found_by_the_secrets_that_they_refer_to_now() {
+        let (sources, secret) = (Sources::default(), |name: &str| ObjectName::new("shop", name));
+        let (one, object) = source("one", &["a", "b", "b"]);
+        sources.put(&one, object);
+        let (two, object) = source("two", &["b"]);
+        sources.put(&two, object);
+        assert_eq!(sources.of_secret(&secret("b")), [one.clone(), two.clone()]);
+        sources.put(&one, source("one", &["c"]).1);
+        assert_eq!(sources.of_secret(&secret("a")), []);
+        assert_eq!(sources.of_secret(&secret("b")), std::slice::from_ref(&two));
+        assert_eq!(sources.of_secret(&secret("c")), std::slice::from_ref(&one));
+        sources.retain(one.kind, Some("other"), &HashSet::new());
+        sources.retain(one.kind, Some("shop"), &[two.clone()].into());
+        assert_eq!((sources.of_secret(&secret("c")), sources.keys()), (vec![], vec![two]));
+    }
+
+    #[test]
+    fn the_same_is_told_once() {
+        let (sources, text) = (Sources::default(), |text: &str| vec![text.to_owned()]);
+        let (key, object) = source("one", &[]);
+        assert_eq!(sources.tell(&key, text("a")), Vec::<String>::new());
+        sources.put(&key, object.clone());
+        assert_eq!(sources.tell(&key, text("a")), ["a"]);
+        sources.put(&key, object);
+        assert_eq!(sources.tell(&key, vec!["a".to_owned(), "b".to_owned()]), ["b"]);
+        assert_eq!(sources.tell(&key, Vec::new()), Vec::<String>::new());
+        assert_eq!(sources.tell(&key, text("a")), ["a"]);
+    }
+
+    #[test]
+    fn only_what_is_read_is_kept() {
+        let kept = kept(source("one", &["a"]).1, &Marks::default());
+        assert_eq!(kept.annotations().keys().collect::<Vec<_>>(), [annotation::CLUSTER_ISSUER]);
+        assert_eq!((kept.metadata.managed_fields, kept.spec.tls.len()), (None, 1));
+    }
+}

@@ -1,0 +1,111 @@
+//! Who signs: what annotations say of it, and the operator's choice where they are silent.
+
+use std::collections::BTreeMap;
+
+use crate::api::{
+    IssuerReference, SourceKind,
+    names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, annotation},
+};
+
+/// The issuer that the annotations name. What they leave open is taken from the annotations of the parent, if there is one and
+/// they name none at all, and then from the default.
+///
+/// # Errors
+/// What is wrong with the annotations.
+pub(super) fn of(
+    own: &BTreeMap<String, String>,
+    parent: Option<&BTreeMap<String, String>>,
+    default: &IssuerReference,
+) -> Result<IssuerReference, String> {
+    let names_one = [annotation::ISSUER, annotation::CLUSTER_ISSUER].iter().any(|key| own.contains_key(*key));
+    let annotations = parent.filter(|_| !names_one).unwrap_or(own);
+    let given = |key: &str| annotations.get(key);
+    let (issuer, cluster_issuer) = (given(annotation::ISSUER), given(annotation::CLUSTER_ISSUER));
+    let (kind, group) = (given(annotation::ISSUER_KIND), given(annotation::ISSUER_GROUP));
+    let mut problems = Vec::new();
+    let mut exclude = |first: &str, is_there: bool, second: &str| {
+        if is_there && cluster_issuer.is_some() {
+            problems.push(format!("both {first:?} and {second:?} may not be set"));
+        }
+    };
+    exclude(annotation::ISSUER, issuer.is_some(), annotation::CLUSTER_ISSUER);
+    exclude(annotation::ISSUER_GROUP, group.is_some(), annotation::CLUSTER_ISSUER);
+    exclude(annotation::ISSUER_KIND, kind.is_some(), annotation::CLUSTER_ISSUER);
+    let (name, own_kind) = match (issuer, cluster_issuer) {
+        (_, Some(name)) => (name, Some(KIND_CLUSTER_ISSUER.to_owned())),
+        (Some(name), None) => (name, Some(KIND_ISSUER.to_owned())),
+        (None, None) => (&default.name, default.kind.clone()),
+    };
+    if name.is_empty() {
+        problems.push(format!(
+            "no issuer is named; set {} or {}, or start the controller with --default-issuer-name",
+            annotation::CLUSTER_ISSUER,
+            annotation::ISSUER
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(problems.join(", "));
+    }
+    Ok(IssuerReference {
+        name: name.clone(),
+        kind: kind.cloned().or(own_kind),
+        group: group.cloned().or_else(|| default.group.clone()),
+    })
+}
+
+/// What the owner of the object reads of it.
+pub(super) fn complaint(kind: SourceKind, problem: &str) -> String {
+    format!("Could not determine issuer for {} due to bad annotations: {problem}", kind.kind().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::decide::shim::Settings;
+
+    fn issuer(given: &[(&str, &str)], default_name: &str) -> Result<(String, String, String), String> {
+        let given = given.iter().map(|(key, value)| (format!("cert-manager.io/{key}"), (*value).to_owned())).collect();
+        let default = IssuerReference { name: default_name.to_owned(), ..Settings::default().default_issuer };
+        let issuer = of(&given, None, &default)?;
+        Ok((issuer.name, issuer.kind.unwrap(), issuer.group.unwrap()))
+    }
+
+    #[test]
+    fn annotations_and_defaults_name_the_issuer() {
+        let own = "cert-manager.io";
+        for (given, expected) in [
+            (&[("issuer", "ca")][..], ("ca", "Issuer", own)),
+            (&[("cluster-issuer", "le")], ("le", "ClusterIssuer", own)),
+            (&[("issuer", "x"), ("issuer-kind", "Vault"), ("issuer-group", "e.com")], ("x", "Vault", "e.com")),
+            (&[], ("default", "Issuer", own)),
+            (&[("issuer-kind", "ClusterIssuer")], ("default", "ClusterIssuer", own)),
+        ] {
+            let (name, kind, group) = issuer(given, "default").unwrap();
+            assert_eq!((&*name, &*kind, &*group), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn contradictions_and_silence_are_told() {
+        for (given, text) in [
+            (&[("issuer", "a"), ("cluster-issuer", "b")][..], "both \"cert-manager.io/issuer\" and"),
+            (&[("cluster-issuer", "b"), ("issuer-kind", "x")], "both \"cert-manager.io/issuer-kind\" and"),
+            (&[("cluster-issuer", "b"), ("issuer-group", "x")], "both \"cert-manager.io/issuer-group\" and"),
+            (&[], "no issuer is named"),
+            (&[("issuer", "")], "no issuer is named"),
+        ] {
+            let problem = issuer(given, "").unwrap_err();
+            assert!(problem.starts_with(text), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_speaks_for_its_listener_sets_that_are_silent() {
+        let of_gateway = [(annotation::CLUSTER_ISSUER.to_owned(), "le".to_owned())].into();
+        let of_set = [(annotation::ISSUER.to_owned(), "ca".to_owned())].into();
+        let default = Settings::default().default_issuer;
+        assert_eq!(of(&BTreeMap::new(), Some(&of_gateway), &default).unwrap().name, "le");
+        assert_eq!(of(&of_set, Some(&of_gateway), &default).unwrap().name, "ca");
+    }
+}
