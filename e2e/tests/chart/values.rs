@@ -60,6 +60,10 @@ fn wrong_values_are_refused() {
             "webhook.podDisruptionBudget: minAvailable and maxUnavailable cannot both be set",
         ),
         ("webhook.replicaCount=many", "at '/webhook/replicaCount': got string, want integer"),
+        (
+            "webhook.enabled=true,prometheus.podmonitor.enabled=true,extraArgs={--metrics-tls-cert-file=a}",
+            "prometheus: of controller and webhook one serves metrics over TLS and the other does not",
+        ),
         ("acmesolver.image.name=cert-manager-acmesolver", "acmesolver.image: cert-manager's needs its own tag"),
     ] {
         let chart = chart().display().to_string();
