@@ -8,6 +8,8 @@ mod monitoring;
 mod release;
 #[path = "chart/render.rs"]
 mod render;
+#[path = "chart/settled.rs"]
+mod settled;
 #[path = "chart/values.rs"]
 mod values;
 #[path = "chart/webhook.rs"]
