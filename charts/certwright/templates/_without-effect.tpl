@@ -20,6 +20,9 @@
   {{ . }}
 {{- end }}
 {{- end }}
+{{- if $values.global.rbac.disableHTTPChallengesRole }}
+  global.rbac.disableHTTPChallengesRole
+{{- end }}
 {{- if $values.global.podSecurityPolicy }}
   global.podSecurityPolicy
 {{- end }}
