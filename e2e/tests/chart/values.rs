@@ -72,6 +72,27 @@ fn wrong_values_are_refused() {
     }
 }
 
+/// With Helm, null takes a default away.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn defaults_can_be_taken_away() {
+    let monitor = "prometheus.servicemonitor.enabled=true,prometheus.servicemonitor.labels=null,\
+                   prometheus.rules.enabled=true,prometheus.rules.labels=null";
+    for values in [
+        "nodeSelector=null,global.nodeSelector=null",
+        "webhook.enabled=true,nodeSelector=null,global.nodeSelector=null",
+        "podLabels=null,serviceLabels=null",
+        "crds.enabled=true,global.commonLabels=null",
+        "livenessProbe.initialDelaySeconds=null,readinessProbe.periodSeconds=null",
+        "securityContext=null,containerSecurityContext=null,resources=null,config=null,extraArgs=null",
+        "prometheus.dashboard.enabled=true,prometheus.dashboard.labels=null",
+        monitor,
+    ] {
+        let rendered = super::objects(&super::render("x", &["--set", values]));
+        assert!(rendered.iter().any(|object| object["kind"] == "Deployment"), "{values}");
+    }
+}
+
 #[test]
 #[ignore = "runs inside a testbed"]
 fn an_old_cluster_is_refused() {
