@@ -9,6 +9,7 @@ use crate::cli::{
 
 /// Which work is done.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Work")]
 pub(super) struct WorkArgs {
     /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out. Only
     /// certificaterequests-approver, which approves every CertificateRequest, can be left out here; other names of
