@@ -2,10 +2,14 @@
 //! `testbed run -- cargo test -p certwright-e2e --test chart -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "chart/monitoring.rs"]
+mod monitoring;
 #[path = "chart/release.rs"]
 mod release;
 #[path = "chart/render.rs"]
 mod render;
+#[path = "chart/settled.rs"]
+mod settled;
 #[path = "chart/values.rs"]
 mod values;
 #[path = "chart/webhook.rs"]

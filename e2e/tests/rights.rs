@@ -21,7 +21,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// What is granted and not used here, and who uses it.
-const ELSEWHERE: [(&str, &str); 36] = [
+const ELSEWHERE: [(&str, &str); 37] = [
     ("get cert-manager.io/issuers", "read again where a write meets another's"),
     ("get cert-manager.io/clusterissuers", "the same"),
     ("get cert-manager.io/certificates", "read again where a write meets another's"),
@@ -33,6 +33,7 @@ const ELSEWHERE: [(&str, &str); 36] = [
     ("get services", "the same"),
     ("get networking.k8s.io/ingresses", "the same, and an Ingress that a solver names"),
     ("patch networking.k8s.io/ingresses", "an Ingress that a solver names"),
+    ("create route.openshift.io/routes/custom-host", "asked of the authorizer by OpenShift"),
     ("get gateway.networking.k8s.io/httproutes", "tests of tier cluster, which has Gateways"),
     ("create gateway.networking.k8s.io/httproutes", "the same"),
     ("delete gateway.networking.k8s.io/httproutes", "the same"),

@@ -77,6 +77,7 @@ impl Program {
         let level = Arg::new("v").short('v').long("v").value_name("NUMBER").value_parser(clap::value_parser!(i32));
         let FileKind { kind, api_version, .. } = self.file;
         let command = command
+            .next_help_heading(None::<&str>)
             .arg(config.help(format!("File with a {kind} ({api_version})")))
             .arg(level.allow_negative_numbers(true).help(
                 "How much is logged, as cert-manager has it: 0 is error, 1 warn, 2 and 3 info, 4 debug, 5 and above trace; \

@@ -223,3 +223,17 @@ fn winding_down_reads_what_the_controller_reads() {
     let flags = format!("{:?}", wind_down.controller);
     assert!(flags.contains("namespace: [\"shop\"]") && flags.contains("log_level: \"debug\""), "{flags}");
 }
+
+#[test]
+fn help_is_in_groups() {
+    let command = command();
+    for (name, expected) in [
+        ("controller", &["config", "v"][..]),
+        ("wind-down", &["deployment", "clean_up_timeout", "config", "v"]),
+        ("webhook", &["kubeconfig", "api_server_host", "feature_gates", "config", "v"]),
+    ] {
+        let flags = command.find_subcommand(name).unwrap().get_arguments().filter(|flag| !flag.is_hide_set());
+        let general = flags.filter(|flag| flag.get_help_heading().is_none());
+        assert_eq!(general.map(|flag| flag.get_id().as_str()).collect::<Vec<_>>(), expected, "{name}");
+    }
+}

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use super::suggestion::suggestion;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,13 +30,31 @@ impl Level {
     /// What is wrong with the directives; then nothing changes.
     pub fn set(&self, filter: &str) -> Result<(), String> {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let parsed = EnvFilter::try_new(without_repetition(filter))
-            .map_err(|error| format!("{filter:?} is no filter: {error}"))?;
+        checked(filter)?;
+        let parsed = EnvFilter::try_new(without_repetition(filter)).map_err(|error| error.to_string())?;
         (self.replace)(parsed)?;
         filter.clone_into(&mut now);
         Ok(())
     }
 }
+
+/// A level, or directives, of the command line.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn checked(filter: &str) -> Result<String, String> {
+    let words = filter.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', ':']));
+    for word in words.filter(|word| !word.is_empty()) {
+        // It would be taken for a module, and nothing of any other would be logged.
+        if word.parse::<LevelFilter>().is_err() {
+            return Err(format!("{word:?} is not one of the levels {}{}", LEVELS.join(", "), suggestion(word, LEVELS)));
+        }
+    }
+    EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no filter: {error}"))?;
+    Ok(filter.to_owned())
+}
+
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Starts logging. `filter` is a level, or directives such as `info,certwright::acme=debug`; `RUST_LOG` goes before it.
 pub fn start(format: Format, filter: &str) -> Level {
@@ -79,6 +99,23 @@ mod tests {
         assert_eq!(level.now(), "info,certwright::acme=debug");
         assert!(level.set("certwright=loudly").unwrap_err().contains("certwright=loudly"));
         assert_eq!(level.now(), "info,certwright::acme=debug");
+    }
+
+    #[test]
+    fn a_misspelled_level_is_no_module() {
+        for right in
+            ["info", "WARN", "off", "3", "", "info,certwright::acme=debug", "certwright::acme", "kube=warn,error"]
+        {
+            assert_eq!(checked(right).as_deref(), Ok(right));
+        }
+        for (wrong, words) in [
+            ("loud", "\"loud\" is not one of the levels error, warn, info, debug, trace"),
+            ("certwright::acme=debug, inof", "(did you mean info?)"),
+            ("certwright=loudly", "\"certwright=loudly\" is no filter"),
+        ] {
+            let refusal = checked(wrong).unwrap_err();
+            assert!(refusal.contains(words), "{wrong}: {refusal}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use crate::cluster::with_causes;
+
 /// Keeps TLS certificates in Kubernetes Secrets, obtained from ACME certificate authorities.
 #[derive(Parser)]
 #[command(name = "certwright", version, max_term_width = 120)]
@@ -84,18 +86,4 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
             Ok(runtime.block_on(controller::wind_down::run(*args))?)
         }
     }
-}
-
-/// The message with what caused it, as far as the message does not say it already.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a call to the API server.
 
-use std::{borrow::Cow, future::Future, time::Duration};
+use std::{borrow::Cow, error::Error, future::Future, time::Duration};
 
 use crate::{
     api::MissingRight,
@@ -127,6 +127,20 @@ fn word<T>(outcome: &Result<T, ApiError>) -> &'static str {
         Err(ApiError::Refused { .. } | ApiError::StatusRefused { .. }) => "refused",
         Err(ApiError::Unavailable { .. }) => "unavailable",
     }
+}
+
+/// The message with what caused it, as far as the message does not say it already.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod watch_rights;
 mod write;
 
 pub use dependents::{by_secret as secret_entry, dns_value_entry, owner_entry, tls_name_entry, token_entry};
-pub use error::ApiError;
+pub use error::{ApiError, with_causes};
 pub use event::{Event, EventKind, Recorder};
 pub use hub::{Hub, Watched};
 pub use key::{Key, Kind, ObjectName};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::runtime::watcher;
 
-use super::hub::Hub;
+use super::{error::with_causes, hub::Hub};
 use crate::{api::MissingRight, measure};
 
 /// What one watch is refused at present.
@@ -17,7 +17,7 @@ impl WatchRights {
     pub(super) fn interrupted(&mut self, hub: &Hub, kind: &str, error: &watcher::Error) -> bool {
         measure::watch_interrupted(kind);
         let Some(right) = missing_right(error) else {
-            tracing::warn!(kind, %error, "watch interrupted; it is taken up again");
+            tracing::warn!(kind, error = with_causes(error), "watch interrupted; it is taken up again");
             return false;
         };
         let is_news = hub.rights.note_missing(&right, Timestamp::now());

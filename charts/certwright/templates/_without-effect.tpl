@@ -18,6 +18,9 @@
 {{- if $values.startupapicheck }}
   startupapicheck
 {{- end }}
+{{- if $values.global.rbac.disableHTTPChallengesRole }}
+  global.rbac.disableHTTPChallengesRole
+{{- end }}
 {{- if $values.global.podSecurityPolicy }}
   global.podSecurityPolicy
 {{- end }}

@@ -60,11 +60,36 @@ fn wrong_values_are_refused() {
             "webhook.podDisruptionBudget: minAvailable and maxUnavailable cannot both be set",
         ),
         ("webhook.replicaCount=many", "at '/webhook/replicaCount': got string, want integer"),
+        (
+            "webhook.enabled=true,prometheus.podmonitor.enabled=true,extraArgs={--metrics-tls-cert-file=a}",
+            "prometheus: of controller and webhook one serves metrics over TLS and the other does not",
+        ),
         ("acmesolver.image.name=cert-manager-acmesolver", "acmesolver.image: cert-manager's needs its own tag"),
     ] {
         let chart = chart().display().to_string();
         let refusal = helm().run(&["template", "x", &chart, "--set", value]).map(|_| value).unwrap_err().to_string();
         assert!(refusal.contains(expected), "{value}: {refusal}");
+    }
+}
+
+/// With Helm, null takes a default away.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn defaults_can_be_taken_away() {
+    let monitor = "prometheus.servicemonitor.enabled=true,prometheus.servicemonitor.labels=null,\
+                   prometheus.rules.enabled=true,prometheus.rules.labels=null";
+    for values in [
+        "nodeSelector=null,global.nodeSelector=null",
+        "webhook.enabled=true,nodeSelector=null,global.nodeSelector=null",
+        "podLabels=null,serviceLabels=null",
+        "crds.enabled=true,global.commonLabels=null",
+        "livenessProbe.initialDelaySeconds=null,readinessProbe.periodSeconds=null",
+        "securityContext=null,containerSecurityContext=null,resources=null,config=null,extraArgs=null",
+        "prometheus.dashboard.enabled=true,prometheus.dashboard.labels=null",
+        monitor,
+    ] {
+        let rendered = super::objects(&super::render("x", &["--set", values]));
+        assert!(rendered.iter().any(|object| object["kind"] == "Deployment"), "{values}");
     }
 }
 

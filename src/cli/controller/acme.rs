@@ -8,6 +8,7 @@ use crate::decide::budget::Allowance;
 
 /// How much is asked of ACME servers.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "ACME accounts")]
 pub(super) struct AcmeArgs {
     /// How many orders an ACME account may have created within --acme-order-window; 0 is no limit. The annotation
     /// certwright.dev/new-orders of an issuer goes before it.

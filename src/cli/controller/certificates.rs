@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::durations::duration;
+use super::durations::window;
 use crate::{
     cli::feature_gates::FeatureGates,
     decide::{
@@ -14,6 +14,7 @@ use crate::{
 
 /// How certificates are kept.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Certificates")]
 pub(super) struct CertificateArgs {
     /// Delete a Certificate's Secret together with the Certificate.
     #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -31,10 +32,10 @@ pub(super) struct CertificateArgs {
     )]
     pub(super) copied_annotation_prefixes: String,
     /// Wait after the first failed issuance of a Certificate; doubled after each further one.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = window)]
     pub(super) certificate_request_minimum_backoff_duration: SignedDuration,
     /// Longest wait after a failed issuance.
-    #[arg(long, value_name = "DURATION", default_value = "32h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "32h", value_parser = window)]
     pub(super) certificate_request_maximum_backoff_duration: SignedDuration,
 }
 

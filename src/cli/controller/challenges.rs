@@ -6,6 +6,7 @@ use crate::decide::schedule::DEFAULT_MOST;
 
 /// How many challenges are under way at once.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Challenges")]
 pub(super) struct ChallengeArgs {
     /// How many challenges are presented at once, in the whole cluster; each of the --shards has its part. One that takes
     /// longer than a minute stays presented, but does not count any more.

@@ -9,10 +9,11 @@ use kube::{
 };
 
 use super::{ControllerError, injection};
-use crate::cluster::Namespaces;
+use crate::{api::label, cluster::Namespaces};
 
 /// Which cluster is served.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster")]
 pub(super) struct ClusterArgs {
     /// Kubeconfig file; without it, $KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, value_name = "FILE")]
@@ -22,17 +23,26 @@ pub(super) struct ClusterArgs {
     pub(super) master: Option<String>,
     /// Serve these namespaces only, separated by commas; the rights of a Role in each of them are enough then. ClusterIssuers
     /// are not served.
-    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',', value_parser = namespace)]
     pub(super) namespace: Vec<String>,
     /// Namespace in which the Secrets that ClusterIssuers refer to lie.
-    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
     pub(super) cluster_resource_namespace: String,
 }
 
 impl ClusterArgs {
     pub(super) fn namespaces(&self) -> Namespaces {
-        Namespaces::of(self.namespace.iter().map(|name| name.trim().to_owned()))
+        Namespaces::of(self.namespace.iter().cloned())
     }
+}
+
+/// An empty name is that of no namespace.
+fn namespace(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || label::is_subdomain(name) && name.len() <= 63 && !name.contains('.') {
+        return Ok(name.to_owned());
+    }
+    Err(format!("{name:?} is no name of a namespace: lower-case letters, digits and `-`"))
 }
 
 /// A client, and the CA that the API server is known by, in PEM form. An address goes before that of the kubeconfig.
@@ -73,5 +83,22 @@ async fn configuration(kubeconfig: Option<&PathBuf>, master: Option<&str>) -> Re
         // An API server that asks nobody who he is needs no kubeconfig.
         (Err(_), Some(master)) if kubeconfig.is_none() => Ok(Config::new(master)),
         (found, _) => found,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::testing::read;
+
+    #[test]
+    fn what_cannot_be_a_namespace_is_refused() {
+        let read_names = |names: &str| read(&["--namespace", names]).unwrap().cluster.namespace;
+        assert_eq!(read_names("shop, blog-2"), ["shop", "blog-2"]);
+        assert_eq!(read_names(""), [""]);
+        for wrong in ["--namespace=shop,A_b", "--namespace=a.b", "--cluster-resource-namespace=-a"] {
+            let refusal = read(&[wrong]).unwrap_err().to_string();
+            assert!(refusal.contains("is no name of a namespace"), "{refusal}");
+        }
     }
 }

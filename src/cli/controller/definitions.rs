@@ -6,7 +6,7 @@ use kube::{Api, Client, api::ListParams};
 
 use crate::{
     api::{Certificate, Order},
-    cluster::Namespaces,
+    cluster::{Namespaces, with_causes},
 };
 
 /// Between two looks. What is installed in the same second is there after one or two.
@@ -47,7 +47,7 @@ fn in_words(error: &kube::Error) -> String {
             "the controller may not do its work ({}); give it the rights of the chart or of deploy/rbac.yaml",
             status.message
         ),
-        other => format!("cannot reach the Kubernetes API: {other}"),
+        other => format!("cannot reach the Kubernetes API: {}", with_causes(other)),
     }
 }
 

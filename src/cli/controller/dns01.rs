@@ -14,6 +14,7 @@ use crate::{
 
 /// How DNS-01 challenges are solved.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "DNS-01")]
 pub(super) struct Dns01Args {
     /// DNS servers to ask, separated by commas: host:port, tcp://host:port, tls://host:port (with #NAME at its end if the
     /// certificate is for another name) or https://host/path; without them, those of /etc/resolv.conf.

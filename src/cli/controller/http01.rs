@@ -9,7 +9,7 @@ use clap::Args;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::{net::TcpListener, sync::watch};
 
-use super::ControllerError;
+use super::{ControllerError, quantity::quantity};
 use crate::{
     api::{label, names::http01_solver},
     cli::feature_gates::FeatureGates,
@@ -25,6 +25,7 @@ use crate::{
 
 /// How HTTP-01 challenges are solved.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP-01 and TLS-ALPN-01")]
 pub(super) struct Http01Args {
     /// Who answers HTTP-01 challenges: a pod for each, or the controller itself, which needs no pods but its own address in
     /// --pod-ip. The annotation certwright.dev/http01-solver of an issuer goes before it.
@@ -42,23 +43,23 @@ pub(super) struct Http01Args {
     #[arg(long, value_name = "HEADER", default_value_t)]
     pub(super) acme_http01_host_header: HostHeader,
     /// Image of HTTP-01 solver pods; the controller's own image, because it holds the solver too.
-    #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "")]
+    #[arg(long, value_name = "IMAGE", env = "CERTWRIGHT_IMAGE", default_value = "", hide_default_value = true)]
     pub(super) acme_http01_solver_image: String,
     /// When the kubelet pulls the solver image.
     #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub(super) acme_http01_solver_image_pull_policy: String,
     /// CPU that a solver pod requests.
-    #[arg(long, value_name = "QUANTITY", default_value = "10m")]
-    pub(super) acme_http01_solver_resource_request_cpu: String,
+    #[arg(long, value_name = "QUANTITY", default_value = "10m", value_parser = quantity)]
+    pub(super) acme_http01_solver_resource_request_cpu: Quantity,
     /// Memory that a solver pod requests.
-    #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
-    pub(super) acme_http01_solver_resource_request_memory: String,
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = quantity)]
+    pub(super) acme_http01_solver_resource_request_memory: Quantity,
     /// CPU that a solver pod may use.
-    #[arg(long, value_name = "QUANTITY", default_value = "100m")]
-    pub(super) acme_http01_solver_resource_limits_cpu: String,
+    #[arg(long, value_name = "QUANTITY", default_value = "100m", value_parser = quantity)]
+    pub(super) acme_http01_solver_resource_limits_cpu: Quantity,
     /// Memory that a solver pod may use.
-    #[arg(long, value_name = "QUANTITY", default_value = "64Mi")]
-    pub(super) acme_http01_solver_resource_limits_memory: String,
+    #[arg(long, value_name = "QUANTITY", default_value = "64Mi", value_parser = quantity)]
+    pub(super) acme_http01_solver_resource_limits_memory: Quantity,
     /// Whether solver pods must run as another user than root.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) acme_http01_solver_run_as_non_root: bool,
@@ -70,7 +71,7 @@ pub(super) struct Http01Args {
     #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = key_and_value)]
     pub(super) acme_http01_solver_extra_labels: Vec<(String, String)>,
     /// RuntimeClass of solver pods.
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub(super) acme_http01_solver_runtime_class_name: String,
 }
 
@@ -93,10 +94,10 @@ impl Http01Args {
         SolverOptions {
             image: self.acme_http01_solver_image.clone(),
             image_pull_policy: self.acme_http01_solver_image_pull_policy.clone(),
-            request_cpu: Quantity(self.acme_http01_solver_resource_request_cpu.clone()),
-            request_memory: Quantity(self.acme_http01_solver_resource_request_memory.clone()),
-            limit_cpu: Quantity(self.acme_http01_solver_resource_limits_cpu.clone()),
-            limit_memory: Quantity(self.acme_http01_solver_resource_limits_memory.clone()),
+            request_cpu: self.acme_http01_solver_resource_request_cpu.clone(),
+            request_memory: self.acme_http01_solver_resource_request_memory.clone(),
+            limit_cpu: self.acme_http01_solver_resource_limits_cpu.clone(),
+            limit_memory: self.acme_http01_solver_resource_limits_memory.clone(),
             run_as_non_root: self.acme_http01_solver_run_as_non_root,
             extra_labels: self.acme_http01_solver_extra_labels.iter().cloned().collect(),
             runtime_class_name: Some(self.acme_http01_solver_runtime_class_name.clone())

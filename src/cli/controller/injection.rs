@@ -6,6 +6,7 @@ use crate::{api::InjectionTarget, pki::pem};
 
 /// Where CA certificates are injected.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "CA injection")]
 pub(super) struct InjectionArgs {
     /// Inject CA certificates into APIServices that ask for it by annotation (cert-manager.io/inject-ca-from and others).
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]

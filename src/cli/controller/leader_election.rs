@@ -10,6 +10,7 @@ use crate::{controller::Election, decide::lease::Timing};
 
 /// How replicas agree on who works.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Several replicas")]
 pub(super) struct LeaderElectionArgs {
     /// Whether this process works only while it holds the Lease cert-manager-controller. Without that nothing keeps it from
     /// working at the same time as another one, or as cert-manager.

@@ -11,6 +11,7 @@ mod http01;
 mod injection;
 mod leader_election;
 mod metrics;
+mod quantity;
 mod serving;
 mod shim;
 mod sizes;

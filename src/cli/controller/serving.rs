@@ -18,15 +18,16 @@ use crate::{
 
 /// What is served and logged.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Probes and logs")]
 pub(super) struct ServingArgs {
     /// Where /livez and /readyz are served; an empty value turns them off.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9403")]
     pub(super) internal_healthz_listen_address: String,
     /// How log lines are written.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(super) logging_format: log::Format,
     /// What is logged: a level (error, warn, info, debug, trace), or directives such as info,certwright::acme=debug.
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = log::checked)]
     pub(super) log_level: String,
     /// Serve /debug/log-level at --profiler-address: PUT a level there, or directives as in --log-level, to change what is
     /// logged.

@@ -7,6 +7,7 @@ use crate::pki::pem::Limits;
 
 /// How much is read at most. Longer ones are refused.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sizes")]
 pub(in crate::cli) struct SizeArgs {
     /// The longest certificate or certificate request, in bytes of PEM.
     #[arg(long = "max-certificate-size", value_name = "BYTES", default_value_t = Limits::default().certificate, value_parser = size())]

@@ -9,6 +9,7 @@ use crate::cli::{
 
 /// Which work is done.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Work")]
 pub(super) struct WorkArgs {
     /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out.
     /// certificaterequests-approver, which approves every CertificateRequest, ingress-shim and gateway-shim can be left out here;

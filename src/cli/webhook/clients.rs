@@ -9,6 +9,7 @@ use crate::tls::{Clients, Source, follow};
 
 /// Who may ask: anybody who can reach it, unless these say otherwise.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Clients")]
 pub(super) struct ClientArgs {
     /// Answer only clients that have a certificate of the CA in --client-ca-path. The API server has to be told to show one.
     #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]

@@ -12,6 +12,7 @@ use crate::{
 
 /// Where metrics are served.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Metrics")]
 pub(super) struct MetricsArgs {
     /// Where /metrics is served for Prometheus, as ADDRESS:PORT; an empty value or 0 turns it off.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9402")]

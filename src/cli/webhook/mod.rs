@@ -36,6 +36,9 @@ pub struct WebhookArgs {
     /// Address of the Kubernetes API server, in place of the one in the kubeconfig.
     #[arg(long, value_name = "URL")]
     api_server_host: Option<String>,
+    /// Features by cert-manager's names. What they rule is told by the controller, so that they have no effect here.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = FeatureGate::parse)]
+    feature_gates: Vec<FeatureGate>,
     #[command(flatten)]
     serving: serving::ServingArgs,
     #[command(flatten)]
@@ -44,21 +47,18 @@ pub struct WebhookArgs {
     metrics: metrics::MetricsArgs,
     #[command(flatten)]
     sizes: SizeArgs,
-    /// Features by cert-manager's names. What they rule is told by the controller, so that they have no effect here.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = FeatureGate::parse)]
-    feature_gates: Vec<FeatureGate>,
     /// How log lines are written.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, help_heading = "Logs", value_enum, value_name = "FORMAT", default_value = "text")]
     logging_format: log::Format,
     /// What is logged: a level (error, warn, info, debug, trace), or directives such as info,certwright::admission=debug.
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    #[arg(long, help_heading = "Logs", value_name = "FILTER", default_value = "info", value_parser = log::checked)]
     log_level: String,
     /// Serve /debug/log-level at --profiler-address: PUT a level there, or directives as in --log-level, to change what is
     /// logged.
-    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, help_heading = "Logs", value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     enable_profiling: bool,
     /// Where that is served: an address of the machine itself.
-    #[arg(long, value_name = "ADDRESS", default_value = "localhost:6060")]
+    #[arg(long, help_heading = "Logs", value_name = "ADDRESS", default_value = "localhost:6060")]
     profiler_address: String,
     /// What is to be said of the flags once the log has begun.
     #[arg(skip)]

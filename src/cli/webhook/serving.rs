@@ -13,6 +13,7 @@ use crate::{
 
 /// Where and with what.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Serving")]
 pub(super) struct ServingArgs {
     /// Port at which the API server asks, by HTTPS.
     #[arg(long, value_name = "PORT", default_value_t = 6443)]
