@@ -1,4 +1,4 @@
-# The image by a container engine: docker build --tag registry.example.com/certwright .
+# The image by a container engine: docker build --tag registry.example.com/certwright:0.1.0 .
 # `make image` makes the same without one, and reproducibly.
 # An image with Rust, a C compiler and apt-get.
 ARG BUILDER=docker.io/library/rust:1.95-bookworm

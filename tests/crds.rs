@@ -79,7 +79,7 @@ fn definitions_look_like_cert_managers() {
                 "Secret=.spec.secretName",
                 "*Issuer=.spec.issuerRef.name",
                 message,
-                "*Expiration=.status.notAfter:date",
+                "*Expiration=.status.notAfter",
                 age
             ],
             by_issuer

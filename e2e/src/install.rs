@@ -50,7 +50,7 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
     // Some of the rights lie where the controller would be installed.
     let namespace: Namespace = read_one(&repository().join("deploy/namespace.yaml"))?;
     Api::<Namespace>::all(client.clone()).patch(&namespace.name_any(), &params(), &Patch::Apply(&namespace)).await?;
-    install_rights(client).await
+    rights(client).await
 }
 
 /// It takes the API server about a second to enforce them; nothing waits for that but the tests of the policies.
@@ -113,7 +113,8 @@ async fn established(definitions: &Api<CustomResourceDefinition>, name: &str) ->
     Ok(conditions.any(|condition| condition.type_ == "Established" && condition.status == "True").then_some(()))
 }
 
-async fn install_rights(client: Client) -> Result<()> {
+/// Installs the rights of `deploy/rbac.yaml`, bound to the user `certwright`; the namespaces that they lie in must be there.
+pub async fn rights(client: Client) -> Result<()> {
     let file = repository().join("deploy/rbac.yaml");
     let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     for document in serde_yaml::Deserializer::from_str(&text) {

@@ -151,3 +151,20 @@ fn a_testbed_that_is_up_can_be_entered_and_ended_twice() {
     }
     assert!(!finish(testbed(&["status", "--dir", directory]).spawn().unwrap()).status.success());
 }
+
+/// On the tier that has no node: there the demo lays down by itself what elsewhere `deploy/` does.
+#[test]
+#[ignore = "starts testbeds"]
+fn the_demo_issues_the_certificates_of_the_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("demo").display().to_string();
+    let binary = certwright_e2e::controller::binary().unwrap().display().to_string();
+    let demo = ["demo", "--tier", "api", "--dir", &directory, "--binary", &binary];
+    let output = testbed(&demo).output().unwrap();
+    let (said, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{trouble}");
+    for expected in ["Leaving out examples/http01.yaml", "wildcard-tls", "internal-tls", "To take all of it away"] {
+        assert!(said.contains(expected), "{expected:?} is not in {said}");
+    }
+    assert!(finish(testbed(&["down", "--dir", &directory]).spawn().unwrap()).status.success());
+}

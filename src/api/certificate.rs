@@ -39,7 +39,7 @@ use super::{Condition, GoDuration, IssuerReference, SecretKeySelector, Sensitive
         priority = 1,
         json_path = r#".status.conditions[?(@.type == "Ready")].message"#
     ),
-    printcolumn(name = "Expiration", type_ = "date", priority = 1, json_path = ".status.notAfter"),
+    printcolumn(name = "Expiration", type_ = "string", priority = 1, json_path = ".status.notAfter"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]

@@ -80,6 +80,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         spec,
         tls_alpn_01: issuer.annotation(annotation::TLS_ALPN_01),
         dns01_verification: issuer.annotation(annotation::DNS01_VERIFICATION),
+        caa: issuer.annotation(annotation::CAA),
+        new_orders: issuer.annotation(annotation::NEW_ORDERS),
         answerer_problem: answerer_problem.as_deref(),
         status,
         account_key: &account_key,

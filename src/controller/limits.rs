@@ -181,11 +181,8 @@ fn parties(context: &Context, issuer: &HeldIssuer) -> Option<(Client, String)> {
 /// What the issuer says, or else the operator; of that the part of this share of the work.
 fn allowance(context: &Context, issuer: &HeldIssuer) -> Allowance {
     let chosen = issuer.annotation(annotation::NEW_ORDERS).map_or(Ok(context.options.allowance), Allowance::parse);
-    let whole = chosen.unwrap_or_else(|problem| {
-        tracing::warn!(problem, "the annotation {} of an issuer is passed over", annotation::NEW_ORDERS);
-        context.options.allowance
-    });
-    whole.part_for(context.options.share)
+    // One that cannot be read is told of by the issuer.
+    chosen.unwrap_or(context.options.allowance).part_for(context.options.share)
 }
 
 fn gate(standing: Standing) -> Gate {

@@ -35,6 +35,11 @@ impl CaaPolicy {
     }
 }
 
+/// What is wrong with an issuer's annotation, in one sentence.
+pub fn problem(annotation: Option<&str>) -> Option<String> {
+    CaaPolicy::of(annotation).err()
+}
+
 /// What the look-ups found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaaFindings {

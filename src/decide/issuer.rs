@@ -35,6 +35,10 @@ pub struct SeenIssuer<'a> {
     pub tls_alpn_01: Option<&'a str>,
     /// The issuer's annotation that tells how TXT records are verified.
     pub dns01_verification: Option<&'a str>,
+    /// The issuer's annotation that tells what is done about CAA records.
+    pub caa: Option<&'a str>,
+    /// The issuer's annotation that limits the orders of its account.
+    pub new_orders: Option<&'a str>,
     /// What is wrong with the annotation that tells who answers HTTP-01 challenges.
     pub answerer_problem: Option<&'a str>,
     pub status: Option<&'a IssuerStatus>,

@@ -227,6 +227,8 @@ proptest! {
                     spec,
                     tls_alpn_01: None,
                     dns01_verification: None,
+                    caa: None,
+                    new_orders: None,
                     answerer_problem: None,
                     status,
                     account_key,

@@ -84,13 +84,12 @@ fn place(state: &State, kubeconfig: PathBuf) -> Result<Place> {
     Ok(Place { kubectl, values })
 }
 
-/// certwright as a process inside the testbed, with the rights of `deploy/rbac.yaml`.
+/// certwright as a process inside the testbed.
 async fn start_process(state: State, place: &Place, binary: &Path) -> Result<()> {
-    step("Starting certwright as a process: there is no node for a pod");
-    let deploy = |file: &str| install::repository().join("deploy").join(file).display().to_string();
-    place.kubectl.run(&["apply", "-f", &deploy("namespace.yaml"), "-f", &deploy("rbac.yaml")])?;
-    let role = ["--clusterrole=certwright-controller", "--user=certwright"];
-    place.kubectl.run(&[&["create", "clusterrolebinding", "certwright-user"][..], &role].concat())?;
+    step("Starting certwright as a process with the rights of deploy/rbac.yaml: there is no node for a pod");
+    let namespace = install::repository().join("deploy/namespace.yaml").display().to_string();
+    place.kubectl.run(&["apply", "-f", &namespace])?;
+    install::rights(place.kubectl.client().await?).await?;
     let kubeconfig = &state.kubernetes()?.certwright_kubeconfig;
     let binary = binary.canonicalize().with_context(|| format!("there is no {}", binary.display()))?;
     let words = ["setsid", &binary.display().to_string(), "controller", "--kubeconfig"].map(str::to_owned);

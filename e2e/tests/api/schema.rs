@@ -9,11 +9,21 @@ use serde_json::Value;
 
 use crate::support::scene;
 
+#[path = "../../../tests/docs/manifests.rs"]
+mod manifests;
+#[path = "../../../tests/docs/pages.rs"]
+#[allow(dead_code)] // No more of it than the manifests need.
+mod pages;
+
 /// The documents of `tests/crds/FILE`, moved to the scene's namespace.
 fn documents(scene: &Scene, file: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(repository().join("tests/crds").join(file)).unwrap();
     let documents = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
-    documents
+    moved(scene, documents)
+}
+
+fn moved(scene: &Scene, objects: impl Iterator<Item = Value>) -> Vec<Value> {
+    objects
         .map(|mut object| {
             if object["kind"] == "ClusterIssuer" {
                 let name = object["metadata"]["name"].as_str().unwrap().to_owned();
@@ -98,4 +108,24 @@ fn place(object: &Value) -> &str {
 fn is_refusal_of(line: &str, object: &Value) -> bool {
     let name = object["metadata"]["name"].as_str().unwrap();
     line.contains(&format!("{name:?}")) && line.contains(place(object))
+}
+
+/// What is written to be copied.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn manifests_of_the_documentation_are_accepted() {
+    let scene = scene("documented").await;
+    let is_ours =
+        |object: &Value| ["Certificate", "Issuer", "ClusterIssuer"].iter().any(|kind| object["kind"] == **kind);
+    let objects = manifests::manifests().into_iter().map(|(_, object)| manifests::complete(object)).filter(is_ours);
+    // Several pages have the same name for theirs.
+    let named = objects.enumerate().map(|(number, mut object)| {
+        object["metadata"]["name"] = format!("documented-{number}").into();
+        object
+    });
+    let objects = moved(&scene, named);
+    assert!(objects.len() > 20, "{}", objects.len());
+    let output = kubectl(&scene, &["apply", "--dry-run=server", "--validate=strict"], &objects);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), objects.len());
 }

@@ -28,7 +28,7 @@ pub(super) struct Dns01Args {
     /// it, and so do nameservers of a solver.
     #[arg(long, value_name = "MODE")]
     pub(super) dns01_verification: Option<Verification>,
-    /// The longest time from one self-check of a challenge to the next; there is one each second in the first two minutes.
+    /// The longest time from one self-check of a challenge to the next; in the first two minutes they follow one another within a second.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = retry_period)]
     pub(super) dns01_check_retry_period: SignedDuration,
     /// Whether Issuers may use the cloud credentials of the controller's surroundings.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::{
-    api::GoDuration,
+    api::{GoDuration, names::annotation},
     decide::{backoff::in_words, shard::Share},
 };
 
@@ -47,6 +47,12 @@ impl Allowance {
             return Err(format!("{text:?} names no time within which so many orders may be made, such as 300/3h"));
         }
         Ok(Self { most, window })
+    }
+
+    /// What is wrong with an issuer's annotation, in one sentence.
+    pub fn problem(annotation: Option<&str>) -> Option<String> {
+        let why = Self::parse(annotation?).err()?;
+        Some(format!("the annotation {} is ignored, because {why}", annotation::NEW_ORDERS))
     }
 
     pub fn is_unlimited(&self) -> bool {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Decision, IssuerStep, SeenIssuer, set_ready};
 use crate::{
     api::{find_condition, issuer::AcmeIssuer, names::condition},
-    decide::{propagation::Verification, tls_alpn01::TlsAlpn},
+    decide::{budget::Allowance, caa, propagation::Verification, tls_alpn01::TlsAlpn},
 };
 
 /// Stands between what the issuer says of itself and the notice.
@@ -15,7 +15,9 @@ const BEGINNING: &str = "; the annotation ";
 pub(super) fn with_notice(text: &str, seen: &SeenIssuer<'_>, acme: &AcmeIssuer) -> String {
     let tls_alpn = TlsAlpn::read(seen.tls_alpn_01, &acme.solvers);
     let verification = Verification::problem(seen.dns01_verification);
-    let problems = [tls_alpn.problem(), verification.as_deref(), seen.answerer_problem];
+    let (caa, new_orders) = (caa::problem(seen.caa), Allowance::problem(seen.new_orders));
+    let problems =
+        [tls_alpn.problem(), verification.as_deref(), seen.answerer_problem, caa.as_deref(), new_orders.as_deref()];
     problems.into_iter().flatten().fold(text.to_owned(), |text, problem| format!("{text}; {problem}"))
 }
 

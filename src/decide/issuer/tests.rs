@@ -27,6 +27,8 @@ struct Scene {
     trouble: Option<Trouble>,
     tls_alpn_01: Option<&'static str>,
     dns01_verification: Option<&'static str>,
+    caa: Option<&'static str>,
+    new_orders: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -46,6 +48,8 @@ impl Scene {
             trouble: None,
             tls_alpn_01: None,
             dns01_verification: None,
+            caa: None,
+            new_orders: None,
             now: now(),
         }
     }
@@ -73,6 +77,8 @@ impl Scene {
             spec: &self.spec,
             tls_alpn_01: self.tls_alpn_01,
             dns01_verification: self.dns01_verification,
+            caa: self.caa,
+            new_orders: self.new_orders,
             answerer_problem: None,
             status: self.status.as_ref(),
             account_key: &self.account_key,
@@ -316,6 +322,8 @@ fn an_issuer_that_goes_is_left_alone() {
         spec: &scene.spec,
         tls_alpn_01: None,
         dns01_verification: None,
+        caa: None,
+        new_orders: None,
         answerer_problem: None,
         status: None,
         account_key: &AccountKey::Missing,
@@ -415,15 +423,18 @@ fn an_annotation_that_cannot_be_followed_is_told_until_it_is_put_right() {
         assert!(now.2.starts_with(&begins) && now.2.contains(part), "{}", now.2);
         assert_eq!(scene.decide(), Decision::rest());
     }
-    scene.dns01_verification = Some("quorum");
+    (scene.dns01_verification, scene.caa, scene.new_orders) = (Some("quorum"), Some("maybe"), Some("lots"));
     assert_eq!(scene.step(), ["WriteStatus"]);
-    let both = told(&scene).2;
-    assert!(
-        both.contains("solver 1 has no") && both.contains("certwright.dev/dns01-verification is ignored"),
-        "{both}"
-    );
+    let all = told(&scene).2;
+    let parts = [
+        "solver 1 has no",
+        "certwright.dev/dns01-verification is ignored",
+        "; the annotation certwright.dev/caa is ignored, because \"maybe\" is not off, warn or refuse",
+        "; the annotation certwright.dev/new-orders is ignored, because \"lots\" is not a number of orders",
+    ];
+    assert!(parts.iter().all(|part| all.contains(part)), "{all}");
     assert_eq!(scene.decide(), Decision::rest());
-    (scene.tls_alpn_01, scene.dns01_verification) = (None, None);
+    (scene.tls_alpn_01, scene.dns01_verification, scene.caa, scene.new_orders) = (None, None, None, None);
     assert_eq!(scene.step(), ["WriteStatus"]);
     assert_eq!(told(&scene), before);
     assert_eq!(scene.decide(), Decision::rest());

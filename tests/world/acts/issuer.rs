@@ -51,6 +51,8 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         spec: &issuer.spec,
         tls_alpn_01: issuer.annotations().get(annotation::TLS_ALPN_01).map(String::as_str),
         dns01_verification: None,
+        caa: None,
+        new_orders: None,
         answerer_problem: None,
         status: issuer.status.as_ref(),
         account_key: &account_key,
