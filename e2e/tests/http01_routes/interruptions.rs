@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use certwright::api::Certificate;
+use certwright_e2e::port::listen;
 use certwright_e2e::process::Identity;
 use certwright_e2e::replica::Replicas;
 use certwright_e2e::scene::is_ready;
@@ -14,6 +15,7 @@ use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::support::{certificate, controller, edge, issuer_with, names, testbed, there};
 
@@ -30,7 +32,12 @@ async fn scene(testbed: &Testbed, log: &std::path::Path) -> Scene {
 }
 
 async fn port_80(testbed: &Testbed) -> TcpListener {
-    TcpListener::bind((testbed.state.node_address, 80)).await.unwrap()
+    listen((testbed.state.node_address, 80)).await.unwrap()
+}
+
+/// The first question of the CA, which is held.
+async fn question(listener: &TcpListener) -> TcpStream {
+    timeout(SOON, listener.accept()).await.expect("the CA does not ask").unwrap().0
 }
 
 /// Leads the question that was held, and all further ones, to the controller. A CA may ask several at once, so nothing that waits at
@@ -64,7 +71,7 @@ async fn what_a_killed_controller_left_unanswered_is_tried_again_soon() {
     let scene = scene(&testbed, controller.log()).await;
     let listener = port_80(&testbed).await;
     certificate(&scene, &names(&scene, 1)).await;
-    let (question, _) = listener.accept().await.unwrap();
+    let question = question(&listener).await;
     controller.kill().unwrap();
     drop((question, listener));
     controller.restart().unwrap();
@@ -88,7 +95,7 @@ async fn a_controller_that_is_stopped_answers_first() {
     let scene = scene(&testbed, controller.log()).await;
     let listener = port_80(&testbed).await;
     certificate(&scene, &names(&scene, 1)).await;
-    let (question, _) = listener.accept().await.unwrap();
+    let question = question(&listener).await;
     let process = Identity::of(controller.id()).unwrap();
     assert!(process.signal(Signal::TERM));
     let look = async || {
@@ -120,7 +127,7 @@ async fn the_next_controller_can_be_found_before_the_former_is_gone() {
     let scene = scene(&testbed, former.log()).await;
     let listener = port_80(&testbed).await;
     certificate(&scene, &names(&scene, 1)).await;
-    let (question, _) = listener.accept().await.unwrap();
+    let question = question(&listener).await;
     assert!(former.process().unwrap().signal(Signal::TERM));
     let leads_to = |slice: &EndpointSlice| slice.endpoints.iter().any(|endpoint| endpoint.addresses.contains(&next));
     there::<EndpointSlice>(&scene, leads_to).await;
