@@ -7,8 +7,10 @@ use std::time::Duration;
 use certwright::api::{Certificate, Challenge, Issuer, find_condition, names::condition};
 use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::controller::binary;
+use certwright_e2e::dns::update;
 use certwright_e2e::install;
 use certwright_e2e::kubectl::Kubectl;
+use certwright_e2e::network::SPARE;
 use certwright_e2e::scene::{Conditions as _, PATIENCE, is_ready};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed};
@@ -225,12 +227,16 @@ async fn a_controller_killed_while_it_answers_itself_is_replaced_and_goes_on() {
     let scene = scene("podkilled").await;
     issuer(&scene, &ingress_class(&scene), json!({})).await;
     without_pods(&scene).await;
-    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    // The name leads to where nobody listens, or the CA might ask just when the controller is killed.
+    let (dns, name) = (scene.testbed.state.dns().unwrap(), scene.dns_name("www"));
+    update(dns, &[format!("add {name} 0 A {}", SPARE[5])]).unwrap();
+    scene.certificate("web", "pebble", &[&name]).await.unwrap();
     let has_solver = async || anyhow::Ok((!scene.list::<EndpointSlice>().await?.is_empty()).then_some(()));
     until("endpoints of the solver", PATIENCE, has_solver).await.unwrap();
     let controllers: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let at_once = DeleteParams::default().grace_period(0);
     controllers.delete_collection(&at_once, &ListParams::default()).await.unwrap();
+    update(dns, &[format!("delete {name} A")]).unwrap();
     scene.wait_for::<Certificate>("web", "being ready", UNTIL_LEASE_ENDS, is_ready).await.unwrap();
     nothing_is_left(&scene).await;
     assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 1);
