@@ -38,7 +38,7 @@ pub struct Write {
 
 /// The current end of the audit log. A line that is being written belongs to what was before, so its end is waited for.
 pub fn mark(log: &Path) -> Result<Mark> {
-    const LONGEST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(20);
     let began = Instant::now();
     loop {
         let mut file = File::open(log).with_context(|| format!("reading the audit log {}", log.display()))?;

@@ -20,7 +20,7 @@ use crate::wait::{until, until_ready};
 pub const BINARY_VARIABLE: &str = "CERTWRIGHT_BIN";
 
 const READY: Duration = Duration::from_mins(1);
-const OTHERS: Duration = Duration::from_mins(10);
+const OTHERS: Duration = Duration::from_mins(30);
 const PROBES: &str = "127.0.0.1:9403";
 
 /// A running `certwright controller` with the rights of the user `certwright`. Dropping it kills it.

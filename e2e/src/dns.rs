@@ -25,7 +25,7 @@ pub const ZONES: [&str; 2] = ["certwright.test", "other.test"];
 
 const KEY_NAME: &str = "testbed-key";
 const ALGORITHM: &str = "hmac-sha256";
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_mins(1);
 
 /// Starts both servers and waits until each serves every zone.
 pub async fn start(launcher: &mut Launcher) -> Result<()> {
@@ -62,7 +62,7 @@ pub fn challenge_records(dns: &Dns, part: &str) -> Result<Vec<String>> {
     for server in [dns.primary, dns.secondary] {
         for zone in &dns.zones {
             let mut dig = Command::new(require_program("dig")?);
-            dig.args([&format!("@{server}"), zone, "AXFR", "+time=5", "+tries=1"]);
+            dig.args([&format!("@{server}"), zone, "AXFR", "+time=15", "+tries=1"]);
             let output = dig.output().context("starting dig")?;
             let text = String::from_utf8_lossy(&output.stdout);
             if !output.status.success() || !text.contains("SOA") {
@@ -82,7 +82,7 @@ pub fn update(dns: &Dns, lines: &[String]) -> Result<()> {
     let script =
         format!("server {server}\nkey {}:{} {}\n{}\nsend\n", tsig.algorithm, tsig.name, tsig.secret, lines.join("\n"));
     let mut command = Command::new(require_program("nsupdate")?);
-    let mut nsupdate = command.args(["-t", "5"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut nsupdate = command.args(["-t", "15"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     nsupdate.stdin.take().context("nsupdate takes no input")?.write_all(script.as_bytes())?;
     let output = nsupdate.wait_with_output()?;
     if !output.status.success() {
@@ -125,7 +125,7 @@ pub fn serial(server: Ipv4Addr, zone: &str) -> Result<u32> {
 const HEADER: usize = 12;
 const TXT: u8 = 16;
 const SOA: u8 = 6;
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// One question without any code of certwright's, and without a process for each.
 fn ask(server: Ipv4Addr, name: &str, record_type: u8) -> Result<Vec<u8>> {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use certwright::api::{Certificate, Challenge, ClusterIssuer, Issuer, Order};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -23,7 +24,7 @@ use crate::state::State;
 use crate::testbed::Testbed;
 use crate::wait::until;
 
-const ESTABLISHED: Duration = Duration::from_secs(30);
+const ESTABLISHED: Duration = Duration::from_mins(1);
 
 /// Installs `crds/`, the policies of `deploy/admission/`, and the rights of `deploy/rbac.yaml`, bound to the user
 /// `certwright`. May be called by every test:
@@ -50,7 +51,25 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
     // Some of the rights lie where the controller would be installed.
     let namespace: Namespace = read_one(&repository().join("deploy/namespace.yaml"))?;
     Api::<Namespace>::all(client.clone()).patch(&namespace.name_any(), &params(), &Patch::Apply(&namespace)).await?;
-    rights(client).await
+    rights(client).await?;
+    rights_are_enforced(testbed).await
+}
+
+/// Waits until the API server has heard of the rights: a controller that begins before is refused, tells of it and waits.
+async fn rights_are_enforced(testbed: &Testbed) -> Result<()> {
+    let client = testbed.certwright().await?;
+    let one = ListParams::default().limit(1);
+    // One kind of each role.
+    let look = async || -> kube::Result<_> {
+        Api::<Issuer>::all(client.clone()).list_metadata(&one).await?;
+        Api::<ClusterIssuer>::all(client.clone()).list_metadata(&one).await?;
+        Api::<Certificate>::all(client.clone()).list_metadata(&one).await?;
+        Api::<Order>::all(client.clone()).list_metadata(&one).await?;
+        Api::<Challenge>::all(client.clone()).list_metadata(&one).await?;
+        Api::<CustomResourceDefinition>::all(client.clone()).list_metadata(&one).await?;
+        Ok(Some(()))
+    };
+    until("the rights to be enforced", ESTABLISHED, look).await
 }
 
 /// It takes the API server about a second to enforce them; nothing waits for that but the tests of the policies.

@@ -4,7 +4,7 @@
 //! # Layout
 //!
 //! - [`catalogue`], [`cache`], [`go`], [`wheel`], [`packages`]: the programs a testbed is made of, and how they come here
-//! - [`network`], [`process`], [`wait`]: the namespace, the processes in it, and waiting with deadlines
+//! - [`network`], [`process`], [`wait`], [`port`]: the namespace, the processes in it, and waiting with deadlines
 //! - [`authority`], [`kubernetes`], [`dns`], [`pebble`]: the parts of tier `api`
 //! - [`fault_proxy`]: a bad line between the controller and the CA
 //! - [`fixture`]: a cluster as cert-manager leaves it, and whether it would find one the same
@@ -47,6 +47,7 @@ pub mod node;
 pub mod nodeless;
 pub mod packages;
 pub mod pebble;
+pub mod port;
 pub mod powerdns;
 pub mod process;
 pub mod random_kills;

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use certwright::api::names::label;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::port::listen;
 use crate::scene::PATIENCE;
 use crate::testbed::Testbed;
 use crate::wait::until;
@@ -55,7 +56,7 @@ impl Nodeless {
             (SocketAddr::new(node, 80), Some(SocketAddr::new(node, SOLVER_PORT))),
             (SocketAddr::new(PODS.into(), SOLVER_PORT), None),
         ] {
-            let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+            let listener = listen(address).await?;
             tasks.spawn(serve(listener, answers.clone(), onward));
         }
         tasks.spawn(run_pods(client, answers));

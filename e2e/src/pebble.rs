@@ -20,7 +20,7 @@ use crate::process::Process;
 use crate::state::{Acme, State};
 use crate::wait::until_ready;
 
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_mins(1);
 
 /// How a Pebble behaves. The defaults are quick and leave nothing but nonces to chance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -191,7 +191,7 @@ impl Acme {
         let authority = reqwest::Certificate::from_pem(&pem)?;
         // RFC 8555 section 6.1 wants a user agent, and Pebble insists on one.
         let client = reqwest::Client::builder().user_agent("certwright-testbed").tls_certs_only([authority]);
-        let client = client.no_proxy().timeout(Duration::from_secs(10));
+        let client = client.no_proxy().timeout(Duration::from_secs(30));
         Ok(client.build()?)
     }
 }

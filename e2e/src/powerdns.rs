@@ -90,7 +90,7 @@ impl PowerDns {
     }
 
     async fn request(&self, method: reqwest::Method, body: Option<Value>) -> Result<Value> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
         let url = format!("{}/api/v1/servers/localhost/zones/{}.", self.host(), self.zone);
         let mut request = client.request(method, url).header("X-API-Key", &self.api_key);
         if let Some(body) = body {
@@ -114,7 +114,7 @@ async fn start_process(testbed: &Testbed, folder: &Path, address: Ipv4Addr, zone
     let mut command = Command::new(own_server(folder)?);
     command.arg(config_dir(folder)).args(["--daemon=no", "--guardian=no", "--disable-syslog"]);
     let mut process = testbed.start("powerdns", command)?;
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
     let look = async || {
         client.get(format!("http://{address}:{API_PORT}/api")).send().await?;
         serves(address, zone)

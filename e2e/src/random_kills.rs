@@ -85,7 +85,7 @@ pub async fn run(testbed: &Testbed, controller: &mut Controller, plan: RandomKil
         ensure!(left.values().all(|count| *count == 0), "there are {left:?}");
         Ok(Some(()))
     };
-    let _ = until("everything to be cleaned up", Duration::from_secs(45), look).await;
+    let _ = until("everything to be cleaned up", Duration::from_secs(90), look).await;
     Ok(Outcome { ready, failed, kills, left: leftovers(&scene).await? })
 }
 

@@ -104,7 +104,7 @@ impl Replica {
 
     /// Asks it to end (SIGTERM); whether it did, and called it a success.
     pub fn stop(&mut self) -> Result<bool> {
-        Ok(self.process.stop(Duration::from_secs(30))?.success())
+        Ok(self.process.stop(Duration::from_mins(1))?.success())
     }
 
     /// The HTTP status of `/livez` or `/readyz`.
@@ -161,5 +161,5 @@ pub fn holder(lease: &LeaseSpec) -> &str {
 }
 
 fn probe_client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?)
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?)
 }

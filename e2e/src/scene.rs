@@ -5,7 +5,7 @@ use std::fmt::{Debug, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certwright::api::names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, condition};
@@ -15,7 +15,7 @@ use certwright::api::{
 use certwright::pki::ParsedCertificate;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Event, Secret};
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Resource, ResourceExt};
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::process::tail;
 use crate::testbed::Testbed;
+use crate::wait::until;
 
 /// How long anything may take that takes a second or two on a machine with nothing else to do.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -240,6 +241,27 @@ impl Scene {
         }
         let report = self.report(name, last.as_ref()).await;
         Err(anyhow!("waited {} s for {} {name} to go\n{report}", PATIENCE.as_secs(), K::kind(&())))
+    }
+
+    /// Deletes every Certificate and what belongs to it, as the garbage collector does where one runs, and waits until it is
+    /// gone. It takes several looks: a controller that has not heard yet that something is gone may make another of what
+    /// belonged to it.
+    pub async fn give_up(&self) -> Result<()> {
+        let (now, all) = (DeleteParams::default(), ListParams::default());
+        self.api::<Certificate>().delete_collection(&now, &all).await?;
+        let look = async || {
+            self.api::<CertificateRequest>().delete_collection(&now, &all).await?;
+            self.api::<Order>().delete_collection(&now, &all).await?;
+            self.api::<Challenge>().delete_collection(&now, &all).await?;
+            let left = [
+                self.list::<CertificateRequest>().await?.len(),
+                self.list::<Order>().await?.len(),
+                self.list::<Challenge>().await?.len(),
+            ];
+            ensure!(left == [0; 3], "requests, orders, challenges: {left:?}");
+            Ok(Some(()))
+        };
+        until("what belonged to the Certificates to be gone", PATIENCE, look).await
     }
 
     /// Every object of a kind in the namespace.

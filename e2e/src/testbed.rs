@@ -17,6 +17,9 @@ use crate::process::Process;
 use crate::state::{STATE_VARIABLE, State, Tier};
 use crate::wait::until;
 
+/// What takes a moment, and longer only on a machine with much else to do.
+const SOON: Duration = Duration::from_mins(1);
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The running testbed that this process is in.
@@ -61,7 +64,7 @@ impl Testbed {
             accounts.create(&PostParams::default(), &ServiceAccount { metadata, ..ServiceAccount::default() }).await?;
         }
         let look = async || accounts.get_opt("default").await;
-        until(&format!("the ServiceAccount default in {name}"), Duration::from_secs(20), look).await?;
+        until(&format!("the ServiceAccount default in {name}"), SOON, look).await?;
         Ok(name)
     }
 
@@ -85,7 +88,7 @@ impl Testbed {
             let writes = audit::writes_since(log, mark)?;
             Ok::<_, anyhow::Error>(writes.iter().any(|write| write.name == fence).then_some(writes))
         };
-        let mut writes = until("the audit log to catch up", Duration::from_secs(10), look).await?;
+        let mut writes = until("the audit log to catch up", SOON, look).await?;
         writes.retain(|write| !write.name.starts_with(FENCE) && write.resource != "leases");
         Ok(writes)
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use certwright::api::{Certificate, Challenge, Issuer, find_condition, names::condition};
 use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::controller::binary;
+use certwright_e2e::dns::update;
 use certwright_e2e::install;
 use certwright_e2e::kubectl::Kubectl;
+use certwright_e2e::network::SPARE;
 use certwright_e2e::scene::{Conditions as _, PATIENCE, is_ready};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed};
@@ -17,7 +19,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard};
 
 /// Where certwright runs, and as whom.
 const NAMESPACE: &str = "certwright";
@@ -26,8 +28,14 @@ const USER: &str = "system:serviceaccount:certwright:certwright";
 /// Another pod follows one that was killed when its Lease has run out, a minute later.
 const UNTIL_LEASE_ENDS: Duration = Duration::from_mins(3);
 
-/// Held by tests whose outcome a killed controller would change, and by the one that kills it.
-static CONTROLLER: Mutex<()> = Mutex::const_new(());
+/// Read by every test, for without a controller none comes to its end in time; written by those that kill it.
+static CONTROLLER: RwLock<()> = RwLock::const_new(());
+
+/// A scene whose controller nobody kills as long as the guard lives.
+async fn undisturbed(prefix: &str) -> (Scene, RwLockReadGuard<'static, ()>) {
+    let guard = CONTROLLER.read().await;
+    (scene(prefix).await, guard)
+}
 
 /// A fresh namespace that admits restricted pods only, with certwright deployed as people deploy it.
 async fn scene(prefix: &str) -> Scene {
@@ -104,7 +112,7 @@ async fn nothing_is_left(scene: &Scene) {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn two_names_by_http01_in_a_restricted_namespace() {
-    let scene = scene("http").await;
+    let (scene, _guard) = undisturbed("http").await;
     issuer(&scene, &ingress_class(&scene), json!({})).await;
     let names = [scene.dns_name("a"), scene.dns_name("b")];
     scene.certificate("web", "pebble", &[&names[0], &names[1]]).await.unwrap();
@@ -126,8 +134,7 @@ async fn resources(scene: &Scene, mark: Mark, verb: &str) -> Vec<String> {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn without_pods_through_an_ingress() {
-    let scene = scene("podless").await;
-    let _undisturbed = CONTROLLER.lock().await;
+    let (scene, _guard) = undisturbed("podless").await;
     issuer(&scene, &ingress_class(&scene), json!({})).await;
     without_pods(&scene).await;
     let mark = scene.testbed.mark().unwrap();
@@ -142,8 +149,7 @@ async fn without_pods_through_an_ingress() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn through_a_gateway_with_pods_and_without() {
-    let scene = scene("gateway").await;
-    let _undisturbed = CONTROLLER.lock().await;
+    let (scene, _guard) = undisturbed("gateway").await;
     gateway_issuer(&scene).await;
     for (certificate, answers) in [("pods", "pods"), ("podless", "endpointslices")] {
         let mark = scene.testbed.mark().unwrap();
@@ -161,8 +167,7 @@ async fn through_a_gateway_with_pods_and_without() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn in_an_ingress_that_is_there_already() {
-    let scene = scene("inplace").await;
-    let _undisturbed = CONTROLLER.lock().await;
+    let (scene, _guard) = undisturbed("inplace").await;
     let name = scene.dns_name("www");
     let backend = json!({ "service": { "name": "shop", "port": { "number": 80 } } });
     let spec = json!({
@@ -193,7 +198,7 @@ async fn in_an_ingress_that_is_there_already() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn a_gateway_that_does_not_take_the_route() {
-    let scene = scene("untaken").await;
+    let (scene, _guard) = undisturbed("untaken").await;
     let cluster = scene.testbed.state.cluster().unwrap();
     let section =
         json!({ "name": cluster.gateway_name, "namespace": cluster.gateway_namespace, "sectionName": "nowhere" });
@@ -218,16 +223,20 @@ async fn a_gateway_that_does_not_take_the_route() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn a_controller_killed_while_it_answers_itself_is_replaced_and_goes_on() {
+    let _alone = CONTROLLER.write().await;
     let scene = scene("podkilled").await;
-    let _alone = CONTROLLER.lock().await;
     issuer(&scene, &ingress_class(&scene), json!({})).await;
     without_pods(&scene).await;
-    scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+    // The name leads to where nobody listens, or the CA might ask just when the controller is killed.
+    let (dns, name) = (scene.testbed.state.dns().unwrap(), scene.dns_name("www"));
+    update(dns, &[format!("add {name} 0 A {}", SPARE[5])]).unwrap();
+    scene.certificate("web", "pebble", &[&name]).await.unwrap();
     let has_solver = async || anyhow::Ok((!scene.list::<EndpointSlice>().await?.is_empty()).then_some(()));
     until("endpoints of the solver", PATIENCE, has_solver).await.unwrap();
     let controllers: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let at_once = DeleteParams::default().grace_period(0);
     controllers.delete_collection(&at_once, &ListParams::default()).await.unwrap();
+    update(dns, &[format!("delete {name} A")]).unwrap();
     scene.wait_for::<Certificate>("web", "being ready", UNTIL_LEASE_ENDS, is_ready).await.unwrap();
     nothing_is_left(&scene).await;
     assert_eq!(scene.list::<certwright::api::Order>().await.unwrap().len(), 1);
@@ -237,7 +246,7 @@ async fn a_controller_killed_while_it_answers_itself_is_replaced_and_goes_on() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn one_name_twice_by_tls_alpn01_through_a_gateway() {
-    let scene = scene("alpn").await;
+    let (scene, _guard) = undisturbed("alpn").await;
     let cluster = scene.testbed.state.cluster().unwrap();
     let gateway = json!({ "name": cluster.gateway_name, "namespace": cluster.gateway_namespace });
     let mut spec = scene.issuer_spec("pebble-account").unwrap();
@@ -267,8 +276,7 @@ async fn one_name_twice_by_tls_alpn01_through_a_gateway() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn one_name_takes_few_writes_and_none_is_refused() {
-    let scene = scene("writes").await;
-    let _undisturbed = CONTROLLER.lock().await;
+    let (scene, _guard) = undisturbed("writes").await;
     issuer(&scene, &ingress_class(&scene), json!({})).await;
     let mark = scene.testbed.mark().unwrap();
     scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
@@ -287,7 +295,7 @@ async fn one_name_takes_few_writes_and_none_is_refused() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn a_challenge_that_fails_at_the_ca_leaves_nothing_and_is_told() {
-    let scene = scene("refused").await;
+    let (scene, _guard) = undisturbed("refused").await;
     // Nobody serves this class, so the CA finds something else at the name.
     issuer(&scene, "nobody", json!({ "waitInsteadOfSelfCheck": "1s" })).await;
     scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
@@ -316,8 +324,8 @@ async fn a_challenge_that_fails_at_the_ca_leaves_nothing_and_is_told() {
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn a_controller_killed_while_solving_is_replaced_and_goes_on() {
+    let _alone = CONTROLLER.write().await;
     let scene = scene("killed").await;
-    let _alone = CONTROLLER.lock().await;
     issuer(&scene, &ingress_class(&scene), json!({})).await;
     let mark = scene.testbed.mark().unwrap();
     scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();

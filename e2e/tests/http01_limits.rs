@@ -3,8 +3,6 @@
 //! `testbed run -- cargo test -p certwright-e2e --test http01_limits -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use certwright::api::{Challenge, Issuer};
 use certwright_e2e::nodeless::Nodeless;
 use certwright_e2e::scene::PATIENCE;
@@ -33,9 +31,7 @@ async fn scene(prefix: &str, template: Value) -> Scene {
 }
 
 async fn nodeless(scene: &Scene) -> Nodeless {
-    // The former test's may be on its way out.
-    let start = async || Nodeless::start(&scene.testbed).await.map(Some);
-    until("the network of this test", PATIENCE, start).await.unwrap()
+    Nodeless::start(&scene.testbed).await.unwrap()
 }
 
 /// Waits until the one Challenge says all of this.
@@ -128,7 +124,12 @@ async fn a_limit_range_that_the_pod_exceeds_is_told() {
     let limits = json!({ "limits": [{ "type": "Container", "max": { "memory": "32Mi" } }] });
     scene.create::<LimitRange>("small", limits).await.unwrap();
     // The API server looks at what it knows of LimitRanges.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let container = json!({ "name": "tried", "image": "tried", "resources": { "limits": { "memory": "64Mi" } } });
+    let tried = json!({ "metadata": { "name": "tried" }, "spec": { "containers": [container] } });
+    let (tried, dry_run) =
+        (serde_json::from_value(tried).unwrap(), PostParams { dry_run: true, ..PostParams::default() });
+    let look = async || anyhow::Ok(scene.api::<Pod>().create(&dry_run, &tried).await.is_err().then_some(()));
+    until("the LimitRange to be enforced", PATIENCE, look).await.unwrap();
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     refused(&scene, &["maximum memory usage per Container is 32Mi", "podTemplate.spec.resources", "LimitRange"]).await;
     others_go_on(&scene).await;

@@ -14,7 +14,7 @@ mod support;
 
 use std::process::Command;
 
-use certwright::api::{Certificate, CertificateRequest, Challenge, Order};
+use certwright::api::{Challenge, Order};
 use certwright_e2e::controller::binary;
 use certwright_e2e::dns;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
@@ -262,19 +262,9 @@ async fn nothing_stays_after_a_failure_or_a_deletion() {
         there::<Ingress>(scene, |_| true).await;
     }
     // The Ingress may be there before the last of the Challenges is.
-    let look = async || {
-        let challenges = deleted.list::<Challenge>().await?;
-        anyhow::Ok((challenges.len() == 4).then_some(challenges))
-    };
-    let challenges = until("all Challenges", PATIENCE, look).await.unwrap();
-    // The certificate first, or it would be tried again; then as the garbage collector does.
-    deleted.api::<Certificate>().delete("web", &DeleteParams::default()).await.unwrap();
-    let (everything, any) = (DeleteParams::default(), ListParams::default());
-    deleted.api::<CertificateRequest>().delete_collection(&everything, &any).await.unwrap();
-    deleted.api::<Order>().delete_collection(&everything, &any).await.unwrap();
-    for challenge in challenges {
-        deleted.api::<Challenge>().delete(&challenge.name_any(), &everything).await.unwrap();
-    }
+    let look = async || anyhow::Ok((deleted.list::<Challenge>().await?.len() == 4).then_some(()));
+    until("all Challenges", PATIENCE, look).await.unwrap();
+    deleted.give_up().await.unwrap();
     nothing_is_left(&deleted).await;
 
     // Challenges that have failed stay for people to look at.

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use certwright::api::names::KIND_ISSUER;
-use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright::api::{Certificate, Challenge, Issuer};
 use certwright_e2e::network::{NODE, NODE_IPV6, SPARE, add_ipv6};
 use certwright_e2e::scene::{PATIENCE, certificate_spec, is_ready};
 use certwright_e2e::wait::until;
@@ -24,7 +24,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use front::{Behaviour, Front};
@@ -146,19 +146,8 @@ async fn a_name_that_does_not_exist(scene: &Scene) {
     give_up(scene).await;
 }
 
-/// Nobody deletes what a deleted Certificate leaves here: that controller does not run in this tier.
 async fn give_up(scene: &Scene) {
-    let (all, now) = (ListParams::default(), DeleteParams::default());
-    scene.api::<Certificate>().delete_collection(&now, &all).await.unwrap();
-    scene.api::<CertificateRequest>().delete_collection(&now, &all).await.unwrap();
-    // A controller that has not heard yet that something is gone may have made another of what belongs to it.
-    let look = async || {
-        scene.api::<Order>().delete_collection(&now, &all).await?;
-        scene.api::<Challenge>().delete_collection(&now, &all).await?;
-        let left = (scene.list::<Order>().await?.len(), scene.list::<Challenge>().await?.len());
-        anyhow::Ok((left == (0, 0)).then_some(()))
-    };
-    until("the Orders and Challenges to be gone", PATIENCE, look).await.unwrap();
+    scene.give_up().await.unwrap();
     nothing_is_left(scene).await;
 }
 

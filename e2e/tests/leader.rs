@@ -22,9 +22,9 @@ use serde_json::json;
 /// Much shorter than by default, so that nobody waits long.
 const SHORT: [&str; 3] =
     ["--leader-election-lease-duration=6s", "--leader-election-renew-deadline=4s", "--leader-election-retry-period=1s"];
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Far less than the lease duration by default.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(25);
 
 fn testbed() -> Testbed {
     Testbed::from_env().unwrap().expect("run this inside `testbed run`")

@@ -53,6 +53,23 @@ impl Stage {
         self.scene.issued(name).await.unwrap();
     }
 
+    /// All spans of the trace of a whole issuance. Parts may come before what they are parts of, and what cleans up comes
+    /// after the certificate.
+    async fn trace(&self, whole: &Taken) -> Vec<Taken> {
+        let look = async || {
+            let mut taken = self.collector.taken();
+            taken.retain(|taken| taken.span.trace_id == whole.span.trace_id);
+            let ids: BTreeSet<_> = taken.iter().map(|taken| &taken.span.span_id).collect();
+            let strays: Vec<_> = taken.iter().filter(|taken| !ids.contains(&taken.span.parent_span_id)).collect();
+            anyhow::ensure!(strays.len() == 1, "all but the whole are parts of something: {strays:#?}");
+            // Order: finalized and valid at least. Challenge: presented and valid at least, and its finalizer.
+            let (order, challenge) = (writes(&taken, "Order"), writes(&taken, "Challenge"));
+            anyhow::ensure!(order >= 2 && challenge >= 3, "writes of Orders: {order}, of Challenges: {challenge}");
+            Ok(Some(taken))
+        };
+        until("the whole trace", PATIENCE, look).await.unwrap()
+    }
+
     /// The span of a whole issuance, once it is there.
     async fn issuance(&self, name: &str) -> Taken {
         let look = async || Ok::<_, String>(self.collector.named("issuance", name).pop());
@@ -76,6 +93,12 @@ impl Stage {
     }
 }
 
+/// How much the passes over objects of this kind have written.
+fn writes(taken: &[Taken], kind: &str) -> i64 {
+    let passes = taken.iter().filter(|taken| taken.span.name == kind);
+    passes.filter_map(|taken| taken.number("certwright.writes")).sum()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn an_issuance_is_one_trace() {
@@ -89,11 +112,7 @@ async fn an_issuance_is_one_trace() {
     assert_eq!(whole.of_sender("deployment.environment.name"), "testbed");
     assert!(whole.span.parent_span_id.is_empty());
 
-    let mut taken = stage.collector.taken();
-    taken.retain(|taken| taken.span.trace_id == whole.span.trace_id);
-    let ids: BTreeSet<_> = taken.iter().map(|taken| taken.span.span_id.clone()).collect();
-    let strays: Vec<_> = taken.iter().filter(|taken| !ids.contains(&taken.span.parent_span_id)).collect();
-    assert_eq!(strays.len(), 1, "all but the whole are parts of something: {strays:#?}");
+    let taken = stage.trace(&whole).await;
     let names: BTreeSet<_> = taken.iter().map(|taken| &*taken.span.name).collect();
     for name in [
         "Certificate",
@@ -116,12 +135,6 @@ async fn an_issuance_is_one_trace() {
         assert_eq!(pass.span.parent_span_id, whole.span.span_id);
         assert!(!pass.text("certwright.wake").is_empty() && !pass.text("certwright.outcome").is_empty());
     }
-    let writes = |kind| -> i64 {
-        let passes = taken.iter().filter(|taken| taken.span.name == kind);
-        passes.filter_map(|taken| taken.number("certwright.writes")).sum()
-    };
-    // Order: finalized and valid at least. Challenge: presented and valid at least, and its finalizer.
-    assert!(writes("Order") >= 2 && writes("Challenge") >= 3, "{} {}", writes("Order"), writes("Challenge"));
     // The pass that began it came before there was a request; it points to the trace.
     let began = stage.collector.named("Certificate", "www");
     let links = began.iter().flat_map(|taken| &taken.span.links);

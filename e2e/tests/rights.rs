@@ -1,5 +1,5 @@
 //! The rights that the controller has are those that it uses, and it lives with fewer. These run inside a testbed, with
-//! controllers of their own: `testbed run --name alone -- cargo test -p certwright-e2e --test rights -- --include-ignored`.
+//! controllers of their own: `testbed run -- cargo test -p certwright-e2e --test rights -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "rights/told.rs"]
@@ -8,7 +8,7 @@ mod told;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright::api::{Certificate, Challenge, Issuer};
 use certwright_e2e::install::{install, repository};
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
@@ -103,17 +103,7 @@ async fn present_and_delete(scene: &Scene, issuer: &str) {
         Ok::<_, anyhow::Error>(own().await.iter().any(is_presented).then_some(()))
     };
     until("a Challenge to be presented", PATIENCE, look).await.unwrap();
-    // There is no garbage collector at this tier.
-    let params = DeleteParams::background();
-    scene.api::<Certificate>().delete(issuer, &params).await.unwrap();
-    scene.api::<CertificateRequest>().delete(&format!("{issuer}-1"), &params).await.unwrap();
-    for challenge in own().await {
-        let order = &challenge.metadata.owner_references.unwrap()[0].name;
-        scene.api::<Order>().delete(order, &params).await.unwrap();
-        let name = challenge.metadata.name.unwrap();
-        scene.api::<Challenge>().delete(&name, &params).await.unwrap();
-        scene.wait_gone::<Challenge>(&name).await.unwrap();
-    }
+    scene.give_up().await.unwrap();
 }
 
 /// One of them takes rights away that the other needs.
@@ -197,7 +187,7 @@ async fn without(testbed: &Testbed, role: &str, resource: &str) {
 /// The authorizer hears of it by a watch of its own.
 async fn loses(is_refused: impl AsyncFn() -> bool) {
     let look = async || Ok::<_, anyhow::Error>(is_refused().await.then_some(()));
-    until("the right to go", Duration::from_secs(20), look).await.unwrap();
+    until("the right to go", PATIENCE, look).await.unwrap();
 }
 
 fn testbed() -> Testbed {

@@ -16,7 +16,7 @@ use kube::api::{Api, LogParams, PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn testbed() -> Testbed {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");

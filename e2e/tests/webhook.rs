@@ -398,7 +398,7 @@ fn message(error: kube::Error) -> String {
 }
 
 fn plain() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
 /// A signing request in base64.

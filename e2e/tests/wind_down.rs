@@ -1,12 +1,12 @@
 //! What is left when certwright is to be uninstalled: nothing that waits for a controller. These run inside a testbed, with
 //! controllers of their own and nothing that others left:
-//! `testbed run --name alone -- cargo test -p certwright-e2e --test wind_down -- --include-ignored`.
+//! `testbed run -- cargo test -p certwright-e2e --test wind_down -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
 use certwright::api::names::{LEASE, event, finalizer};
-use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
+use certwright::api::{Certificate, Challenge, Issuer, Order};
 use certwright::decide::shard::Share;
 use certwright_e2e::dns::challenge_records;
 use certwright_e2e::replica::{Replica, Replicas, grant_two_shares, holder, lease};
@@ -15,12 +15,12 @@ use certwright_e2e::wait::until;
 use certwright_e2e::{Process, Scene, Testbed};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::DeleteParams;
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Far less than the lease duration by default.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(25);
 /// Where it matters that a Lease runs out.
 const SHORT: [&str; 3] =
     ["--leader-election-lease-duration=6s", "--leader-election-renew-deadline=4s", "--leader-election-retry-period=1s"];
@@ -57,17 +57,6 @@ fn records(scene: &Scene) -> Vec<String> {
     let mut records = challenge_records(dns, &scene.namespace).unwrap();
     records.retain(|record| record.starts_with(&dns.primary.to_string()));
     records
-}
-
-/// Nobody follows owners here.
-async fn tidy_up(scene: &Scene) {
-    let (params, all) = (DeleteParams::default(), ListParams::default());
-    scene.api::<Certificate>().delete_collection(&params, &all).await.unwrap();
-    scene.api::<CertificateRequest>().delete_collection(&params, &all).await.unwrap();
-    scene.api::<Order>().delete_collection(&params, &all).await.unwrap();
-    scene.api::<Challenge>().delete_collection(&params, &all).await.unwrap();
-    let look = async || anyhow::Ok(scene.list::<Challenge>().await?.is_empty().then_some(()));
-    until("the challenges to be gone", PATIENCE, look).await.unwrap();
 }
 
 async fn ends_well(mut process: Process) -> String {
@@ -108,7 +97,7 @@ async fn what_is_under_way_is_taken_back_and_gone_on_with_later() {
     assert_eq!(records(&scene).len(), 1);
     let same: Vec<_> = scene.list::<Order>().await.unwrap().iter().map(ResourceExt::uid).collect();
     assert_eq!(same, orders);
-    tidy_up(&scene).await;
+    scene.give_up().await.unwrap();
     assert_eq!(records(&scene), Vec::<String>::new());
 }
 
@@ -128,7 +117,7 @@ async fn another_controller_goes_on() {
     assert_eq!(after.finalizers(), [finalizer::CHALLENGE]);
     assert_eq!(records(&scene).len(), 1);
     assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), first.identity);
-    tidy_up(&scene).await;
+    scene.give_up().await.unwrap();
 }
 
 /// The credentials are gone, and the controller was killed: the Lease runs out, the finalizer goes, and an event tells what is left. A
@@ -157,7 +146,7 @@ async fn what_cannot_be_cleaned_up_holds_nothing() {
         |(reason, note): &(String, String)| reason == event::CLEAN_UP_ERROR && note.contains("remove what is left");
     assert!(events.iter().any(is_told), "{events:?}");
     scene.patch::<Certificate>("www", json!({ "metadata": { "finalizers": null } })).await.unwrap();
-    tidy_up(&scene).await;
+    scene.give_up().await.unwrap();
 }
 
 /// Where the work is divided, all of it is brought to its end.
@@ -180,6 +169,6 @@ async fn every_share_is_wound_down() {
     for (scene, challenge) in scenes {
         let after: Challenge = scene.api().get(&challenge.name_any()).await.unwrap();
         assert_eq!(after.finalizers(), Vec::<String>::new());
-        tidy_up(&scene).await;
+        scene.give_up().await.unwrap();
     }
 }

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::kind::Kind;
 
-/// What arrives so soon after an answer may have been sent before the answer was read, on a busy machine.
-const UNDER_WAY: Duration = Duration::from_millis(100);
+/// What arrives so soon after an answer may have been sent before the answer was read: on a machine with eight times the work that it
+/// has cores for, such a request was seen 170 ms later. Whoever does not heed a wish asks at any time within it.
+const UNDER_WAY: Duration = Duration::from_millis(400);
 /// Timers are no better than this: a request that comes so much too early is not too early.
 const TOLERANCE: Duration = Duration::from_millis(20);
 

@@ -9,7 +9,7 @@ use certwright::api::{CertificateRequest, Challenge, Order};
 use certwright::pki::{Curve, KeyAlgorithm, PrivateKey, verify_chain_links};
 use certwright_e2e::Scene;
 use certwright_e2e::audit::Write;
-use certwright_e2e::scene::Issued;
+use certwright_e2e::scene::{Issued, PATIENCE};
 use certwright_e2e::wait::until;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -112,7 +112,7 @@ fn certificate_tells_of_it(issued: &Issued) {
 
 async fn no_challenge_is_left(scene: &Scene) {
     let look = async || Ok::<_, anyhow::Error>(scene.list::<Challenge>().await?.is_empty().then_some(()));
-    until("the Challenges to go", Duration::from_secs(30), look).await.unwrap();
+    until("the Challenges to go", PATIENCE, look).await.unwrap();
     let names: Vec<_> = scene.list::<Secret>().await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["pebble-account", "tsig", "www-tls"]);
 }
@@ -150,7 +150,7 @@ async fn events_tell_of_it(scene: &Scene) {
         let complete = found == ["Generated", "Issuing", "Issuing", "Requested"];
         Ok::<_, anyhow::Error>((complete && request.contains(&"CertificateIssued".to_owned())).then_some(()))
     };
-    until("the events", Duration::from_secs(20), look).await.unwrap();
+    until("the events", PATIENCE, look).await.unwrap();
 }
 
 #[tokio::test]

@@ -5,12 +5,10 @@ use std::time::Duration;
 use certwright::api::names::{condition, finalizer};
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
 use certwright_e2e::pebble::{PebbleOptions, start_another};
-use certwright_e2e::scene::{Kind, PATIENCE, TSIG_ENTRY, TSIG_SECRET};
+use certwright_e2e::scene::{PATIENCE, TSIG_ENTRY, TSIG_SECRET};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, dns};
-use kube::api::DeleteParams;
-use kube::core::NamespaceResourceScope;
-use kube::{Resource, ResourceExt as _};
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::support::{condition_of, event, failed, issuer_with, only_request, scene, settles, unready, writes_during};
@@ -145,28 +143,7 @@ async fn an_order_deleted_half_way() {
     };
     let challenge = until("the challenge to be presented", PATIENCE, look).await.unwrap();
     assert!(!dns::challenge_records(scene.testbed.state.dns().unwrap(), &scene.namespace).unwrap().is_empty());
-    scene.api::<Certificate>().delete("www", &DeleteParams::default()).await.unwrap();
-    // As the garbage collector does it, which does not run in this tier: again and again, because the controller may
-    // make a new request as long as it does not know that the Certificate is gone.
-    let look = async || {
-        let mut left = delete_all::<CertificateRequest>(&scene).await?;
-        left += delete_all::<Order>(&scene).await?;
-        left += delete_all::<Challenge>(&scene).await?;
-        Ok::<_, anyhow::Error>((left == 0).then_some(()))
-    };
-    until("everything that the Certificate owned to go", PATIENCE, look).await.unwrap();
+    scene.give_up().await.unwrap();
     scene.wait_gone::<Challenge>(&challenge.name_any()).await.unwrap();
     no_record_is_left(&scene).await;
-}
-
-/// Deletes all objects of a kind; tells how many there were.
-async fn delete_all<K: Kind + Resource<Scope = NamespaceResourceScope>>(scene: &Scene) -> anyhow::Result<usize> {
-    let objects = scene.list::<K>().await?;
-    for object in &objects {
-        match scene.api::<K>().delete(&object.name_any(), &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            other => drop(other?),
-        }
-    }
-    Ok(objects.len())
 }

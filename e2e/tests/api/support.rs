@@ -85,7 +85,7 @@ pub async fn settles(scene: &Scene) {
         writes if writes.is_empty() => Ok(Some(())),
         writes => Err(anyhow::anyhow!("{} writes in {} s: {writes:#?}", writes.len(), window.as_secs())),
     };
-    until("the controller to rest", Duration::from_secs(30), look).await.unwrap();
+    until("the controller to rest", PATIENCE, look).await.unwrap();
 }
 
 /// The writes of the controller in the scene's namespace, events included.

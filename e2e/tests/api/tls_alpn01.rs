@@ -5,6 +5,7 @@ use std::process::Command;
 use certwright::api::{Certificate, Challenge, Issuer};
 use certwright_e2e::Scene;
 use certwright_e2e::controller::binary;
+use certwright_e2e::port::listen;
 use certwright_e2e::process::Process;
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
 use certwright_e2e::wait::until;
@@ -14,7 +15,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::support::{mark, scene, settles, writes_since};
@@ -176,7 +177,7 @@ async fn run(scene: &Scene, pod: &Pod) -> Process {
 /// As a Gateway does: leads connections to the Service's target, unopened. It ends when the handle is dropped.
 async fn gateway(scene: &Scene) -> tokio::task::JoinSet<()> {
     let address = scene.testbed.state.node_address;
-    let listener = TcpListener::bind((address, 443)).await.unwrap();
+    let listener = listen((address, 443)).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {

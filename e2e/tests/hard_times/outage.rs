@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use certwright::api::Certificate;
+use certwright_e2e::port::listen;
 use certwright_e2e::replica::{Replica, Replicas};
 use certwright_e2e::scene::certificate_spec;
 use certwright_e2e::{Scene, Testbed};
@@ -23,6 +24,9 @@ const MOST_LINES: (u64, u64) = (150, 300);
 /// For the process, in KiB.
 const MOST_GROWTH: u64 = 16 * 1024;
 const COUNT: usize = 8;
+/// Below those that the kernel gives to whoever connects: one of them, taken while the line is cut, could not be had again, and
+/// who connects from it to itself would meet nobody but itself.
+const PORT: u16 = 16_443;
 
 fn outage() -> Duration {
     let seconds = std::env::var("HARD_TIMES_OUTAGE").ok().map(|text| text.parse().unwrap());
@@ -38,8 +42,8 @@ struct Line {
 
 impl Line {
     async fn open(far: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let near = listener.local_addr().unwrap();
+        let near = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        let listener = listen(near).await.unwrap();
         Self { near, far, traffic: tokio::spawn(carry(listener, far)) }
     }
 
@@ -50,7 +54,7 @@ impl Line {
     }
 
     async fn mend(&mut self) {
-        let listener = TcpListener::bind(self.near).await.unwrap();
+        let listener = listen(self.near).await.unwrap();
         self.traffic = tokio::spawn(carry(listener, self.far));
     }
 }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use certwright::api::{Certificate, Issuer};
+use certwright::api::{Certificate, CertificateRequest, Issuer};
 use certwright_e2e::fault_proxy::journal::orders_made;
 use certwright_e2e::fault_proxy::{FaultProxy, ServerIdentity};
 use certwright_e2e::kubernetes::ETCD;
-use certwright_e2e::scene::certificate_spec;
+use certwright_e2e::scene::{PATIENCE, certificate_spec};
+use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -79,7 +80,9 @@ async fn rights_that_are_missing() {
     };
     give(poorer).await;
     // The API server learns of it in a moment.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let requests: Api<CertificateRequest> = Api::all(testbed.certwright().await.unwrap());
+    let look = async || anyhow::Ok(requests.list(&ListParams::default()).await.is_err().then_some(()));
+    until("the right to be gone", PATIENCE, look).await.unwrap();
     stage.begin().await;
     says(stage.controller.log(), "no right to create certificaterequests.cert-manager.io").await;
     give(role.rules.unwrap()).await;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use certwright::api::{Certificate, Order};
+use certwright_e2e::port::listen;
 use certwright_e2e::process::Identity;
 use certwright_e2e::replica::Replicas;
 use certwright_e2e::scene::is_ready;
@@ -16,6 +17,7 @@ use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::support::{certificate, controller, edge, issuer_with, names, testbed, there};
 
@@ -36,9 +38,9 @@ impl Asked {
         let mut spec = scene.issuer_spec("pebble-account").unwrap();
         spec["acme"]["solvers"] = json!([{ "http01": { "ingress": {} }, "waitInsteadOfSelfCheck": "1s" }]);
         issuer_with(&scene, spec, "controller").await;
-        let listener = TcpListener::bind((testbed.state.node_address, 80)).await.unwrap();
+        let listener = listen((testbed.state.node_address, 80)).await.unwrap();
         certificate(&scene, &names(&scene, 1)).await;
-        let (question, _) = listener.accept().await.unwrap();
+        let (question, _) = timeout(SOON, listener.accept()).await.expect("the CA does not ask").unwrap();
         Self { scene, listener, question }
     }
 }

@@ -8,6 +8,7 @@ use certwright::http01::route;
 use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::definition::define;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
+use certwright_e2e::port::listen;
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
@@ -18,7 +19,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// A testbed without a node has no controller for Services, so nobody else makes EndpointSlices.
@@ -59,7 +60,7 @@ pub async fn issuer_with(scene: &Scene, spec: Value, answerer: &str) {
 /// Leads port 80 to whoever answers on port 8089, as an ingress controller does. It ends when the handle is dropped.
 pub async fn edge(address: impl Into<IpAddr>) -> JoinSet<()> {
     let address = address.into();
-    let listener = TcpListener::bind((address, 80)).await.unwrap();
+    let listener = listen((address, 80)).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {

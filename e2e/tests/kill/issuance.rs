@@ -63,8 +63,9 @@ impl Issuance {
     pub async fn kill_after_write(&mut self, controller: &mut Controller, number: usize) -> bool {
         const QUIET: Duration = Duration::from_secs(3);
         let mut count = 0;
-        let mut last = Instant::now();
+        let (began, mut last) = (Instant::now(), Instant::now());
         loop {
+            assert!(began.elapsed() < 3 * PATIENCE, "{count} writes, and no end: see {}", controller.log().display());
             let written = self.count_on();
             count += written;
             if count >= number {

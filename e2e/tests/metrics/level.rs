@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
 use reqwest::{Client, StatusCode};
@@ -18,7 +19,7 @@ async fn put(client: &Client, level: &'static str) -> (StatusCode, String) {
 async fn the_level_changes_at_once_and_only_from_within() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
     let controller = Controller::start(&testbed, &["--enable-profiling"]).await.unwrap();
-    let client = Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+    let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
     let log = || std::fs::read_to_string(controller.log()).unwrap();
     assert_eq!(client.get(URL).send().await.unwrap().text().await.unwrap(), "info\n");
     let (status, said) = put(&client, "certwright=loudly").await;
@@ -32,7 +33,7 @@ async fn the_level_changes_at_once_and_only_from_within() {
     let scene = Scene::new(&testbed, controller.log(), "level").await.unwrap();
     scene.issuer("pebble").await.unwrap();
     let look = async || Ok::<_, String>(log().contains(" DEBUG ").then_some(()));
-    until("a line of level debug", Duration::from_secs(30), look).await.unwrap();
+    until("a line of level debug", PATIENCE, look).await.unwrap();
 
     let from_outside = format!("http://{}:6060/debug/log-level", testbed.state.node_address);
     assert!(client.get(from_outside).send().await.is_err());

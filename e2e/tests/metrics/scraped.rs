@@ -1,10 +1,10 @@
 //! What a real Prometheus finds, and what the alerts and the dashboard make of it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use certwright::api::Certificate;
 use certwright_e2e::helm::chart;
+use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use kube::api::DeleteParams;
 use serde_json::Value;
@@ -138,7 +138,7 @@ async fn writes_are_all_counted(stage: &Stage, before: &str, mark: certwright_e2
         }
         Ok(Some(()))
     };
-    until("the counts to be those of the API server", Duration::from_secs(30), look).await.unwrap();
+    until("the counts to be those of the API server", PATIENCE, look).await.unwrap();
 }
 
 async fn expressions_give_something(prometheus: &Prometheus) {
@@ -208,5 +208,5 @@ async fn what_is_gone_is_told_no_more(stage: &Stage) {
     assert!(stage.page().await.contains(&own));
     stage.scene.api::<Certificate>().delete("by-http", &DeleteParams::default()).await.unwrap();
     let look = async || Ok::<_, String>((!stage.page().await.contains(&own)).then_some(()));
-    until("the series to be gone", Duration::from_secs(10), look).await.unwrap();
+    until("the series to be gone", PATIENCE, look).await.unwrap();
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use certwright::api::names::{KIND_ISSUER, annotation, condition, http01_solver};
 use certwright::api::{Certificate, Issuer, find_condition};
 use certwright_e2e::pebble::{PebbleOptions, start_another};
+use certwright_e2e::port::listen;
 use certwright_e2e::scene::{PATIENCE, base64_of, certificate_spec};
 use certwright_e2e::stand_in::{StandIn, Zone};
 use certwright_e2e::{Controller, Process, Scene, Testbed};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::vendor::{DigitalOcean, TOKEN};
 
@@ -128,7 +129,7 @@ async fn issuer(scene: &Scene, name: &str, spec: Value) {
 
 /// Who asks for a name at port 80 comes to the controller: there is no ingress controller here.
 async fn forward_challenges(node: Ipv4Addr) {
-    let listener = TcpListener::bind((node, 80)).await.unwrap();
+    let listener = listen((node, 80)).await.unwrap();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
             tokio::spawn(async move {

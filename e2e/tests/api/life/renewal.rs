@@ -88,7 +88,7 @@ async fn when_it_is_due() {
     assert_eq!(due, first.leaf().not_after - SignedDuration::from_secs(59 * 60 + 55));
     let second = of_revision(&scene, "web", 2).await;
     assert!(second.leaf().not_before >= due, "renewed at {}, due at {due}", second.leaf().not_before);
-    assert!(second.leaf().not_before.duration_since(due) <= SignedDuration::from_secs(10));
+    assert!(second.leaf().not_before.duration_since(due) <= SignedDuration::from_secs(30));
     event(&scene, "web", "Issuing", "renewal was scheduled at").await;
 }
 
@@ -104,7 +104,7 @@ async fn at_a_time_that_was_wished_for() {
     scene.patch::<Certificate>("web", wish).await.unwrap();
     let second = of_revision(&scene, "web", 2).await;
     assert!(second.leaf().not_before >= at);
-    assert!(second.leaf().not_before.duration_since(at) <= SignedDuration::from_secs(10));
+    assert!(second.leaf().not_before.duration_since(at) <= SignedDuration::from_secs(30));
     settles(&scene).await;
     of_revision(&scene, "web", 2).await;
     assert_eq!(request_names(&scene).await, ["web-2"]);
