@@ -21,7 +21,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// What is granted and not used here, and who uses it.
-const ELSEWHERE: [(&str, &str); 37] = [
+const ELSEWHERE: [(&str, &str); 39] = [
     ("get cert-manager.io/issuers", "read again where a write meets another's"),
     ("get cert-manager.io/clusterissuers", "the same"),
     ("get cert-manager.io/certificates", "read again where a write meets another's"),
@@ -48,6 +48,8 @@ const ELSEWHERE: [(&str, &str); 37] = [
     ("delete cert-manager.io/certificates", "the same"),
     ("list gateway.networking.k8s.io/gateways", "the same"),
     ("watch gateway.networking.k8s.io/gateways", "the same"),
+    ("list gateway.networking.k8s.io/listenersets", "the same"),
+    ("watch gateway.networking.k8s.io/listenersets", "the same"),
     ("get gateway.networking.k8s.io/gateways", "the self-check through a Gateway"),
     ("get gateway.networking.k8s.io/listenersets", "tests/http01_surroundings.rs"),
     ("get gateway.networking.x-k8s.io/xlistenersets", "the same"),

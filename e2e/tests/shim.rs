@@ -11,7 +11,9 @@ use certwright_e2e::{Controller, Scene, Testbed};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
 use serde_json::{Value, json};
 
 /// The ClusterIssuer that signs by itself, also the default of the controller here.
@@ -200,7 +202,7 @@ async fn without_the_right_to_ingresses_the_rest_goes_on() {
     let change = |role: &ClusterRole| Patch::Merge(json!({ "rules": role.rules }));
     roles.patch(ROLE, &PatchParams::default(), &change(&fewer)).await.unwrap();
     let ingresses: Api<Ingress> = Api::all(testbed.certwright().await.unwrap());
-    let is_gone = async || Ok::<_, anyhow::Error>(ingresses.list(&Default::default()).await.is_err().then_some(()));
+    let is_gone = async || Ok::<_, anyhow::Error>(ingresses.list(&ListParams::default()).await.is_err().then_some(()));
     until("the right to go", PATIENCE, is_gone).await.unwrap();
 
     let (controller, scene) = stage("shim-rights", &[]).await;
@@ -223,8 +225,12 @@ async fn without_the_right_to_ingresses_the_rest_goes_on() {
 async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let gateways = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway"));
-    define(&testbed().admin().await.unwrap(), &gateways).await.unwrap();
-    let (_controller, scene) = stage("shim-gateway", &["--enable-gateway-api", "--controllers=*,-ingress-shim"]).await;
+    let sets = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "ListenerSet"));
+    for kind in [&gateways, &sets] {
+        define(&testbed().admin().await.unwrap(), kind).await.unwrap();
+    }
+    let flags = ["--enable-gateway-api", "--enable-gateway-api-listenerset", "--controllers=*,-ingress-shim"];
+    let (_controller, scene) = stage("shim-gateway", &flags).await;
     let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
     ingress(&scene, "web", &issuer, &json!([block(&scene, "web")])).await;
     let listener = |name: &str, secret: &str| {
@@ -246,6 +252,18 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     assert_eq!(issued.certificate.owner_references()[0].kind, "Gateway");
     assert_eq!(issued.certificate.annotations()["acme.cert-manager.io/http01-parentrefname"], "gate");
     told(&scene, "gate", "BadConfig", "Skipped a listener block: spec.listeners[2].hostname: Required value").await;
+
+    // It names no issuer, so that of its Gateway counts.
+    let set: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
+        "metadata": { "name": "set", "annotations": { "cert-manager.io/private-key-algorithm": "ECDSA" } },
+        "spec": { "parentRef": { "name": "gate" }, "listeners": [listener("d", "added")] },
+    }))
+    .unwrap();
+    let api: Api<DynamicObject> = Api::namespaced_with(scene.client.clone(), &scene.namespace, &sets);
+    api.create(&PostParams::default(), &set).await.unwrap();
+    let added = scene.issued("added").await.unwrap().certificate;
+    assert_eq!((&*added.spec.issuer_ref.name, &*added.owner_references()[0].kind), (ISSUER, "ListenerSet"));
     let names: Vec<_> = scene.list::<Certificate>().await.unwrap().iter().map(ResourceExt::name_any).collect();
-    assert_eq!(names, ["shared"], "nothing is made from Ingresses here");
+    assert_eq!(names, ["added", "shared"], "nothing is made from Ingresses here");
 }

@@ -156,6 +156,13 @@ impl Source {
         blocks.chain(refs.map(|found| &*found.name)).filter(|name| !name.is_empty())
     }
 
+    /// Of a ListenerSet: namespace and name of the Gateway that it adds to.
+    pub fn parent_gateway(&self) -> Option<(String, String)> {
+        let parent = self.spec.parent_ref.as_ref()?;
+        let namespace = parent.namespace.clone().or_else(|| self.metadata.namespace.clone()).unwrap_or_default();
+        Some((namespace, parent.name.clone()))
+    }
+
     /// How its Certificates name it: with foreground deletion it stays until they are gone.
     pub fn owner_reference(&self, kind: SourceKind) -> Option<OwnerReference> {
         let reference = self.controller_owner_ref(&kind)?;

@@ -115,10 +115,10 @@ fn every_flag_of_cert_managers_webhook_is_taken() {
 #[test]
 fn a_flag_without_effect_is_told_of_once() {
     assert_eq!(notes(&[]), Vec::<String>::new());
-    let told = notes(&["--kube-api-qps=20", "--kube-api-qps=30", "--enable-gateway-api-listenerset"]);
+    let told = notes(&["--kube-api-qps=20", "--kube-api-qps=30", "--kube-api-burst=50"]);
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("--kube-api-qps is without effect: requests are not held back here"), "{told:?}");
-    assert!(told[1].starts_with("--enable-gateway-api-listenerset is without effect: "), "{told:?}");
+    assert!(told[1].starts_with("--kube-api-burst is without effect: "), "{told:?}");
 }
 
 #[test]

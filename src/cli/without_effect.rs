@@ -30,11 +30,6 @@ const LOGS_AT_ONCE: &str = "log lines go to standard error at once";
 const CONTROLLER: &[Flag] = &[
     Flag { name: "kube-api-qps", values: Number, why: NO_THROTTLE },
     Flag { name: "kube-api-burst", values: Number, why: NO_THROTTLE },
-    Flag {
-        name: "enable-gateway-api-listenerset",
-        values: Boolean,
-        why: "Certificates are not made from ListenerSets yet",
-    },
 ];
 
 /// How programs in Go log.

@@ -45,8 +45,15 @@ pub struct Sources {
 #[derive(Default)]
 struct Contents {
     sources: HashMap<Key, Held>,
-    /// Who refers to a Secret, whose name is that of its Certificate.
-    by_secret: HashMap<ObjectName, Vec<Key>>,
+    /// Who refers to what.
+    index: HashMap<Entry, Vec<Key>>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Entry {
+    /// Its name is also that of its Certificate.
+    Secret(ObjectName),
+    Gateway(ObjectName),
 }
 
 struct Held {
@@ -71,7 +78,16 @@ impl Sources {
 
     /// Who refers to the Secret of this name.
     pub(super) fn of_secret(&self, secret: &ObjectName) -> Vec<Key> {
-        self.with(|held| held.by_secret.get(secret).cloned().unwrap_or_default())
+        self.indexed(&Entry::Secret(secret.clone()))
+    }
+
+    /// Which ListenerSets add to the Gateway of this name.
+    fn of_gateway(&self, gateway: &ObjectName) -> Vec<Key> {
+        self.indexed(&Entry::Gateway(gateway.clone()))
+    }
+
+    fn indexed(&self, entry: &Entry) -> Vec<Key> {
+        self.with(|held| held.index.get(entry).cloned().unwrap_or_default())
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {
@@ -81,8 +97,8 @@ impl Sources {
     fn put(&self, key: &Key, source: Source) {
         self.with(|held| {
             let told = held.remove(key).map(|former| former.told).unwrap_or_default();
-            for secret in secrets(&source) {
-                held.by_secret.entry(secret).or_default().push(key.clone());
+            for entry in entries(&source) {
+                held.index.entry(entry).or_default().push(key.clone());
             }
             held.sources.insert(key.clone(), Held { source: Arc::new(source), told });
         });
@@ -99,7 +115,9 @@ impl Sources {
         self.with(|held| {
             let gone: Vec<Key> =
                 held.sources.keys().filter(is_meant).filter(|key| !listed.contains(*key)).cloned().collect();
-            gone.iter().for_each(|key| drop(held.remove(key)));
+            for key in &gone {
+                held.remove(key);
+            }
         });
     }
 
@@ -111,11 +129,11 @@ impl Sources {
 impl Contents {
     fn remove(&mut self, key: &Key) -> Option<Held> {
         let held = self.sources.remove(key)?;
-        for secret in secrets(&held.source) {
-            if let Some(keys) = self.by_secret.get_mut(&secret) {
+        for entry in entries(&held.source) {
+            if let Some(keys) = self.index.get_mut(&entry) {
                 keys.retain(|known| known != key);
                 if keys.is_empty() {
-                    self.by_secret.remove(&secret);
+                    self.index.remove(&entry);
                 }
             }
         }
@@ -123,9 +141,11 @@ impl Contents {
     }
 }
 
-fn secrets(source: &Source) -> HashSet<ObjectName> {
+fn entries(source: &Source) -> HashSet<Entry> {
     let namespace = source.namespace().unwrap_or_default();
-    source.secret_names().map(|name| ObjectName::new(&namespace, name)).collect()
+    let secrets = source.secret_names().map(|name| Entry::Secret(ObjectName::new(&namespace, name)));
+    let gateway = source.parent_gateway().map(|(namespace, name)| Entry::Gateway(ObjectName::new(namespace, name)));
+    secrets.chain(gateway).collect()
 }
 
 impl Hub {
@@ -176,7 +196,7 @@ impl Watch {
         // Those of our own solvers ask for nothing.
         let config = watcher::Config::default().page_size(PAGE).labels(&format!("{}!=true", label::HTTP01_SOLVER));
         let mut stream = watcher::watcher(api, config).default_backoff().boxed();
-        let (mut listed, mut rights) = (HashSet::new(), WatchRights::default());
+        let (mut listed, mut rights, mut is_absent) = (HashSet::new(), WatchRights::default(), false);
         let (kind, name) = (Kind::Source(self.kind), self.name());
         measure::watch_begun(&name);
         while let Some(event) = stream.next().await {
@@ -192,7 +212,15 @@ impl Watch {
                 Ok(WatchEvent::Apply(object)) => drop(self.take_in(object)),
                 Ok(WatchEvent::Delete(object)) => {
                     let metadata = object.0.map_or_else(|invalid| invalid.metadata, |source| source.metadata);
-                    self.hub.sources.remove(&key_of(self.kind, &metadata));
+                    self.let_go(&key_of(self.kind, &metadata));
+                }
+                Err(error) if is_of_absent_kind(&error) => {
+                    if !std::mem::replace(&mut is_absent, true) {
+                        tracing::warn!(
+                            kind = name,
+                            "the API server does not have this kind; it is looked for now and then"
+                        );
+                    }
                 }
                 Err(error) => drop(rights.interrupted(&self.hub, &name, &error)),
             }
@@ -204,7 +232,7 @@ impl Watch {
         format!("{} (for Certificates)", self.kind.kind())
     }
 
-    /// Wakes the object if it asks for certificates, and lets go of it otherwise.
+    /// Wakes the object if it asks for certificates, and lets go of it otherwise. For a ListenerSet its Gateway may ask.
     fn take_in(&self, object: DeserializeGuard<Source>) -> Option<Key> {
         let source = match object.0 {
             Ok(source) => source,
@@ -214,13 +242,26 @@ impl Watch {
             }
         };
         let key = key_of(self.kind, &source.metadata);
-        if !self.marks.are_on(self.kind, source.annotations()) {
-            self.hub.sources.remove(&key);
+        if self.kind != SourceKind::ListenerSet && !self.marks.are_on(self.kind, source.annotations()) {
+            self.let_go(&key);
             return None;
         }
         self.hub.sources.put(&key, kept(source, &self.marks));
         self.hub.queue.wake_calmly(&key);
+        self.wake_listener_sets(&key);
         Some(key)
+    }
+
+    fn let_go(&self, key: &Key) {
+        self.hub.sources.remove(key);
+        self.wake_listener_sets(key);
+    }
+
+    /// Those of this Gateway.
+    fn wake_listener_sets(&self, key: &Key) {
+        if self.kind == SourceKind::Gateway {
+            self.hub.sources.of_gateway(&key.object).iter().for_each(|set| self.hub.queue.wake_calmly(set));
+        }
     }
 
     /// Only if it asks for certificates: nobody else needs to know.
@@ -231,6 +272,15 @@ impl Watch {
             let event = Event::warning("UnreadableObject", note).about_source(self.kind, metadata);
             self.recorder.publish(event);
         }
+    }
+}
+
+/// Whether the definition of the kind is missing.
+fn is_of_absent_kind(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
 
@@ -316,6 +366,22 @@ mod tests {
         sources.retain(one.kind, Some("other"), &HashSet::new());
         sources.retain(one.kind, Some("shop"), &[two.clone()].into());
         assert_eq!((sources.of_secret(&secret("c")), sources.keys()), (vec![], vec![two]));
+    }
+
+    #[test]
+    fn listener_sets_are_found_by_their_gateway() {
+        let sources = Sources::default();
+        let set: Source = serde_json::from_value(json!({
+            "metadata": { "namespace": "shop", "name": "set" },
+            "spec": { "parentRef": { "name": "gate", "namespace": "infra" } },
+        }))
+        .unwrap();
+        let key = key_of(SourceKind::ListenerSet, &set.metadata);
+        sources.put(&key, set);
+        assert_eq!(sources.of_gateway(&ObjectName::new("infra", "gate")), std::slice::from_ref(&key));
+        assert_eq!(sources.of_gateway(&ObjectName::new("shop", "gate")), []);
+        sources.remove(&key);
+        assert_eq!(sources.of_gateway(&ObjectName::new("infra", "gate")), []);
     }
 
     #[test]

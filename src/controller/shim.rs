@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{Certificate, Source, SourceKind},
-    cluster::{ApiError, Key, ObjectName, merge_patch, owner_entry},
+    cluster::{ApiError, Key, Kind, ObjectName, merge_patch, owner_entry},
     decide::{
         Note, Wake,
         shim::{SeenSource, ShimStep, decide, note},
@@ -23,7 +23,9 @@ pub(super) async fn round(context: &Context, key: &Key, kind: SourceKind) -> Res
     let hub = &context.cluster.hub;
     let Some(source) = hub.sources.get(key) else { return Ok(Round::Rest(Wake::OnChange)) };
     let certificates = certificates(context, &source);
-    let seen = SeenSource { kind, source: &source, parent: None, certificates: &certificates };
+    let parent = gateway(context, kind, &source);
+    let parent = parent.as_ref().map(|gateway| gateway.annotations());
+    let seen = SeenSource { kind, source: &source, parent, certificates: &certificates };
     let decision = decide(&seen, &context.options.shim);
     let (mut told, mut has_written, mut refusal) = (Vec::new(), false, None);
     for step in decision.steps {
@@ -49,6 +51,12 @@ pub(super) async fn round(context: &Context, key: &Key, kind: SourceKind) -> Res
         None if has_written => Ok(Round::Again),
         None => Ok(Round::Rest(decision.wake)),
     }
+}
+
+/// That of a ListenerSet, if it asks for certificates itself.
+fn gateway(context: &Context, kind: SourceKind, source: &Source) -> Option<Arc<Source>> {
+    let (namespace, name) = source.parent_gateway().filter(|_| kind == SourceKind::ListenerSet)?;
+    context.cluster.hub.sources.get(&Key::new(Kind::Source(SourceKind::Gateway), namespace, name))
 }
 
 /// Those that have the name of a Secret it refers to, and those that it controls.

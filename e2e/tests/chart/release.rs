@@ -186,12 +186,12 @@ async fn nothing_of_a_release_is_left_but_the_definitions() {
     let secured = "securityContext.runAsUser=1000,crds.keep=true";
     release.upgrade(&chart(), &["--values", &file, "--set", &here, "--set", secured, NO_MONITORS]);
     assert!(release.deployment("certificates").await.is_some());
-    assert_eq!(release.roles().await, 7);
+    assert_eq!(release.roles().await, 8);
 
     release.upgrade(&chart(), &["--reset-values", "--set=crds.enabled=true"]);
     assert_eq!(release.deployment("certificates").await, None, "the names have changed");
     assert_admitted(&release, release.deployment("other-certwright").await.unwrap()).await;
-    assert_eq!(release.roles().await, 10);
+    assert_eq!(release.roles().await, 11);
     assert_editors_borrow_no_credentials(&release).await;
 
     // Where no node is, no Job of a hook comes to its end.

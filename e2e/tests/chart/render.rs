@@ -275,7 +275,7 @@ fn limited_to_namespaces_it_has_rights_there_only() {
     // Where the controller itself is, it finds its replicas, holds its Lease, and is stopped before the end.
     let own = ["x Role/x-certwright-replicas", "x Role/x-certwright:leaderelection", "x Role/x-certwright-wind-down"];
     let mut expected = BTreeSet::from(own.map(str::to_owned));
-    for part in ["issuers", "certificates", "orders", "challenges"] {
+    for part in ["issuers", "certificates", "orders", "challenges", "ingress-shim"] {
         for namespace in ["shop", "blog"] {
             expected.insert(format!("{namespace} Role/x-certwright-controller-{part}"));
         }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::work::{GATEWAY_SHIM, INGRESS_SHIM, WorkArgs};
+use super::work::{GATEWAY_SHIM, INGRESS_SHIM, LISTENER_SET_SHIM, WorkArgs};
 use crate::{
     api::{IssuerReference, SourceKind, source::Marks},
     decide::shim::Settings,
@@ -29,6 +29,9 @@ pub(super) struct ShimArgs {
     /// Make Certificates from Gateways too, if they name an issuer. Solvers that go through a Gateway do not need it.
     #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(super) enable_gateway_api: bool,
+    /// The same from ListenerSets; those that name no issuer take that of their Gateway.
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) enable_gateway_api_listenerset: bool,
     /// Protocols of listeners, besides HTTPS and TLS, for which Certificates are made, separated by commas.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(super) gateway_api_extra_protocols: Vec<String>,
@@ -52,9 +55,11 @@ impl ShimArgs {
 
     /// The kinds that Certificates are made from.
     pub(super) fn kinds(&self, work: &WorkArgs) -> Vec<SourceKind> {
+        let has_sets = self.enable_gateway_api && self.enable_gateway_api_listenerset;
         let chosen = [
             (work.has(INGRESS_SHIM), SourceKind::Ingress),
             (self.enable_gateway_api && work.has(GATEWAY_SHIM), SourceKind::Gateway),
+            (has_sets && work.has(LISTENER_SET_SHIM), SourceKind::ListenerSet),
         ];
         chosen.into_iter().filter(|(is_chosen, _)| *is_chosen).map(|(_, kind)| kind).collect()
     }
@@ -85,6 +90,9 @@ mod tests {
         assert_eq!(kinds(&["--enable-gateway-api"]), [SourceKind::Ingress, SourceKind::Gateway]);
         assert_eq!(kinds(&["--enable-gateway-api", "--controllers=*,-ingress-shim"]), [SourceKind::Gateway]);
         assert_eq!(kinds(&["--enable-gateway-api", "--controllers=orders"]), []);
+        let sets = ["--enable-gateway-api-listenerset", "--controllers=listenerset-shim", "--enable-gateway-api"];
+        assert_eq!(kinds(&sets), [SourceKind::ListenerSet]);
+        assert_eq!(kinds(&sets[..2]), []);
         let flags =
             ["--auto-certificate-annotations=", "--extra-certificate-annotations=a, b", "--default-issuer-name=le"];
         let settings = read(&flags).unwrap().shim.settings();

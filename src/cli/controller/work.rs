@@ -12,8 +12,8 @@ use crate::cli::{
 #[command(next_help_heading = "Work")]
 pub(super) struct WorkArgs {
     /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out.
-    /// certificaterequests-approver, which approves every CertificateRequest, ingress-shim and gateway-shim can be left out here;
-    /// other names of controllers are without effect.
+    /// certificaterequests-approver, which approves every CertificateRequest, ingress-shim, gateway-shim and
+    /// listenerset-shim can be left out here; other names of controllers are without effect.
     #[arg(
         long,
         value_name = "LIST",
@@ -33,20 +33,20 @@ pub(super) struct WorkArgs {
 
 const APPROVER: &str = "certificaterequests-approver";
 
-/// Those that make Certificates from Ingresses and from Gateways.
+/// Those that make Certificates from Ingresses, Gateways and ListenerSets.
 pub(super) const INGRESS_SHIM: &str = "ingress-shim";
 pub(super) const GATEWAY_SHIM: &str = "gateway-shim";
+pub(super) const LISTENER_SET_SHIM: &str = "listenerset-shim";
 
 /// Those that can be left out.
-const OWN: [&str; 3] = [APPROVER, INGRESS_SHIM, GATEWAY_SHIM];
+const OWN: [&str; 4] = [APPROVER, INGRESS_SHIM, GATEWAY_SHIM, LISTENER_SET_SHIM];
 
 /// cert-manager's other controllers.
-const OTHERS: [&str; 22] = [
+const OTHERS: [&str; 21] = [
     "issuers",
     "clusterissuers",
     "orders",
     "challenges",
-    "listenerset-shim",
     "certificates-trigger",
     "certificates-issuing",
     "certificates-key-manager",

@@ -165,9 +165,8 @@ fn private_key(reader: &mut Reader<'_>) -> Option<CertificatePrivateKey> {
 }
 
 /// Labels and annotations for Secrets, as JSON.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[derive(Default)]
 struct Template {
     annotations: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,

@@ -302,6 +302,41 @@ fn the_default_issuer_serves_whom_an_annotation_marks() {
 }
 
 #[test]
+fn a_listener_set_leads_to_itself_or_to_its_gateway() {
+    let listener_set = |fallback: &str| -> Source {
+        object(json!({
+            "metadata": {
+                "namespace": "shop", "name": "set", "uid": "1",
+                "annotations": { "acme.cert-manager.io/http01-parentreffallback": fallback },
+            },
+            "spec": {
+                "parentRef": { "name": "gate", "namespace": "infra" },
+                "listeners": [{
+                    "name": "a", "hostname": "a.example.com", "port": 443, "protocol": "TLS",
+                    "tls": { "mode": "Terminate", "certificateRefs": [{ "name": "a" }] },
+                }],
+            },
+        }))
+    };
+    let of_gateway = [("cert-manager.io/issuer".to_owned(), "ca".to_owned())].into();
+    for (fallback, expected) in [
+        ("true", json!({ "parentrefkind": "Gateway", "parentrefname": "gate", "parentrefnamespace": "infra" })),
+        ("false", json!({ "parentrefkind": "ListenerSet", "parentrefname": "set" })),
+    ] {
+        let source = listener_set(fallback);
+        let mut seen =
+            SeenSource { kind: SourceKind::ListenerSet, source: &source, parent: Some(&of_gateway), certificates: &[] };
+        let steps = decide(&seen, &defaults()).steps;
+        let [ShimStep::Create(certificate)] = &steps[..] else { panic!("{steps:?}") };
+        let annotations = certificate.metadata.annotations.iter().flatten();
+        let short = annotations.map(|(key, value)| (key.replace("acme.cert-manager.io/http01-", ""), json!(value)));
+        assert_eq!((&*certificate.spec.issuer_ref.name, Value::Object(short.collect())), ("ca", expected));
+        seen.parent = None;
+        assert_eq!(decide(&seen, &defaults()).steps, []);
+    }
+}
+
+#[test]
 fn a_gateway_is_named_as_the_way_of_its_challenges() {
     let gateway = object(json!({
         "metadata": {

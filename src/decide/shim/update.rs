@@ -8,10 +8,7 @@ use kube::ResourceExt;
 
 use super::route;
 use crate::{
-    api::{
-        Certificate, CertificateSpec, GoDuration,
-        certificate::{CertificatePrivateKey, SecretTemplate, X509Subject},
-    },
+    api::{Certificate, CertificateSpec, GoDuration, certificate::CertificatePrivateKey},
     pki::usage,
 };
 
@@ -25,36 +22,35 @@ struct Field {
 
 const ALWAYS: fn(&CertificateSpec) -> bool = |_| true;
 
-/// A field of the Certificate's spec by its name.
+/// A field of the Certificate's spec by its name; an option may have its own notion of what is the same.
 macro_rules! field {
-    ($name:ident, $is_due:expr, $is_same:expr) => {
+    ($name:ident, $is_due:expr) => {
         Field {
-            is_same: |held, wanted| $is_same(&held.$name, &wanted.$name),
+            is_same: |held, wanted| held.$name == wanted.$name,
             is_due: $is_due,
             put: |held, wanted| held.$name.clone_from(&wanted.$name),
         }
     };
+    ($name:ident, $is_due:expr, $is_same:expr) => {
+        Field { is_same: |held, wanted| $is_same(held.$name.as_ref(), wanted.$name.as_ref()), ..field!($name, $is_due) }
+    };
 }
 
 const FIELDS: [Field; 14] = [
-    field!(secret_name, ALWAYS, PartialEq::eq),
-    Field {
-        is_same: |held, wanted| held.issuer_ref.same_as(&wanted.issuer_ref),
-        is_due: ALWAYS,
-        put: |held, wanted| held.issuer_ref.clone_from(&wanted.issuer_ref),
-    },
+    field!(secret_name, ALWAYS),
+    Field { is_same: |held, wanted| held.issuer_ref.same_as(&wanted.issuer_ref), ..field!(issuer_ref, ALWAYS) },
     field!(common_name, ALWAYS, is_same_or_empty),
-    field!(dns_names, ALWAYS, PartialEq::eq),
-    field!(ip_addresses, ALWAYS, PartialEq::eq),
+    field!(dns_names, ALWAYS),
+    field!(ip_addresses, ALWAYS),
     field!(duration, ALWAYS, is_same_duration),
     field!(renew_before, ALWAYS, is_same_duration),
-    field!(revision_history_limit, ALWAYS, PartialEq::eq),
+    field!(revision_history_limit, ALWAYS),
     field!(private_key, ALWAYS, is_same_key),
-    field!(renew_before_percentage, |wanted| wanted.renew_before_percentage.is_some(), PartialEq::eq),
-    field!(email_addresses, |wanted| !wanted.email_addresses.is_empty(), PartialEq::eq),
-    field!(subject, |wanted| wanted.subject.is_some(), is_same_or_empty::<X509Subject>),
-    field!(secret_template, |wanted| wanted.secret_template.is_some(), is_same_or_empty::<SecretTemplate>),
-    field!(usages, |wanted| wanted.usages != usage::DEFAULT, PartialEq::eq),
+    field!(renew_before_percentage, |wanted| wanted.renew_before_percentage.is_some()),
+    field!(email_addresses, |wanted| !wanted.email_addresses.is_empty()),
+    field!(subject, |wanted| wanted.subject.is_some(), is_same_or_empty),
+    field!(secret_template, |wanted| wanted.secret_template.is_some(), is_same_or_empty),
+    field!(usages, |wanted| wanted.usages != usage::DEFAULT),
 ];
 
 /// The Certificate as it is to be, if it is not.
@@ -85,18 +81,19 @@ fn put_annotations(updated: &mut Certificate, wanted: &Certificate) {
 }
 
 /// Writers in Go store empty ones too.
-fn is_same_or_empty<T: Default + PartialEq + Clone>(held: &Option<T>, wanted: &Option<T>) -> bool {
-    held == wanted || held.clone().unwrap_or_default() == wanted.clone().unwrap_or_default()
+fn is_same_or_empty<T: Default + PartialEq>(held: Option<&T>, wanted: Option<&T>) -> bool {
+    let empty = T::default();
+    held.unwrap_or(&empty) == wanted.unwrap_or(&empty)
 }
 
-fn is_same_duration(held: &Option<GoDuration>, wanted: &Option<GoDuration>) -> bool {
-    let value = |text: &Option<GoDuration>| text.as_ref().and_then(|text| text.to_duration().ok());
+fn is_same_duration(held: Option<&GoDuration>, wanted: Option<&GoDuration>) -> bool {
+    let value = |text: Option<&GoDuration>| text.and_then(|text| text.to_duration().ok());
     held == wanted || (value(held).is_some() && value(held) == value(wanted))
 }
 
-fn is_same_key(held: &Option<CertificatePrivateKey>, wanted: &Option<CertificatePrivateKey>) -> bool {
-    let normal = |key: &Option<CertificatePrivateKey>| {
-        let key = key.clone().unwrap_or_default();
+fn is_same_key(held: Option<&CertificatePrivateKey>, wanted: Option<&CertificatePrivateKey>) -> bool {
+    let normal = |key: Option<&CertificatePrivateKey>| {
+        let key = key.cloned().unwrap_or_default();
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         (text(key.algorithm), text(key.encoding), text(key.rotation_policy), key.size.filter(|size| *size != 0))
     };
