@@ -163,8 +163,7 @@ async fn a_pod_on_a_node_that_is_gone_is_replaced() {
     let (pods, name) = (scene.api::<Pod>(), first.name_any());
     let binding =
         json!({ "metadata": { "name": name }, "target": { "apiVersion": "v1", "kind": "Node", "name": "gone" } });
-    let binding = serde_json::to_vec(&binding).unwrap();
-    let _: Value = pods.create_subresource("binding", &name, &PostParams::default(), binding).await.unwrap();
+    let _: Value = pods.create_subresource("binding", &name, &PostParams::default(), &binding).await.unwrap();
     pods.delete(&name, &DeleteParams::default()).await.unwrap();
     solver_pod(&scene, first.uid()).await;
     is_issued_and_no_pod_is_left(&scene).await;

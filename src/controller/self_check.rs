@@ -114,8 +114,8 @@ pub(super) async fn check(
         note_risk(challenge, &report);
         return Ok(None);
     }
-    let hint =
-        if leads_there || obstacle.is_some() { None } else { unanswered.or_else(|| route::hint(context, challenge)) };
+    let is_explained = leads_there || obstacle.is_some() || matches!(report.inside.problem(), Some(Problem::NoWay(_)));
+    let hint = if is_explained { None } else { unanswered.or_else(|| route::hint(context, challenge)) };
     let failure = hint.map_or_else(|| failure.clone(), |hint| format!("{failure}; {hint}"));
     let longest = context.options.check_retry_period;
     Ok(Some(sentence(&failure, obstacle.as_deref(), verdict, longest)))
