@@ -16,9 +16,12 @@ use serde::Serialize;
 pub(super) use certificate::{
     annotation_keys, bare_mail_address, certificate, common_name, cron, duration, go_duration, ip_address, issuer_name,
     issuer_reference, keystore, label_keys, name_constraints, object_identifier, other_name, output_formats,
-    private_key, renew_before, renewal, secret_name,
+    private_key, renew_before, renewal, secret_name, wait,
 };
-pub(super) use issuer::{acme, ca, dns01, external_account_binding, gateway_route, http01, ingress, providers, solver};
+pub(super) use issuer::{
+    acme, ca, dns01, external_account_binding, gateway_route, http01, ingress, ingress_class_name, nameserver,
+    providers, solver, tsig_algorithm, update_server,
+};
 pub(super) use request::{
     conditions_of_requests, final_approval, frozen_authorizations, frozen_request_spec, frozen_spec, frozen_text,
     kept_approval, kept_order_status,

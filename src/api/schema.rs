@@ -58,6 +58,13 @@ pub(super) fn checked_issuer(generator: &mut SchemaGenerator) -> Schema {
 /// More solvers than any issuer has; the API server has to know how often a rule may be asked.
 const MOST_SOLVERS: u32 = 200;
 
+/// As of all durations.
+const LONGEST_DURATION: u32 = 256;
+
+/// The same for the name servers of a solver, and their length.
+const MOST_NAMESERVERS: u32 = 10;
+const LONGEST_NAMESERVER: u32 = 256;
+
 /// The solvers of an issuer, with the rules for them.
 pub(super) fn checked_solvers(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<Vec<super::solver::AcmeSolver>>();
@@ -68,6 +75,7 @@ pub(super) fn checked_solvers(generator: &mut SchemaGenerator) -> Schema {
         }
     };
     let (http01, dns01) = ("/items/properties/http01", "/items/properties/dns01");
+    let wait = "/items/properties/waitInsteadOfSelfCheck";
     extend("/items", RULES, json!(rules::solver()));
     extend(http01, RULES, json!(rules::http01()));
     extend(&format!("{http01}/properties/ingress"), RULES, json!(rules::ingress()));
@@ -75,6 +83,20 @@ pub(super) fn checked_solvers(generator: &mut SchemaGenerator) -> Schema {
     extend(dns01, RULES, json!(rules::dns01()));
     for (provider, rules) in rules::providers() {
         extend(&format!("{dns01}/properties/{provider}"), RULES, json!(rules));
+    }
+    let servers = format!("{dns01}/properties/nameservers");
+    extend(&servers, "maxItems", json!(MOST_NAMESERVERS));
+    let of_ingress = |field: &str| format!("{http01}/properties/ingress/properties/{field}");
+    let of_rfc2136 = |field: &str| format!("{dns01}/properties/rfc2136/properties/{field}");
+    for (text, longest, rules) in [
+        (wait.to_owned(), LONGEST_DURATION, json!(rules::wait())),
+        (of_ingress("ingressClassName"), 253, json!(rules::ingress_class_name())),
+        (format!("{servers}/items"), LONGEST_NAMESERVER, json!(rules::nameserver())),
+        (of_rfc2136("nameserver"), LONGEST_NAMESERVER, json!(rules::update_server())),
+        (of_rfc2136("tsigAlgorithm"), 64, json!(rules::tsig_algorithm())),
+    ] {
+        extend(&text, "maxLength", json!(longest));
+        extend(&text, RULES, rules);
     }
     schema
 }

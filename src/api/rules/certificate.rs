@@ -143,6 +143,11 @@ pub fn renew_before() -> [Rule; 2] {
     [is_duration(), at_least("5m", "must be 5m or more")]
 }
 
+/// `solvers[].waitInsteadOfSelfCheck`.
+pub fn wait() -> [Rule; 2] {
+    [is_duration(), at_least("0s", "must not be negative")]
+}
+
 /// Any duration.
 pub fn go_duration() -> [Rule; 1] {
     [is_duration()]

@@ -73,6 +73,38 @@ pub fn dns01() -> [Rule; 1] {
     [Rule::new(format!("[{set}].filter(set, set).size() == 1"), "exactly one provider must be set")]
 }
 
+/// `ingress.ingressClassName`.
+pub fn ingress_class_name() -> [Rule; 1] {
+    [Rule::new(
+        "self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$')",
+        "must be the name of an IngressClass (RFC 1123 subdomain): lower case letters, digits, '-' and '.'",
+    )]
+}
+
+/// `dns01.nameservers[]`.
+pub fn nameserver() -> [Rule; 1] {
+    [Rule::new(format!("self.matches('{NAMESERVER}')"), NAMESERVERS)]
+}
+
+/// `rfc2136.nameserver`, of which [`rfc2136`] says that it is not empty.
+pub fn update_server() -> [Rule; 1] {
+    [Rule::new(format!("self == '' || self.matches('{NAMESERVER}')"), NAMESERVERS)]
+}
+
+/// The shape of a name server: a host or an IPv4 address with or without port, an IPv6 address in brackets or without a port; before it
+/// how it is asked, and behind it for what its certificate is; or an URL. Whether all of it makes sense is found out by the controller.
+const NAMESERVER: &str = r"(?i)^\\s*(https://\\S+|(t(cp|ls)://)?([-\\w.]+(:\\d+)?|\\[[\\da-f:.]+\\](:\\d+)?|[\\da-f]*(:[\\da-f.]*){2,})(#\\S+)?)\\s*$";
+
+const NAMESERVERS: &str = "must be a host or host:port (IPv6 addresses in brackets), also with tcp:// or tls:// before it, or an https:// URL";
+
+/// `rfc2136.tsigAlgorithm`: the spellings of cert-manager, of name servers and of the wire.
+pub fn tsig_algorithm() -> [Rule; 1] {
+    [Rule::new(
+        r"self.matches('(?i)^\\s*(hmac[-_]?(sha(1|224|256|384|512)|md5([.]sig-?alg[.]reg[.]int)?)[.]*)?\\s*$')",
+        "must be HMACMD5, HMACSHA1, HMACSHA224, HMACSHA256, HMACSHA384 or HMACSHA512",
+    )]
+}
+
 /// Of each provider, by its field of `dns01`.
 pub fn providers() -> Vec<(&'static str, Vec<Rule>)> {
     vec![
