@@ -17,7 +17,7 @@
 //! - [`state`], [`lifecycle`]: what is written down about a testbed; starting, entering and ending one
 //! - [`bench`], [`demo`], [`kubectl`], [`relay`]: `make bench` and `make demo`, and the way into its cluster from outside
 //! - [`testbed`], [`audit`]: what tests use inside a testbed
-//! - [`install`], [`helm`], [`controller`], [`replica`], [`scene`]: the controller under test, or several of them, and one test's place in the cluster
+//! - [`install`], [`helm`], [`release`], [`controller`], [`replica`], [`scene`]: the controller under test, or several of them, and one test's place in the cluster
 
 pub mod audit;
 pub mod authority;
@@ -52,6 +52,7 @@ pub mod powerdns;
 pub mod process;
 pub mod random_kills;
 pub mod relay;
+pub mod release;
 pub mod replica;
 pub mod scene;
 pub mod stand_in;

@@ -3,14 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use certwright::api::{Certificate, Challenge, Issuer, Order};
-use certwright_e2e::controller::binary;
-use certwright_e2e::helm::{Helm, chart};
-use certwright_e2e::kubectl::Kubectl;
+use certwright_e2e::helm::chart;
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
 use certwright_e2e::wait::until;
-use certwright_e2e::{Scene, Testbed, image, install};
+use certwright_e2e::{Scene, Testbed, install, release};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -23,15 +20,11 @@ const UNDER_WAY: usize = 4;
 #[ignore = "runs inside a testbed"]
 async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
-    testbed.state.cluster().unwrap();
-    let kubectl = Kubectl::of(&testbed.state).unwrap();
-    install::end_deployed(&kubectl).unwrap();
-    image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
+    let (kubectl, helm) = release::prepare(&testbed).unwrap();
     let scene = Scene::new(&testbed, &testbed.state.logs().join("kubelet.log"), "chart").await.unwrap();
     let namespaces: Api<Namespace> = Api::all(scene.client.clone());
     let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
     namespaces.patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
-    let helm = Helm::of(&testbed.state).unwrap();
     let helm = |verb: &str, more: &[&str]| {
         let arguments = [&[verb, RELEASE, "--namespace", &scene.namespace], more].concat();
         helm.run(&arguments).unwrap()
@@ -64,7 +57,7 @@ async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     assert_eq!(last.secret.data, first.secret.data, "nothing was issued again");
 
     helm("uninstall", &["--wait", "--timeout=90s"]);
-    assert_eq!(definitions(&scene).await, 6);
+    assert_eq!(release::count_definitions(&scene.client).await.unwrap(), 6);
     scene.wait_ready::<Certificate>("web").await.unwrap();
 
     helm("install", &[&chart, "--set=crds.enabled=true,crds.keep=false,image.tag=dev", "--wait", "--timeout=90s"]);
@@ -72,7 +65,7 @@ async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
     scene.create::<Certificate>("other", spec).await.unwrap();
     scene.issued("other").await.unwrap();
     helm("uninstall", &["--wait", "--timeout=90s"]);
-    assert_eq!(definitions(&scene).await, 0);
+    assert_eq!(release::count_definitions(&scene.client).await.unwrap(), 0);
     scene.api::<Secret>().get("other-tls").await.unwrap();
 
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
@@ -114,13 +107,6 @@ async fn end(scene: &Scene, prefix: &str) {
 
 fn names(prefix: &str) -> Vec<String> {
     (0..UNDER_WAY).map(|number| format!("{prefix}-{number}")).collect()
-}
-
-/// How many definitions of ours there are.
-async fn definitions(scene: &Scene) -> usize {
-    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
-    let found = definitions.list_metadata(&ListParams::default()).await.unwrap();
-    found.iter().filter(|definition| definition.name_any().ends_with("cert-manager.io")).count()
 }
 
 /// The words that the controller's one pod was started with.

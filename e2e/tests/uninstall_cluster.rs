@@ -14,10 +14,9 @@ use certwright_e2e::kubectl::Kubectl;
 use certwright_e2e::replica::{holder, lease};
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
 use certwright_e2e::wait::until;
-use certwright_e2e::{Scene, Testbed, image, install};
+use certwright_e2e::{Scene, Testbed, install, release};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
@@ -52,11 +51,7 @@ impl Release {
 #[ignore = "runs inside a testbed"]
 async fn nothing_waits_for_a_controller_that_was_uninstalled() {
     let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run --tier cluster`");
-    testbed.state.cluster().unwrap();
-    let kubectl = Kubectl::of(&testbed.state).unwrap();
-    install::end_deployed(&kubectl).unwrap();
-    image::import_certwright(&testbed.state, &binary().unwrap()).unwrap();
-    let helm = Helm::of(&testbed.state).unwrap();
+    let (kubectl, helm) = release::prepare(&testbed).unwrap();
     let release = Release { helm, namespace: testbed.namespace("release").await.unwrap() };
 
     the_definitions_stay(&testbed, &release).await;
@@ -74,7 +69,7 @@ async fn the_definitions_stay(testbed: &Testbed, release: &Release) {
     assert_taken_back(&scene).await;
     assert_eq!(holder(&lease(testbed, LEASE).await.unwrap().unwrap()), "");
     assert_eq!(release.jobs(testbed).await, 0);
-    assert_eq!(definitions(&scene).await, 6);
+    assert_eq!(release::count_definitions(&scene.client).await.unwrap(), 6);
     goes(&scene).await;
 }
 
@@ -84,7 +79,7 @@ async fn the_definitions_go(testbed: &Testbed, release: &Release) {
     leads(testbed).await;
     let scene = under_way(testbed).await;
     release.run("uninstall", &["--wait"]).unwrap();
-    assert_eq!(definitions(&scene).await, 0, "with --wait they are gone at the end");
+    assert_eq!(release::count_definitions(&scene.client).await.unwrap(), 0, "with --wait they are gone at the end");
     no_records(&scene).await;
     goes(&scene).await;
 }
@@ -170,11 +165,4 @@ async fn goes(scene: &Scene) {
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
     let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
     until("the namespace to be gone", PATIENCE, look).await.unwrap();
-}
-
-/// How many definitions of ours there are.
-async fn definitions(scene: &Scene) -> usize {
-    let definitions: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
-    let found = definitions.list_metadata(&ListParams::default()).await.unwrap();
-    found.iter().filter(|definition| definition.name_any().ends_with("cert-manager.io")).count()
 }

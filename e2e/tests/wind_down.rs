@@ -120,6 +120,23 @@ async fn another_controller_goes_on() {
     scene.give_up().await.unwrap();
 }
 
+/// A Job that is stopped, as when its node is drained, has not done its work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn who_is_stopped_before_the_end_has_failed() {
+    let testbed = testbed();
+    let mut replicas = Replicas::new(&testbed, &[]).await.unwrap();
+    let first = replicas.start().await.unwrap();
+    first.leads(&testbed, SOON).await.unwrap();
+    let mut leaving = replicas.wind_down(&[]).unwrap();
+    let look = async || anyhow::Ok(leaving.read_log()?.contains("standing by").then_some(()));
+    until("it to wait for the lease", PATIENCE, look).await.unwrap();
+    let status = leaving.stop(PATIENCE).unwrap();
+    let log = leaving.read_log().unwrap();
+    assert!(!status.success() && log.contains("told to stop"), "{status}: {log}");
+    assert_eq!(holder(&lease(&testbed, LEASE).await.unwrap().unwrap()), first.identity);
+}
+
 /// The credentials are gone, and the controller was killed: the Lease runs out, the finalizer goes, and an event tells what is left. A
 /// Certificate that would wait until it is revoked waits no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

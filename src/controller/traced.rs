@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 use crate::{
     api::{
         CertificateRequest, CertificateRequestStatus, Condition, find_condition,
-        names::{KIND_CERTIFICATE, KIND_CERTIFICATE_REQUEST, condition},
+        names::{KIND_CERTIFICATE, KIND_CERTIFICATE_REQUEST, KIND_ORDER, condition},
     },
     cluster::{Hub, Key, Kind, ObjectName},
     decide::{Wake, certificate::next_request_name},
@@ -107,7 +107,7 @@ fn issuance_of(hub: &Hub, key: &Key) -> Option<Issuance> {
         Kind::Order => of_order(hub, object),
         Kind::Challenge => {
             let challenge = hub.challenges.get(object)?;
-            of_order(hub, &owner(challenge.meta(), "Order")?)
+            of_order(hub, &owner(challenge.meta(), KIND_ORDER)?)
         }
         Kind::ClusterIssuer | Kind::Issuer | Kind::Source(_) | Kind::Target(_) => None,
     }

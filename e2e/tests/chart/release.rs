@@ -1,18 +1,17 @@
 //! Releases at a real API server: installed, upgraded, rolled back, uninstalled. There is no node; pods are only tried for
 //! admission.
 
-use std::fs;
 use std::path::Path;
 
 use certwright_e2e::helm::{Helm, chart, values};
 use certwright_e2e::install::install;
+use certwright_e2e::release::{count_definitions, write_cert_manager_chart};
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
@@ -22,59 +21,6 @@ use super::testbed;
 
 /// Releases have objects without namespaces, whose names are the same in each.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-/// What a release of cert-manager's chart has that concerns a successor: names, labels, selectors.
-const CERT_MANAGER: &str = r"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: cert-manager, namespace: NAMESPACE}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: cert-manager-controller-certificates}
-rules:
-  - {apiGroups: [cert-manager.io], resources: [certificates], verbs: [update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: cert-manager-controller-certificates}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cert-manager-controller-certificates}
-subjects: [{kind: ServiceAccount, name: cert-manager, namespace: NAMESPACE}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: cert-manager, namespace: NAMESPACE}
-spec:
-  replicas: 2
-  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}
-  selector:
-    matchLabels:
-      app.kubernetes.io/name: cert-manager
-      app.kubernetes.io/instance: cert-manager
-      app.kubernetes.io/component: controller
-  template:
-    metadata:
-      labels:
-        app.kubernetes.io/name: cert-manager
-        app.kubernetes.io/instance: cert-manager
-        app.kubernetes.io/component: controller
-    spec:
-      serviceAccountName: cert-manager
-      containers:
-        - name: cert-manager-controller
-          image: quay.io/jetstack/cert-manager-controller:v1.21.1
-          args: [--v=2, --leader-election-namespace=kube-system]
-          ports: [{name: http-metrics, containerPort: 9402}, {name: http-healthz, containerPort: 9403}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: cert-manager-webhook, namespace: NAMESPACE}
-spec:
-  selector: {matchLabels: {app.kubernetes.io/name: webhook}}
-  template:
-    metadata: {labels: {app.kubernetes.io/name: webhook}}
-    spec: {containers: [{name: webhook, image: 'quay.io/jetstack/cert-manager-webhook:v1.21.1'}]}
-";
 
 struct Release {
     helm: Helm,
@@ -120,9 +66,7 @@ impl Release {
     }
 
     async fn definitions(&self) -> usize {
-        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let found = definitions.list_metadata(&ListParams::default()).await.unwrap();
-        found.iter().filter(|definition| definition.name_any().ends_with("cert-manager.io")).count()
+        count_definitions(&self.client).await.unwrap()
     }
 
     /// How many objects without a namespace belong to the release.
@@ -138,7 +82,8 @@ impl Release {
 async fn a_release_of_cert_manager_is_taken_over_and_given_back() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let release = Release::new("cert-manager").await;
-    let theirs = cert_manager(&release.namespace);
+    let theirs = tempfile::tempdir().unwrap();
+    write_cert_manager_chart(theirs.path(), &release.namespace, 2).unwrap();
     release.upgrade(theirs.path(), &[]);
     let before = release.deployment("cert-manager").await.unwrap();
 
@@ -254,13 +199,4 @@ async fn may_edit(release: &Release, verb: &str, resource: &str) -> bool {
     let reviews: Api<SubjectAccessReview> = Api::all(release.client.clone());
     let answer = reviews.create(&PostParams::default(), &serde_json::from_value(question).unwrap()).await.unwrap();
     answer.status.unwrap().allowed
-}
-
-/// A chart with what [`CERT_MANAGER`] says.
-fn cert_manager(namespace: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("templates")).unwrap();
-    fs::write(folder.path().join("Chart.yaml"), "{apiVersion: v2, name: cert-manager, version: 1.21.1}").unwrap();
-    fs::write(folder.path().join("templates/all.yaml"), CERT_MANAGER.replace("NAMESPACE", namespace)).unwrap();
-    folder
 }

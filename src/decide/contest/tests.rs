@@ -36,3 +36,14 @@ fn who_stands_by_asks_seldom() {
     let calls = world.server.calls - before;
     assert!((40..=50).contains(&calls), "{calls} calls in a minute");
 }
+
+/// The work on it ends because the share is to be given away, not because nobody renewed its Lease any more.
+#[test]
+fn who_is_asked_for_a_share_gives_it_away_at_once() {
+    let mut world = World::new(&[RIGHT; 2], None);
+    world.start(0, 2);
+    world.calm(20_000, |world| world.is_complete(2)).unwrap();
+    world.start(1, 2);
+    let took = world.calm(30_000, |world| world.is_complete(2) && world.is_balanced()).unwrap();
+    assert!(took < 6_000, "{took} ms");
+}
