@@ -3,19 +3,20 @@
 use std::time::{Duration, Instant};
 
 use certwright::acme::{Client, Config};
+use certwright::api::names::KIND_ISSUER;
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
-use certwright::pki::PrivateKey;
+use certwright::pki::{Curve, Encoding, KeyAlgorithm, PrivateKey};
 use certwright_e2e::audit::{Mark, read_on};
-use certwright_e2e::scene::{PATIENCE, is_ready};
+use certwright_e2e::scene::{PATIENCE, certificate_spec, is_ready};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed, dns};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Namespaces with an Issuer each, so that each has an account and a list of orders of its own. `solver` takes the place
-/// of the usual one.
+/// of the usual one. All keys are such as are made at once: on a busy machine a minute would be spent with two dozen others.
 pub async fn scenes(
     testbed: &Testbed,
     controller: &Controller,
@@ -25,6 +26,8 @@ pub async fn scenes(
 ) -> Vec<Scene> {
     let one = async |number| {
         let scene = Scene::new(testbed, controller.log(), &format!("{prefix}{number}")).await?;
+        let key = PrivateKey::generate(KeyAlgorithm::Ecdsa(Curve::P256))?.to_pem(Encoding::Pkcs8)?;
+        scene.put_secret("pebble-account", "tls.key", &key).await?;
         let mut spec = scene.issuer_spec("pebble-account")?;
         if let Some(solver) = solver {
             spec["acme"]["solvers"][0] = solver.clone();
@@ -54,7 +57,9 @@ pub struct Issuance {
 impl Issuance {
     pub async fn begin(scene: Scene) -> Self {
         let mark = scene.testbed.mark().unwrap();
-        scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
+        let mut spec = certificate_spec("www", KIND_ISSUER, "pebble", &[&scene.dns_name("www")]);
+        spec["privateKey"] = json!({ "algorithm": "ECDSA", "size": 256 });
+        scene.create::<Certificate>("www", spec).await.unwrap();
         Self { scene, mark }
     }
 
