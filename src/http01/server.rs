@@ -95,9 +95,10 @@ impl Rules {
             self.judge(request)
         };
         // Nothing of the request is logged: the path holds the token, and the rest is whatever the client likes.
-        match &verdict {
-            Verdict::Alive => tracing::debug!("{}", verdict.explanation()),
-            _ => tracing::info!("{}", verdict.explanation()),
+        if verdict == Verdict::Alive {
+            tracing::debug!("{}", verdict.explanation());
+        } else {
+            tracing::info!("{}", verdict.explanation());
         }
         match verdict {
             Verdict::Key(key) => text(StatusCode::OK, key.expose()),
