@@ -98,19 +98,19 @@ async fn an_annotated_ingress_has_its_certificates() {
     ingress(&scene, "plain", &json!({ "note": "none" }), &json!([block(&scene, "plain")])).await;
     ingress(&scene, "web", &issuer, &blocks).await;
 
-    let issued = scene.issued("one").await.unwrap();
-    assert_eq!(issued.leaf().names.dns_names, [scene.dns_name("one")]);
+    let found = scene.issued("one").await.unwrap();
+    assert_eq!(found.leaf().names.dns_names, [scene.dns_name("one")]);
     scene.issued("two").await.unwrap();
     told(&scene, "web", "CreateCertificate", "Successfully created Certificate \"one\"").await;
     told(&scene, "web", "BadConfig", "Skipped a TLS block: spec.tls[3].hosts: Required value").await;
-    let owner = issued.certificate.owner_references()[0].clone();
+    let owner = found.certificate.owner_references()[0].clone();
     assert_eq!(
         (&*owner.kind, &*owner.name, owner.controller, owner.block_owner_deletion),
         ("Ingress", "web", Some(true), Some(true))
     );
-    assert_eq!(issued.certificate.labels()["app"], "web");
+    assert_eq!(found.certificate.labels()["app"], "web");
     let managers: Vec<_> =
-        issued.certificate.managed_fields().iter().filter_map(|entry| entry.manager.clone()).collect();
+        found.certificate.managed_fields().iter().filter_map(|entry| entry.manager.clone()).collect();
     assert!(managers.contains(&"cert-manager-ingress-shim".to_owned()), "{managers:?}");
 
     annotate(
@@ -129,7 +129,7 @@ async fn an_annotated_ingress_has_its_certificates() {
     told(&scene, "web", "UpdateCertificate", "Successfully updated Certificate \"two\"").await;
 
     scene.api::<Certificate>().delete("one", &DeleteParams::background()).await.unwrap();
-    let remade = |held: &Certificate| held.uid() != issued.certificate.uid();
+    let remade = |held: &Certificate| held.uid() != found.certificate.uid();
     scene.wait_for::<Certificate>("one", "being made anew", PATIENCE, remade).await.unwrap();
     scene
         .patch::<Ingress>("web", json!({ "spec": { "tls": [block(&scene, "one"), block(&scene, "theirs")] } }))
@@ -177,8 +177,8 @@ async fn what_is_wrong_with_an_ingress_is_told_once_and_can_be_put_right() {
     // As many an old Helm chart has it.
     let acme = json!({ "kubernetes.io/tls-acme": "true", "cert-manager.io/private-key-algorithm": "ECDSA" });
     ingress(&scene, "old", &acme, &json!([block(&scene, "old")])).await;
-    let issued = scene.issued("old").await.unwrap();
-    let issuer = issued.certificate.spec.issuer_ref;
+    let found = scene.issued("old").await.unwrap();
+    let issuer = found.certificate.spec.issuer_ref;
     assert_eq!((&*issuer.name, issuer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
 }
 
@@ -247,10 +247,10 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     .unwrap();
     let api: Api<DynamicObject> = Api::namespaced_with(scene.client.clone(), &scene.namespace, &gateways);
     api.create(&PostParams::default(), &gateway).await.unwrap();
-    let issued = scene.issued("shared").await.unwrap();
-    assert_eq!(issued.leaf().names.dns_names, [scene.dns_name("a"), scene.dns_name("b")]);
-    assert_eq!(issued.certificate.owner_references()[0].kind, "Gateway");
-    assert_eq!(issued.certificate.annotations()["acme.cert-manager.io/http01-parentrefname"], "gate");
+    let found = scene.issued("shared").await.unwrap();
+    assert_eq!(found.leaf().names.dns_names, [scene.dns_name("a"), scene.dns_name("b")]);
+    assert_eq!(found.certificate.owner_references()[0].kind, "Gateway");
+    assert_eq!(found.certificate.annotations()["acme.cert-manager.io/http01-parentrefname"], "gate");
     told(&scene, "gate", "BadConfig", "Skipped a listener block: spec.listeners[2].hostname: Required value").await;
 
     // It names no issuer, so that of its Gateway counts.

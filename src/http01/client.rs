@@ -13,6 +13,9 @@ use thiserror::Error;
 use super::lookup::{Family, Lookup, LookupError};
 use super::report::Problem;
 
+/// Who asks, so that the answerer tells these questions from those of CAs.
+pub(super) const USER_AGENT: &str = concat!("certwright/", env!("CARGO_PKG_VERSION"));
+
 /// An address that swallows packets is told from a server that thinks.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -77,7 +80,7 @@ impl Clients {
 
 fn builder() -> ClientBuilder {
     Client::builder()
-        .user_agent(concat!("certwright/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .no_proxy()
         .http1_only()
         .connect_timeout(CONNECT_TIMEOUT)

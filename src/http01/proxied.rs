@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, Uri};
+use axum::http::{HeaderValue, Request, Uri, header};
 use futures::future::{Either, select};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::ask::{BODY_MARGIN, is_key};
+use super::client;
 use super::host::HostHeader;
 use super::report::Problem;
 use super::target::CheckTarget;
@@ -53,6 +54,7 @@ fn request(target: &CheckTarget) -> Option<Request<Body>> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = url.path().parse::<Uri>().ok()?;
     *request.headers_mut() = HostHeader::Host.headers_for(&target.host()?);
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
     Some(request)
 }
 

@@ -59,6 +59,10 @@ fn advice_for_pods(message: &str) -> Option<&'static str> {
         Some(
             "set both requests and limits in podTemplate.spec.resources of the solver, so that no request is above its limit",
         )
+    } else if has(".image: Required value") {
+        Some(
+            "set --acme-http01-solver-image or $CERTWRIGHT_IMAGE of the controller, for which the chart and deploy/ care",
+        )
     } else if has("error looking up service account") {
         Some("create that ServiceAccount or correct podTemplate.spec.serviceAccountName of the solver")
     } else if has("no PriorityClass with name") {
@@ -137,6 +141,11 @@ mod tests {
                 "pods \"s\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found",
                 "not found; ",
                 "--acme-http01-solver-runtime-class-name",
+            ),
+            (
+                "Pod \"s\" is invalid: spec.containers[0].image: Required value",
+                "Required value; ",
+                "--acme-http01-solver-image or $CERTWRIGHT_IMAGE",
             ),
             ("admission webhook \"x\" denied the request: no", "the request: no; ", "have that rule let"),
         ] {
