@@ -54,6 +54,11 @@ async fn ingress(scene: &Scene, name: &str, annotations: &Value, tls: &Value) {
     scene.api::<Ingress>().create(&PostParams::default(), &ingress).await.unwrap();
 }
 
+/// The annotations of who wants a certificate, with a key that is made at once.
+fn marked() -> Value {
+    json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" })
+}
+
 fn block(scene: &Scene, name: &str) -> Value {
     json!({ "hosts": [scene.dns_name(name)], "secretName": name })
 }
@@ -86,7 +91,6 @@ async fn has(scene: &Scene, name: &str, pointer: &str, value: Value) {
 async fn an_annotated_ingress_has_its_certificates() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let (_controller, scene) = stage("shim", &[]).await;
-    let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
     let theirs = json!({
         "secretName": "theirs", "dnsNames": [scene.dns_name("other")], "privateKey": { "algorithm": "ECDSA" },
         "issuerRef": { "name": ISSUER, "kind": "ClusterIssuer" },
@@ -96,7 +100,7 @@ async fn an_annotated_ingress_has_its_certificates() {
         json!([block(&scene, "one"), block(&scene, "two"), block(&scene, "theirs"), { "secretName": "three" }]);
     let mark = scene.testbed.mark().unwrap();
     ingress(&scene, "plain", &json!({ "note": "none" }), &json!([block(&scene, "plain")])).await;
-    ingress(&scene, "web", &issuer, &blocks).await;
+    ingress(&scene, "web", &marked(), &blocks).await;
 
     let issued = scene.issued("one").await.unwrap();
     assert_eq!(issued.leaf().names.dns_names, [scene.dns_name("one")]);
@@ -142,7 +146,7 @@ async fn an_annotated_ingress_has_its_certificates() {
     annotate(&scene, "web", json!({ "cert-manager.io/cluster-issuer": null })).await;
     scene.patch::<Ingress>("web", json!({ "spec": { "tls": [] } })).await.unwrap();
     // Whatever is done for the other one comes after that.
-    ingress(&scene, "last", &issuer, &json!([block(&scene, "last")])).await;
+    ingress(&scene, "last", &marked(), &json!([block(&scene, "last")])).await;
     scene.issued("last").await.unwrap();
     let names: Vec<_> = scene.list::<Certificate>().await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["last", "one", "theirs"]);
@@ -177,9 +181,8 @@ async fn what_is_wrong_with_an_ingress_is_told_once_and_can_be_put_right() {
     // As many an old Helm chart has it.
     let acme = json!({ "kubernetes.io/tls-acme": "true", "cert-manager.io/private-key-algorithm": "ECDSA" });
     ingress(&scene, "old", &acme, &json!([block(&scene, "old")])).await;
-    let issued = scene.issued("old").await.unwrap();
-    let issuer = issued.certificate.spec.issuer_ref;
-    assert_eq!((&*issuer.name, issuer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
+    let signer = scene.issued("old").await.unwrap().certificate.spec.issuer_ref;
+    assert_eq!((&*signer.name, signer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,8 +217,7 @@ async fn without_the_right_to_ingresses_the_rest_goes_on() {
     scene.issued("own").await.unwrap();
     let log = std::fs::read_to_string(controller.log()).unwrap();
     assert_eq!(log.matches("no right to list ingresses.networking.k8s.io in the whole cluster").count(), 1, "{log}");
-    let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
-    ingress(&scene, "web", &issuer, &json!([block(&scene, "web")])).await;
+    ingress(&scene, "web", &marked(), &json!([block(&scene, "web")])).await;
     roles.patch(ROLE, &PatchParams::default(), &change(&whole)).await.unwrap();
     scene.issued("web").await.unwrap();
 }
@@ -231,8 +233,7 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     }
     let flags = ["--enable-gateway-api", "--enable-gateway-api-listenerset", "--controllers=*,-ingress-shim"];
     let (_controller, scene) = stage("shim-gateway", &flags).await;
-    let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
-    ingress(&scene, "web", &issuer, &json!([block(&scene, "web")])).await;
+    ingress(&scene, "web", &marked(), &json!([block(&scene, "web")])).await;
     let listener = |name: &str, secret: &str| {
         json!({
             "name": name, "hostname": scene.dns_name(name), "port": 443, "protocol": "HTTPS",
@@ -242,7 +243,7 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     let listeners = json!([listener("a", "shared"), listener("b", "shared"), { "name": "c", "protocol": "TLS" }]);
     let gateway: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-        "metadata": { "name": "gate", "annotations": issuer }, "spec": { "listeners": listeners },
+        "metadata": { "name": "gate", "annotations": marked() }, "spec": { "listeners": listeners },
     }))
     .unwrap();
     let api: Api<DynamicObject> = Api::namespaced_with(scene.client.clone(), &scene.namespace, &gateways);

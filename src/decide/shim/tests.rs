@@ -268,7 +268,9 @@ fn what_makes_no_sense_together_is_told_for_its_block_and_the_others_go_on() {
     let told = cluster.pass(&defaults());
     assert!(told[1].starts_with("Skipped a TLS block: spec.tls[1]: spec.renewBefore: must be less"), "{told:?}");
     let size = [("private-key-algorithm", "ECDSA"), ("private-key-size", "2048"), ("renew-before", "1h")];
-    size.iter().for_each(|(key, value)| cluster.annotate(&format!("cert-manager.io/{key}"), Some(value)));
+    for (key, value) in size {
+        cluster.annotate(&format!("cert-manager.io/{key}"), Some(value));
+    }
     assert!(cluster.pass(&defaults())[1].contains("spec.privateKey"));
 }
 
