@@ -54,6 +54,11 @@ async fn ingress(scene: &Scene, name: &str, annotations: &Value, tls: &Value) {
     scene.api::<Ingress>().create(&PostParams::default(), &ingress).await.unwrap();
 }
 
+/// Nothing is left for the controllers of other tests to make Certificates from.
+async fn leave(scene: &Scene) {
+    scene.api::<Ingress>().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+}
+
 /// The annotations of who wants a certificate, with a key that is made at once.
 fn marked() -> Value {
     json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" })
@@ -157,6 +162,7 @@ async fn an_annotated_ingress_has_its_certificates() {
     let writes = scene.testbed.count_writes(mark, CERTWRIGHT_USER).await.unwrap();
     let of = |verb: &str| writes.get(&("certificates".to_owned(), verb.to_owned())).copied().unwrap_or_default();
     assert_eq!(["create", "patch", "delete", "update"].map(of), [4, 2, 1, 0], "{writes:?}");
+    leave(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,6 +189,7 @@ async fn what_is_wrong_with_an_ingress_is_told_once_and_can_be_put_right() {
     ingress(&scene, "old", &acme, &json!([block(&scene, "old")])).await;
     let signer = scene.issued("old").await.unwrap().certificate.spec.issuer_ref;
     assert_eq!((&*signer.name, signer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
+    leave(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,6 +227,7 @@ async fn without_the_right_to_ingresses_the_rest_goes_on() {
     ingress(&scene, "web", &marked(), &json!([block(&scene, "web")])).await;
     roles.patch(ROLE, &PatchParams::default(), &change(&whole)).await.unwrap();
     scene.issued("web").await.unwrap();
+    leave(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -267,4 +275,5 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     assert_eq!((&*added.spec.issuer_ref.name, &*added.owner_references()[0].kind), (ISSUER, "ListenerSet"));
     let names: Vec<_> = scene.list::<Certificate>().await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["added", "shared"], "nothing is made from Ingresses here");
+    leave(&scene).await;
 }
