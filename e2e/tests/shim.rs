@@ -54,6 +54,16 @@ async fn ingress(scene: &Scene, name: &str, annotations: &Value, tls: &Value) {
     scene.api::<Ingress>().create(&PostParams::default(), &ingress).await.unwrap();
 }
 
+/// Nothing is left for the controllers of other tests to make Certificates from.
+async fn leave(scene: &Scene) {
+    scene.api::<Ingress>().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+}
+
+/// The annotations of who wants a certificate, with a key that is made at once.
+fn marked() -> Value {
+    json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" })
+}
+
 fn block(scene: &Scene, name: &str) -> Value {
     json!({ "hosts": [scene.dns_name(name)], "secretName": name })
 }
@@ -86,7 +96,6 @@ async fn has(scene: &Scene, name: &str, pointer: &str, value: Value) {
 async fn an_annotated_ingress_has_its_certificates() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let (_controller, scene) = stage("shim", &[]).await;
-    let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
     let theirs = json!({
         "secretName": "theirs", "dnsNames": [scene.dns_name("other")], "privateKey": { "algorithm": "ECDSA" },
         "issuerRef": { "name": ISSUER, "kind": "ClusterIssuer" },
@@ -96,21 +105,21 @@ async fn an_annotated_ingress_has_its_certificates() {
         json!([block(&scene, "one"), block(&scene, "two"), block(&scene, "theirs"), { "secretName": "three" }]);
     let mark = scene.testbed.mark().unwrap();
     ingress(&scene, "plain", &json!({ "note": "none" }), &json!([block(&scene, "plain")])).await;
-    ingress(&scene, "web", &issuer, &blocks).await;
+    ingress(&scene, "web", &marked(), &blocks).await;
 
-    let found = scene.issued("one").await.unwrap();
-    assert_eq!(found.leaf().names.dns_names, [scene.dns_name("one")]);
+    let issued = scene.issued("one").await.unwrap();
+    assert_eq!(issued.leaf().names.dns_names, [scene.dns_name("one")]);
     scene.issued("two").await.unwrap();
     told(&scene, "web", "CreateCertificate", "Successfully created Certificate \"one\"").await;
     told(&scene, "web", "BadConfig", "Skipped a TLS block: spec.tls[3].hosts: Required value").await;
-    let owner = found.certificate.owner_references()[0].clone();
+    let owner = issued.certificate.owner_references()[0].clone();
     assert_eq!(
         (&*owner.kind, &*owner.name, owner.controller, owner.block_owner_deletion),
         ("Ingress", "web", Some(true), Some(true))
     );
-    assert_eq!(found.certificate.labels()["app"], "web");
+    assert_eq!(issued.certificate.labels()["app"], "web");
     let managers: Vec<_> =
-        found.certificate.managed_fields().iter().filter_map(|entry| entry.manager.clone()).collect();
+        issued.certificate.managed_fields().iter().filter_map(|entry| entry.manager.clone()).collect();
     assert!(managers.contains(&"cert-manager-ingress-shim".to_owned()), "{managers:?}");
 
     annotate(
@@ -129,7 +138,7 @@ async fn an_annotated_ingress_has_its_certificates() {
     told(&scene, "web", "UpdateCertificate", "Successfully updated Certificate \"two\"").await;
 
     scene.api::<Certificate>().delete("one", &DeleteParams::background()).await.unwrap();
-    let remade = |held: &Certificate| held.uid() != found.certificate.uid();
+    let remade = |held: &Certificate| held.uid() != issued.certificate.uid();
     scene.wait_for::<Certificate>("one", "being made anew", PATIENCE, remade).await.unwrap();
     scene
         .patch::<Ingress>("web", json!({ "spec": { "tls": [block(&scene, "one"), block(&scene, "theirs")] } }))
@@ -142,7 +151,7 @@ async fn an_annotated_ingress_has_its_certificates() {
     annotate(&scene, "web", json!({ "cert-manager.io/cluster-issuer": null })).await;
     scene.patch::<Ingress>("web", json!({ "spec": { "tls": [] } })).await.unwrap();
     // Whatever is done for the other one comes after that.
-    ingress(&scene, "last", &issuer, &json!([block(&scene, "last")])).await;
+    ingress(&scene, "last", &marked(), &json!([block(&scene, "last")])).await;
     scene.issued("last").await.unwrap();
     let names: Vec<_> = scene.list::<Certificate>().await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["last", "one", "theirs"]);
@@ -153,6 +162,7 @@ async fn an_annotated_ingress_has_its_certificates() {
     let writes = scene.testbed.count_writes(mark, CERTWRIGHT_USER).await.unwrap();
     let of = |verb: &str| writes.get(&("certificates".to_owned(), verb.to_owned())).copied().unwrap_or_default();
     assert_eq!(["create", "patch", "delete", "update"].map(of), [4, 2, 1, 0], "{writes:?}");
+    leave(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,9 +187,9 @@ async fn what_is_wrong_with_an_ingress_is_told_once_and_can_be_put_right() {
     // As many an old Helm chart has it.
     let acme = json!({ "kubernetes.io/tls-acme": "true", "cert-manager.io/private-key-algorithm": "ECDSA" });
     ingress(&scene, "old", &acme, &json!([block(&scene, "old")])).await;
-    let found = scene.issued("old").await.unwrap();
-    let issuer = found.certificate.spec.issuer_ref;
-    assert_eq!((&*issuer.name, issuer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
+    let signer = scene.issued("old").await.unwrap().certificate.spec.issuer_ref;
+    assert_eq!((&*signer.name, signer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
+    leave(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,10 +224,10 @@ async fn without_the_right_to_ingresses_the_rest_goes_on() {
     scene.issued("own").await.unwrap();
     let log = std::fs::read_to_string(controller.log()).unwrap();
     assert_eq!(log.matches("no right to list ingresses.networking.k8s.io in the whole cluster").count(), 1, "{log}");
-    let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
-    ingress(&scene, "web", &issuer, &json!([block(&scene, "web")])).await;
+    ingress(&scene, "web", &marked(), &json!([block(&scene, "web")])).await;
     roles.patch(ROLE, &PatchParams::default(), &change(&whole)).await.unwrap();
     scene.issued("web").await.unwrap();
+    leave(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,8 +241,7 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     }
     let flags = ["--enable-gateway-api", "--enable-gateway-api-listenerset", "--controllers=*,-ingress-shim"];
     let (_controller, scene) = stage("shim-gateway", &flags).await;
-    let issuer = json!({ "cert-manager.io/cluster-issuer": ISSUER, "cert-manager.io/private-key-algorithm": "ECDSA" });
-    ingress(&scene, "web", &issuer, &json!([block(&scene, "web")])).await;
+    ingress(&scene, "web", &marked(), &json!([block(&scene, "web")])).await;
     let listener = |name: &str, secret: &str| {
         json!({
             "name": name, "hostname": scene.dns_name(name), "port": 443, "protocol": "HTTPS",
@@ -242,15 +251,15 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     let listeners = json!([listener("a", "shared"), listener("b", "shared"), { "name": "c", "protocol": "TLS" }]);
     let gateway: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-        "metadata": { "name": "gate", "annotations": issuer }, "spec": { "listeners": listeners },
+        "metadata": { "name": "gate", "annotations": marked() }, "spec": { "listeners": listeners },
     }))
     .unwrap();
     let api: Api<DynamicObject> = Api::namespaced_with(scene.client.clone(), &scene.namespace, &gateways);
     api.create(&PostParams::default(), &gateway).await.unwrap();
-    let found = scene.issued("shared").await.unwrap();
-    assert_eq!(found.leaf().names.dns_names, [scene.dns_name("a"), scene.dns_name("b")]);
-    assert_eq!(found.certificate.owner_references()[0].kind, "Gateway");
-    assert_eq!(found.certificate.annotations()["acme.cert-manager.io/http01-parentrefname"], "gate");
+    let issued = scene.issued("shared").await.unwrap();
+    assert_eq!(issued.leaf().names.dns_names, [scene.dns_name("a"), scene.dns_name("b")]);
+    assert_eq!(issued.certificate.owner_references()[0].kind, "Gateway");
+    assert_eq!(issued.certificate.annotations()["acme.cert-manager.io/http01-parentrefname"], "gate");
     told(&scene, "gate", "BadConfig", "Skipped a listener block: spec.listeners[2].hostname: Required value").await;
 
     // It names no issuer, so that of its Gateway counts.
@@ -266,4 +275,5 @@ async fn a_gateway_has_its_certificates_where_that_is_turned_on() {
     assert_eq!((&*added.spec.issuer_ref.name, &*added.owner_references()[0].kind), (ISSUER, "ListenerSet"));
     let names: Vec<_> = scene.list::<Certificate>().await.unwrap().iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["added", "shared"], "nothing is made from Ingresses here");
+    leave(&scene).await;
 }
