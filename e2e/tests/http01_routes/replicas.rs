@@ -35,7 +35,8 @@ async fn a_replica_that_does_not_lead_answers_too() {
     let path = format!("/.well-known/acme-challenge/{}", spec.token);
     for address in [own, other] {
         // What was presented a moment ago may reach the other one a moment later.
-        let answers = async || Ok::<_, anyhow::Error>(ask(address, &path, &spec.dns_name).await.filter(is_200));
+        let is_200 = |answer: &String| answer.starts_with("HTTP/1.1 200 ");
+        let answers = async || anyhow::Ok(ask(address, &path, &spec.dns_name).await.filter(is_200));
         let answer = until("the key", SOON, answers).await.unwrap();
         assert!(answer.ends_with(spec.key.expose().as_str()), "{address}: {answer}");
         for (path, host) in [(&*path, "www.example.com"), ("/.well-known/acme-challenge/other", &*spec.dns_name)] {
@@ -54,10 +55,6 @@ async fn a_replica_that_does_not_lead_answers_too() {
             challenge.name_any()
         );
     }
-}
-
-fn is_200(answer: &String) -> bool {
-    answer.starts_with("HTTP/1.1 200 ")
 }
 
 async fn ask(address: Ipv4Addr, path: &str, host: &str) -> Option<String> {
