@@ -1,6 +1,6 @@
 //! Bad surroundings: each is told of, and what was begun goes on when it is over. These run inside a testbed that nothing
 //! else has used, for they take the definitions away:
-//! `testbed run --name alone -- cargo test -p certwright-e2e --test hard_times -- --include-ignored`.
+//! `testbed run -- cargo test -p certwright-e2e --test hard_times -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "hard_times/definitions.rs"]

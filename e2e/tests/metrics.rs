@@ -1,6 +1,6 @@
 //! What is told to those who watch over the controller: metrics as Prometheus scrapes them, alerts, the dashboard, the log; and
 //! what nobody must be told. These run inside a testbed, with controllers of their own:
-//! `testbed run --name alone -- cargo test -p certwright-e2e --test metrics -- --include-ignored`.
+//! `testbed run -- cargo test -p certwright-e2e --test metrics -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "metrics/alerts.rs"]

@@ -12,6 +12,8 @@ use super::kind::Kind;
 /// What arrives so soon after an answer may have been sent before the answer was read: on a machine with eight times the work that it
 /// has cores for, such a request was seen 170 ms later. Whoever does not heed a wish asks at any time within it.
 const UNDER_WAY: Duration = Duration::from_millis(400);
+/// What comes so much too early into a span may have left in time before it.
+const BORDER: Duration = Duration::from_millis(100);
 /// Timers are no better than this: a request that comes so much too early is not too early.
 const TOLERANCE: Duration = Duration::from_millis(20);
 
@@ -77,7 +79,7 @@ pub fn most_orders_within(journal: &[Exchange], window: Duration) -> usize {
     let mut times: Vec<Instant> = journal.iter().filter(is_made).map(|exchange| exchange.received).collect();
     times.sort();
     let within = |first: &Instant| {
-        let end = *first + window.saturating_sub(UNDER_WAY);
+        let end = *first + window.saturating_sub(BORDER);
         times.iter().filter(|time| (first..&end).contains(time)).count()
     };
     times.iter().map(within).max().unwrap_or_default()
