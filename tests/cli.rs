@@ -36,12 +36,12 @@ fn what_is_wrong_ends_it_at_once() {
 
 #[test]
 fn flags_without_effect_are_told_of_in_the_log() {
-    let flags = ["--kubeconfig=/nonexistent", "-v=1", "--kube-api-qps", "50", "--enable-gateway-api"];
+    let flags = ["--kubeconfig=/nonexistent", "-v=1", "--kube-api-qps", "50", "--kube-api-burst=9"];
     let (code, words) = run(&flags);
     assert_eq!(code, Some(1), "{words}");
     for expected in [
         "WARN certwright::cli::controller: --kube-api-qps is without effect: ",
-        "WARN certwright::cli::controller: --enable-gateway-api is without effect: ",
+        "WARN certwright::cli::controller: --kube-api-burst is without effect: ",
         "certwright: error: cannot read the kubeconfig: ",
     ] {
         assert_eq!(words.matches(expected).count(), 1, "{expected}: {words}");
