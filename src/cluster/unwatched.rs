@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, Preconditions},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, Preconditions},
     core::NamespaceResourceScope,
 };
 use serde::de::DeserializeOwned;
@@ -35,12 +35,14 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Creates an object of a fixed name; [`ApiError::Conflict`] if one of that name is there already.
-    pub async fn create_unwatched(&self, object: &DynamicObject, kind: &ApiResource) -> Result<(), ApiError> {
+    /// Creates an object of a fixed name, and tells which that is; [`ApiError::Conflict`] if one of that name is there already.
+    pub async fn create_unwatched(&self, object: &DynamicObject, kind: &ApiResource) -> Result<ObjectMeta, ApiError> {
         let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
         let what = format!("create {} {name}", kind.kind);
         let api = self.unwatched(&name, kind);
-        written(((&*kind.kind).into(), "create"), what, api.create(&post_params(), object)).await.map(drop)
+        let created = written(((&*kind.kind).into(), "create"), what, api.create(&post_params(), object)).await?;
+        let ObjectMeta { namespace, name, uid, .. } = created.metadata;
+        Ok(ObjectMeta { namespace, name, uid, ..ObjectMeta::default() })
     }
 
     /// The object, if it is there.
@@ -64,11 +66,12 @@ impl Cluster {
         limited(format!("list {}", K::plural(&())), api.list(params)).await.map(|list| list.items)
     }
 
-    /// Deletes exactly the object that was seen; that it is gone already is well.
-    pub async fn delete_unwatched(&self, seen: &DynamicObject, kind: &ApiResource) -> Result<(), ApiError> {
-        let name = ObjectName::new(seen.namespace().unwrap_or_default(), seen.name_any());
+    /// Deletes exactly the object that was seen or created, of which namespace, name and uid are read; that it is gone already is
+    /// well.
+    pub async fn delete_unwatched(&self, seen: &ObjectMeta, kind: &ApiResource) -> Result<(), ApiError> {
+        let name = ObjectName::new(seen.namespace.clone().unwrap_or_default(), seen.name.clone().unwrap_or_default());
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: seen.uid(), resource_version: None }),
+            preconditions: Some(Preconditions { uid: seen.uid.clone(), resource_version: None }),
             ..DeleteParams::background()
         };
         let (what, api) = (format!("delete {} {name}", kind.kind), self.unwatched(&name, kind));

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Resource, ResourceExt,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, ObjectMeta},
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ use super::{
     replicas,
     route::{self, Told},
     service::{self, owned_alike},
-    shared_route::{self, Known, name_of},
+    shared_route::{self, name_of},
     step_error::StepError,
 };
 use crate::{
@@ -91,7 +91,7 @@ pub(super) async fn present(context: &Context, challenge: &Challenge) -> Result<
         async { if is_led { Ok(()) } else { route::put(context, &lead, &mut known.led).await } }
     );
     made.0?;
-    made.1?;
+    known.own_endpoints = made.1?.or(known.own_endpoints.take());
     known.has_endpoints = true;
     made.2
 }
@@ -119,7 +119,8 @@ pub(super) async fn look_after(context: &Context, challenge: &Challenge) -> Resu
         return Ok(known.told.clone());
     }
     service::ensure(context, challenge).await?;
-    known.has_endpoints = false;
+    // They may be others afterwards.
+    (known.has_endpoints, known.own_endpoints) = (false, None);
     correct_endpoints(context, &wanted_slice(context, challenge).await?).await?;
     known.has_endpoints = true;
     let lead = route::lead(context, challenge, &name.name);
@@ -137,11 +138,15 @@ pub(super) async fn clean_up(context: &Context, challenge: &Challenge) -> Result
     if known.is_gone || shared_route::is_needed(context, challenge) {
         return Ok(());
     }
-    *known = Known::default();
+    let own_endpoints = std::mem::take(known).own_endpoints;
     route::remove(context, challenge).await?;
     service::remove(context, challenge).await?;
-    let wanted = objects::metadata(challenge, &name.name, &context.solver);
-    service::remove_unwatched(context, &name, &kind(), &wanted).await?;
+    if let Some(own) = own_endpoints {
+        context.cluster.delete_unwatched(&own, &kind()).await?;
+    } else {
+        let wanted = objects::metadata(challenge, &name.name, &context.solver);
+        service::remove_unwatched(context, &name, &kind(), &wanted).await?;
+    }
     known.is_gone = true;
     Ok(())
 }
@@ -151,14 +156,20 @@ async fn wanted_slice(context: &Context, challenge: &Challenge) -> Result<Endpoi
     Ok(endpoints(challenge, &name_of(challenge).name, &context.solver, &addresses))
 }
 
-async fn make_endpoints(context: &Context, wanted: &EndpointSlice, are_there: bool) -> Result<(), StepError> {
+/// Tells which object it is, if it was not there.
+async fn make_endpoints(
+    context: &Context,
+    wanted: &EndpointSlice,
+    are_there: bool,
+) -> Result<Option<ObjectMeta>, StepError> {
     if are_there {
-        return Ok(());
+        return Ok(None);
     }
     match context.cluster.create_unwatched(&dynamic(wanted)?, &kind()).await {
+        Ok(created) => Ok(Some(created)),
         // A former process made them.
-        Err(ApiError::Conflict { .. }) => correct_endpoints(context, wanted).await,
-        created => existing(created),
+        Err(ApiError::Conflict { .. }) => correct_endpoints(context, wanted).await.map(|()| None),
+        refused => existing(refused).map(|()| None),
     }
 }
 
@@ -179,7 +190,7 @@ async fn correct_endpoints(context: &Context, wanted: &EndpointSlice) -> Result<
         let part = json!({"endpoints": wanted.endpoints});
         return Ok(cluster.patch_unwatched(&found, &kind(), part).await?);
     }
-    cluster.delete_unwatched(&found, &kind()).await?;
+    cluster.delete_unwatched(&found.metadata, &kind()).await?;
     existing(cluster.create_unwatched(&dynamic(wanted)?, &kind()).await)
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn remove_unwatched(
 ) -> Result<(), StepError> {
     match context.cluster.read_unwatched(name, kind).await? {
         Some(found) if is_owned_alike(&found.metadata, wanted) => {
-            Ok(context.cluster.delete_unwatched(&found, kind).await?)
+            Ok(context.cluster.delete_unwatched(&found.metadata, kind).await?)
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{Context, held_issuer::HeldIssuer, route::Told};
 use crate::{
@@ -33,6 +33,8 @@ pub struct SharedRoutes(Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<Known>>
 pub struct Known {
     /// Whether the EndpointSlice names those who answer.
     pub has_endpoints: bool,
+    /// Which it is, if this process has made it: then it need not be read to be deleted.
+    pub(super) own_endpoints: Option<ObjectMeta>,
     /// What is led by an object that is not watched.
     pub led: BTreeSet<Question>,
     /// When it was last asked whether all is still there, and what was to be told of the route then.
