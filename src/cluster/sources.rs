@@ -1,4 +1,5 @@
-//! The objects that Certificates are made from. Of those that ask for none nothing is kept; of the others what is read.
+//! The objects that Certificates are made from. Of those that ask for none nothing is kept, but for ListenerSets, for which their
+//! Gateway may ask; of the others what is read.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
