@@ -40,8 +40,10 @@ impl ProcessorTime {
     /// that of short-lived programs, which start and stop pods, of the kernel, and of whatever else the machine does.
     pub fn begin_on_node(testbed: &Testbed) -> Result<Self> {
         let pods = cgroups::processes(&control_group(&testbed.state));
-        let controller = pods.iter().find(|process| is_controller(process.pid)).context("no controller in a pod")?;
-        Self::of(servers(testbed), controller.pid, Some(machine_seconds()?))
+        // The one of a former rollout may still be about to end.
+        let controllers = pods.iter().map(|process| process.pid).filter(|process| is_controller(*process));
+        let controller = controllers.max().context("no controller in a pod")?;
+        Self::of(servers(testbed), controller, Some(machine_seconds()?))
     }
 
     fn of(mut all: BTreeMap<String, u32>, controller: u32, machine: Option<f64>) -> Result<Self> {
