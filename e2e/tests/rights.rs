@@ -8,7 +8,7 @@ mod told;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use certwright::api::{Certificate, Challenge, Issuer};
+use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer};
 use certwright_e2e::install::{install, repository};
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::{PATIENCE, certificate_spec};
@@ -135,6 +135,8 @@ async fn every_right_is_used() {
             && certificate.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
     };
     scene.wait_for::<Certificate>("www", "being renewed", PATIENCE, renewed).await.unwrap();
+    let only_one = async || Ok::<_, anyhow::Error>((scene.list::<CertificateRequest>().await?.len() == 1).then_some(()));
+    until("the first request to be deleted", PATIENCE, only_one).await.unwrap();
     scene.api::<Certificate>().delete("www", &DeleteParams::background()).await.unwrap();
     scene.wait_gone::<Certificate>("www").await.unwrap();
 
