@@ -1,6 +1,7 @@
 //! The controller under test: the real binary as a process in the testbed.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 use crate::image::CERTWRIGHT;
 use crate::install::install;
 use crate::packages::require_program;
+use crate::port::listen;
 use crate::process::Process;
 use crate::testbed::Testbed;
 use crate::wait::{until, until_ready};
@@ -188,5 +190,7 @@ pub(crate) async fn only_one(testbed: &Testbed) -> Result<File> {
         Err(std::fs::TryLockError::Error(error)) => Err(error),
     };
     until("the controller of another test program in this testbed to end", OTHERS, look).await?;
+    // One that ends together with its program may do so a moment later.
+    drop(listen(PROBES.parse::<SocketAddr>()?).await?);
     Ok(file)
 }

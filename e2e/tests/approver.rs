@@ -9,6 +9,7 @@ use certwright::api::{Certificate, CertificateRequest, Issuer, find_condition};
 use certwright_e2e::authority::Authority;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::{Conditions as _, PATIENCE, certificate_spec, unreadiness};
+use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -72,12 +73,16 @@ async fn ca_issuer(scene: &Scene) {
 
 /// Nothing is written for some seconds, and nothing was signed or approved meanwhile.
 async fn rests(scene: &Scene) {
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let mark = scene.testbed.mark().unwrap();
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let mut writes = scene.testbed.writes_since(mark).await.unwrap();
-    writes.retain(|write| write.user == CERTWRIGHT_USER && write.namespace == scene.namespace);
-    assert_eq!(writes, []);
+    // What was waited for may not have been the last that is written.
+    let look = async || {
+        let mark = scene.testbed.mark()?;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let mut writes = scene.testbed.writes_since(mark).await?;
+        writes.retain(|write| write.user == CERTWRIGHT_USER && write.namespace == scene.namespace);
+        anyhow::ensure!(writes.is_empty(), "{writes:#?}");
+        Ok(Some(()))
+    };
+    until("the controller to rest", PATIENCE, look).await.unwrap();
     for request in scene.list::<CertificateRequest>().await.unwrap() {
         let conditions = request.conditions();
         let was_decided = ["Approved", "Denied"].iter().any(|type_| find_condition(conditions, type_).is_some());

@@ -20,11 +20,14 @@ use rustix::process::Signal;
 use serde_json::json;
 
 /// Much shorter than by default, so that nobody waits long.
-const SHORT: [&str; 3] =
-    ["--leader-election-lease-duration=6s", "--leader-election-renew-deadline=4s", "--leader-election-retry-period=1s"];
+const SHORT: [&str; 3] = [
+    "--leader-election-lease-duration=10s",
+    "--leader-election-renew-deadline=8s",
+    "--leader-election-retry-period=1s",
+];
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Far less than the lease duration by default.
-const SOON: Duration = Duration::from_secs(25);
+const SOON: Duration = Duration::from_secs(35);
 
 fn testbed() -> Testbed {
     Testbed::from_env().unwrap().expect("run this inside `testbed run`")
@@ -54,7 +57,7 @@ async fn another_follows_a_leader_that_was_killed() {
     let mut replicas = Replicas::new(&testbed, &SHORT).await.unwrap();
     let mut first = replicas.start().await.unwrap();
     let held = first.leads(&testbed, SOON).await.unwrap();
-    assert_eq!((held.lease_duration_seconds, held.lease_transitions), (Some(6), Some(0)));
+    assert_eq!((held.lease_duration_seconds, held.lease_transitions), (Some(10), Some(0)));
     let second = replicas.start().await.unwrap();
     assert_eq!(second.probe("/readyz").await.unwrap(), 200, "who stands by is ready");
     assert_eq!(second.probe("/livez").await.unwrap(), 200);
@@ -99,7 +102,7 @@ async fn nothing_is_done_while_cert_manager_works() {
     let ahead = || MicroTime(Timestamp::now() + SignedDuration::from_hours(1));
     let spec = LeaseSpec {
         holder_identity: Some("cert-manager-6f8c-external-cert-manager-controller".into()),
-        lease_duration_seconds: Some(5),
+        lease_duration_seconds: Some(10),
         acquire_time: Some(ahead()),
         renew_time: Some(ahead()),
         lease_transitions: Some(7),
@@ -112,7 +115,7 @@ async fn nothing_is_done_while_cert_manager_works() {
     scene.create::<certwright::api::Issuer>("pebble", scene.issuer_spec("account").unwrap()).await.unwrap();
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     // Longer than the lease duration.
-    for _ in 0..9 {
+    for _ in 0..14 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let renewed = json!({ "spec": { "renewTime": ahead() } });
         leases.patch(LEASE, &PatchParams::default(), &Patch::Merge(renewed)).await.unwrap();

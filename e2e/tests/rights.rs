@@ -115,7 +115,9 @@ static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(())
 #[ignore = "runs inside a testbed"]
 async fn every_right_is_used() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
+    let testbed = testbed();
+    // It asks as certwright until the rights are enforced, and is refused before.
+    install(&testbed).await.unwrap();
     let mark = testbed.mark().unwrap();
     let node = testbed.state.node_address.to_string();
     let controller = Controller::start(&testbed, &["--pod-ip", &node]).await.unwrap();
@@ -135,7 +137,8 @@ async fn every_right_is_used() {
             && certificate.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
     };
     scene.wait_for::<Certificate>("www", "being renewed", PATIENCE, renewed).await.unwrap();
-    let only_one = async || Ok::<_, anyhow::Error>((scene.list::<CertificateRequest>().await?.len() == 1).then_some(()));
+    let only_one =
+        async || Ok::<_, anyhow::Error>((scene.list::<CertificateRequest>().await?.len() == 1).then_some(()));
     until("the first request to be deleted", PATIENCE, only_one).await.unwrap();
     scene.api::<Certificate>().delete("www", &DeleteParams::background()).await.unwrap();
     scene.wait_gone::<Certificate>("www").await.unwrap();

@@ -20,10 +20,13 @@ use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Far less than the lease duration by default.
-const SOON: Duration = Duration::from_secs(25);
+const SOON: Duration = Duration::from_secs(35);
 /// Where it matters that a Lease runs out.
-const SHORT: [&str; 3] =
-    ["--leader-election-lease-duration=6s", "--leader-election-renew-deadline=4s", "--leader-election-retry-period=1s"];
+const SHORT: [&str; 3] = [
+    "--leader-election-lease-duration=10s",
+    "--leader-election-renew-deadline=8s",
+    "--leader-election-retry-period=1s",
+];
 
 fn testbed() -> Testbed {
     Testbed::from_env().unwrap().expect("run this inside `testbed run`")

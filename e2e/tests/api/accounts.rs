@@ -159,7 +159,9 @@ async fn another_account_key_on_request() {
     let is_rolled = |secret: &Secret| {
         secret.annotations().get(annotation::ACCOUNT_KEY_ROLLED).is_some_and(|value| value == "first")
     };
-    let secret: Secret = scene.wait_for("pebble-account", "having the next key", PATIENCE, is_rolled).await.unwrap();
+    // Challenges that are under way are waited for, and looked at again ever less often.
+    let secret: Secret =
+        scene.wait_for("pebble-account", "having the next key", 3 * PATIENCE, is_rolled).await.unwrap();
     assert_eq!(secret.data.as_ref().unwrap().len(), 1, "no former and no next key");
     let new = key_in(&secret);
     assert_ne!(new.public_key_der().unwrap(), old.public_key_der().unwrap());

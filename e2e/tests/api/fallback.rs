@@ -36,6 +36,12 @@ async fn create(scene: &Scene, spares: &str) {
     scene.patch::<Certificate>("www", patch).await.unwrap();
 }
 
+/// From now on the issuer that is asked is waited for, however slow the machine is.
+async fn has_time(scene: &Scene) {
+    let patch = json!({ "metadata": { "annotations": { annotation::FALLBACK_AFTER: "10m" } } });
+    scene.patch::<Certificate>("www", patch).await.unwrap();
+}
+
 /// Waits until the Issuing condition tells which spare is asked.
 async fn is_asked(scene: &Scene, spare: &str) {
     let told = format!("asked is the spare issuer {spare}");
@@ -75,6 +81,7 @@ async fn a_ca_of_ones_own_signs_until_the_first_is_back() {
     proxy.set_down(false);
     crate::support::settles(&scene).await;
     is_of(&scene.issued("www").await.unwrap(), "ca");
+    has_time(&scene).await;
     ask_for_renewal(&scene, "www").await;
     let first = of_revision(&scene, "www", 2).await;
     is_of(&first, "first");
@@ -91,6 +98,7 @@ async fn another_acme_issuer_signs_too() {
     proxy.set_down(true);
     create(&scene, "Issuer/second").await;
     is_asked(&scene, "Issuer/second").await;
+    has_time(&scene).await;
     is_of(&of_revision(&scene, "www", 1).await, "second");
     event(&scene, "www", "FallbackIssuer", "Issuer/second is asked instead").await;
     assert_eq!(orders_made(&proxy.journal()), 0);

@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use crate::issue::no_challenge_is_left;
 use crate::support::{event, issuer_with, mark, scene, settles, writes_since};
 
 fn ari(certificate: &Certificate) -> Option<AcmeRenewalInfo> {
@@ -59,6 +60,7 @@ async fn the_ca_is_asked_obeyed_and_told_what_is_replaced() {
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     let first = scene.issued("www").await.unwrap();
     assert_eq!(ari(&first.certificate), None);
+    no_challenge_is_left(&scene).await;
     settles(&scene).await;
 
     // The usual answer: one write, and the renewal time lies in the time span.

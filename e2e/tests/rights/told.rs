@@ -3,7 +3,7 @@
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
 use certwright_e2e::audit::Write;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
-use certwright_e2e::scene::{PATIENCE, certificate_spec, unreadiness};
+use certwright_e2e::scene::{PATIENCE, certificate_spec, is_ready, unreadiness};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed, audit};
 use k8s_openapi::api::core::v1::Secret;
@@ -82,8 +82,17 @@ impl Stage {
         }
         assert!(own.is_empty(), "{own:#?}");
         let log = self.testbed.state.kubernetes().unwrap().audit_log.clone();
-        let tried = audit::requests_since(&log, begin).unwrap();
-        assert!(tried.iter().any(|request| request.code == 403), "it is tried again");
+        let is_tried = async || {
+            let tried = audit::requests_since(&log, begin)?;
+            Ok::<_, anyhow::Error>(tried.iter().any(|request| request.code == 403).then_some(()))
+        };
+        until("it to be tried again", 2 * PATIENCE, is_tried).await.unwrap();
+    }
+
+    /// Waits until the Certificate is issued. The next try may come a minute after the right was granted.
+    async fn goes_on(&self, name: &str) {
+        self.scene.wait_for::<Certificate>(name, "going on", 3 * PATIENCE, is_ready).await.unwrap();
+        self.scene.issued(name).await.unwrap();
     }
 
     /// What the controller writes within eight seconds in the scene's namespace, without what is refused.
@@ -114,10 +123,13 @@ async fn a_certificate_says_what_may_not_be_created() {
     assert_eq!(lines_with(&stage.controller, &format!("certwright has no right to {right}")), 1);
 
     with_again(&stage.testbed, CERTIFICATES, "certificaterequests").await;
-    stage.scene.issued("web").await.unwrap();
+    stage.goes_on("web").await;
     let look = async || Ok::<_, anyhow::Error>((!readiness().await.contains("certificaterequests")).then_some(()));
     until("the probe to be content", PATIENCE, look).await.unwrap();
-    assert_eq!(lines_with(&stage.controller, &format!("the right to {right} is there now")), 1);
+    // The log is written after the probe was told.
+    let granted = format!("the right to {right} is there now");
+    let look = async || Ok::<_, anyhow::Error>((lines_with(&stage.controller, &granted) == 1).then_some(()));
+    until("one line about the right", PATIENCE, look).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +146,7 @@ async fn what_goes_up_to_the_certificate() {
     has_event(&stage.scene, &request, "create orders.acme.cert-manager.io").await;
     stage.is_quiet().await;
     with_again(&stage.testbed, ORDERS, "orders").await;
-    stage.scene.issued("order").await.unwrap();
+    stage.goes_on("order").await;
 
     without(&stage.testbed, CHALLENGES, "challenges").await;
     let challenges: Api<Challenge> = Api::all(client);
@@ -142,7 +154,7 @@ async fn what_goes_up_to_the_certificate() {
     stage.begin("challenge").await;
     stage.says("challenge", "certwright has no right to create challenges.acme.cert-manager.io").await;
     with_again(&stage.testbed, CHALLENGES, "challenges").await;
-    stage.scene.issued("challenge").await.unwrap();
+    stage.goes_on("challenge").await;
 }
 
 /// Nothing can be decided about who is not known, and what was ready stays so.
@@ -165,7 +177,7 @@ async fn secrets_that_may_not_be_read() {
     stage.scene.wait_ready::<Issuer>("pebble").await.unwrap();
     stage.is_quiet().await;
     with_again(&stage.testbed, CERTIFICATES, "secrets").await;
-    stage.scene.issued("web").await.unwrap();
+    stage.goes_on("web").await;
 }
 
 /// The solver's own objects, and that nobody sees what becomes of them.
@@ -185,5 +197,5 @@ async fn a_challenge_says_what_may_not_be_created() {
     with_again(&stage.testbed, CHALLENGES, "ingresses").await;
     let presented = |challenge: &Challenge| challenge.status.as_ref().is_some_and(|status| status.presented);
     let name = own.metadata.name.unwrap();
-    stage.scene.wait_for::<Challenge>(&name, "being presented", PATIENCE, presented).await.unwrap();
+    stage.scene.wait_for::<Challenge>(&name, "being presented", 3 * PATIENCE, presented).await.unwrap();
 }
