@@ -302,7 +302,7 @@ async fn a_dead_second_server_is_named_and_costs_bounded_time() {
         let zone = find_zone(&world.resolver(), name).await.unwrap();
         let started = Instant::now();
         let unanswered = world.verify(&zone, name, "value").await;
-        assert!(started.elapsed() < QUICK * 4, "{:?}", started.elapsed());
+        assert!(started.elapsed() < QUICK * 10, "{:?}", started.elapsed());
         assert_eq!(
             unanswered.missing_summary(),
             format!(
@@ -328,15 +328,15 @@ async fn a_dead_second_server_is_named_and_costs_bounded_time() {
 #[tokio::test]
 async fn a_silent_nameserver_is_passed_over() {
     let Some(world) = World::start() else { return };
-    let _second = silent(world.second());
+    let (second, _listener) = silent(world.second());
+    second.set_nonblocking(true).unwrap();
+    let asked = || std::iter::from_fn(|| second.recv(&mut [0; 512]).ok()).count();
     bounded(async {
         let resolver = resolver_at(&[world.second(), world.recursive()]);
-        let started = Instant::now();
         assert_eq!(find_zone(&resolver, "_acme-challenge.example.test").await.unwrap().apex, "example.test.");
-        assert!(started.elapsed() >= QUICK, "the silent one is asked first");
-        let again = Instant::now();
+        assert_ne!(asked(), 0, "the silent one is asked first");
         find_zone(&resolver, "_acme-challenge.www.example.test").await.unwrap();
-        assert!(again.elapsed() < QUICK, "it costs its time-out only once, not {:?}", again.elapsed());
+        assert_eq!(asked(), 0, "it costs its time-out only once");
 
         let error = find_zone(&resolver_at(&[world.second()]), "example.test").await.unwrap_err().to_string();
         assert!(error.contains("gave no answer over UDP") && error.contains("gave no answer over TCP"), "{error}");

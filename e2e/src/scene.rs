@@ -223,6 +223,39 @@ impl Scene {
         Err(anyhow!("waited {} s for {} {name} {what}\n{report}", patience.as_secs_f32(), K::kind(&())))
     }
 
+    /// Watches the Challenges until one is as `wanted` says of it and of its reason, be it only for a moment; `what` names that
+    /// in the error, together with all that they said.
+    pub async fn see_challenge(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut wanted: impl FnMut(&Challenge, &str) -> bool,
+    ) -> Result<Challenge> {
+        let challenges = watcher::watcher(self.api::<Challenge>(), watcher::Config::default());
+        let mut stream = challenges.default_backoff().applied_objects().boxed();
+        let mut said = Vec::new();
+        let look = async {
+            while let Some(seen) = stream.next().await {
+                match seen {
+                    Ok(challenge) => {
+                        let reason = challenge.status.as_ref().and_then(|status| status.reason.as_deref());
+                        let reason = reason.unwrap_or_default();
+                        if wanted(&challenge, reason) {
+                            return Some(challenge);
+                        }
+                        said.push(format!("{}: {reason}", challenge.name_any()));
+                    }
+                    Err(error) => eprintln!("watching the Challenges: {error}"),
+                }
+            }
+            None
+        };
+        if let Ok(Some(found)) = tokio::time::timeout(patience, look).await {
+            return Ok(found);
+        }
+        Err(anyhow!("waited {} s for {what}; they said {said:#?}", patience.as_secs_f32()))
+    }
+
     /// Waits until the object is gone.
     pub async fn wait_gone<K: Kind + Resource<Scope = NamespaceResourceScope>>(&self, name: &str) -> Result<()> {
         let mut stream = watcher::watch_object(self.api::<K>(), name).default_backoff().boxed();

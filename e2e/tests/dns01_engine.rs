@@ -47,14 +47,8 @@ fn records(scene: &Scene) -> Vec<String> {
 
 /// Waits until one of the scene's Challenges says this in its status.
 async fn told(scene: &Scene, words: &str) -> Challenge {
-    let look = async || {
-        let challenges = scene.list::<Challenge>().await?;
-        let says = |challenge: &Challenge| {
-            challenge.status.as_ref().and_then(|status| status.reason.as_deref()).is_some_and(|it| it.contains(words))
-        };
-        Ok::<_, anyhow::Error>(challenges.into_iter().find(says))
-    };
-    until(&format!("a Challenge that says {words:?}"), PATIENCE, look).await.unwrap()
+    let what = format!("a Challenge that says {words:?}");
+    scene.see_challenge(&what, PATIENCE, |_, reason| reason.contains(words)).await.unwrap()
 }
 
 fn shared_name(scene: &Scene) -> String {

@@ -9,7 +9,7 @@ mod dns01_hooks {
     mod webhook;
 }
 
-use certwright::api::{Challenge, Issuer};
+use certwright::api::Issuer;
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed, dns};
@@ -29,16 +29,13 @@ async fn issuer(scene: &Scene, name: &str, dns01: Value) {
     scene.wait_ready::<Issuer>(name).await.unwrap();
 }
 
-/// Waits until the Challenge of a name says this; returns all that it says.
+/// Waits until the Challenge of a name says this; returns all that it says. What has failed often is tried again only after
+/// five minutes.
 async fn says(scene: &Scene, dns_name: &str, part: &str) -> String {
-    let look = async || {
-        let challenges: Vec<Challenge> = scene.list().await?;
-        let of_name = challenges.into_iter().find(|held| held.spec.dns_name == dns_name);
-        let reason = of_name.and_then(|held| held.status?.reason).unwrap_or_default();
-        anyhow::ensure!(reason.contains(part), "the Challenge says {reason:?}");
-        Ok(Some(reason))
-    };
-    until(&format!("the Challenge of {dns_name} to say {part:?}"), PATIENCE, look).await.unwrap()
+    let what = format!("the Challenge of {dns_name} to say {part:?}");
+    let seen = scene
+        .see_challenge(&what, 6 * PATIENCE, |held, reason| held.spec.dns_name == dns_name && reason.contains(part));
+    seen.await.unwrap().status.and_then(|status| status.reason).unwrap_or_default()
 }
 
 /// Waits until no TXT record of the scene is left on the testbed's servers.

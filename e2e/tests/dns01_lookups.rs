@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use certwright::api::names::annotation;
-use certwright::api::{Challenge, Issuer, find_condition};
+use certwright::api::{Issuer, find_condition};
 use certwright_e2e::audit::{Mark, Write};
 use certwright_e2e::network::{NODE, SPARE};
 use certwright_e2e::scene::PATIENCE;
-use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed, dns};
 use hickory_proto::rr::RecordType;
 use kube::ResourceExt;
+use kube::api::PostParams;
 use serde_json::json;
 
 use answerer::{Answerer, Reply, silent};
@@ -63,12 +63,16 @@ impl Case {
         let mut spec = self.scene.issuer_spec(&format!("{name}-account")).unwrap();
         spec["acme"]["solvers"][0]["dns01"]["nameservers"] = json!(nameservers);
         spec["acme"]["solvers"][0]["dns01"]["cnameStrategy"] = "Follow".into();
-        self.scene.create::<Issuer>(name, spec).await.unwrap();
-        self.scene.wait_ready::<Issuer>(name).await.unwrap();
+        let mut metadata = json!({ "name": name });
         if let Some(mode) = verification {
-            let patch = json!({ "metadata": { "annotations": { annotation::DNS01_VERIFICATION: mode } } });
-            self.scene.patch::<Issuer>(name, patch).await.unwrap();
+            metadata["annotations"] = json!({ annotation::DNS01_VERIFICATION: mode });
         }
+        let issuer: Issuer = serde_json::from_value(json!({
+            "apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": metadata, "spec": spec,
+        }))
+        .unwrap();
+        self.scene.api::<Issuer>().create(&PostParams::default(), &issuer).await.unwrap();
+        self.scene.wait_ready::<Issuer>(name).await.unwrap();
     }
 
     async fn certificate(&self, name: &str, issuer: &str) {
@@ -83,14 +87,11 @@ impl Case {
     /// Waits until the Challenge of that Certificate says all of this.
     async fn says(&self, name: &str, words: &[&str]) {
         let dns_name = self.scene.dns_name(name);
-        let look = async || {
-            let challenges = self.scene.list::<Challenge>().await?;
-            let own = challenges.into_iter().find(|challenge| challenge.spec.dns_name == dns_name);
-            let reason =
-                own.and_then(|challenge| challenge.status).and_then(|status| status.reason).unwrap_or_default();
-            if words.iter().all(|words| reason.contains(words)) { Ok(Some(())) } else { Err(anyhow::anyhow!(reason)) }
-        };
-        until(&format!("the Challenge of {name} to say {words:?}"), PATIENCE, look).await.unwrap();
+        let what = format!("the Challenge of {name} to say {words:?}");
+        let seen = self.scene.see_challenge(&what, PATIENCE, |challenge, reason| {
+            challenge.spec.dns_name == dns_name && words.iter().all(|words| reason.contains(words))
+        });
+        seen.await.unwrap();
     }
 
     /// How often the status of a Challenge of this scene was written.

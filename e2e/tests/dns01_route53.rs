@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use certwright::api::{Certificate, Challenge, ClusterIssuer, Issuer};
+use certwright::api::{Certificate, ClusterIssuer, Issuer};
 use certwright::cloud::aws::Credentials;
 use certwright_e2e::moto::Moto;
 use certwright_e2e::scene::{PATIENCE, is_ready};
@@ -81,12 +81,9 @@ impl Bed {
 
     /// Waits until a challenge says this, and gives the whole of what it says.
     async fn told(&self, part: &str) -> String {
-        let look = async || {
-            let challenges = self.scene.list::<Challenge>().await?;
-            let mut reasons = challenges.into_iter().filter_map(|challenge| challenge.status?.reason);
-            Ok::<_, anyhow::Error>(reasons.find(|reason| reason.contains(part)))
-        };
-        certwright_e2e::wait::until(&format!("a challenge to tell {part:?}"), PATIENCE, look).await.unwrap()
+        let what = format!("a challenge to tell {part:?}");
+        let seen = self.scene.see_challenge(&what, PATIENCE, |_, reason| reason.contains(part)).await.unwrap();
+        seen.status.and_then(|status| status.reason).unwrap_or_default()
     }
 
     /// How many requests moto got that begin like this.

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certwright::api::{Certificate, Issuer};
+use certwright_e2e::audit::Mark;
 use certwright_e2e::authority::Authority;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::PATIENCE;
@@ -72,6 +73,7 @@ async fn every_kind_gets_its_bundle() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let scene = scene("kinds").await;
     let (first, second) = (ca("first"), ca("second"));
+    let began = scene.testbed.mark().unwrap();
     put_ca(&scene, "ca", &json!({ ALLOWED: "true" }), &first).await;
     let from_secret = json!({ FROM_SECRET: format!("{}/ca", scene.namespace) });
     let name = &scene.namespace;
@@ -102,6 +104,8 @@ async fn every_kind_gets_its_bundle() {
     bundle::<APIService>(&scene, &service, &["/spec"], &both).await;
     bundle::<CustomResourceDefinition>(&scene, &definition, &conversion, &both).await;
 
+    // What is written is there to be read before it is answered, and only then in the log.
+    patches(&scene, began, [2, 3, 2, 2]).await;
     let mark = scene.testbed.mark().unwrap();
     // As an upgrade of its chart does, which knows nothing of the bundle.
     let reset = json!({ "webhooks": webhooks(&scene, 2)["webhooks"] });
@@ -115,19 +119,29 @@ async fn every_kind_gets_its_bundle() {
     let from_late = json!({ FROM_SECRET: format!("{name}/late") });
     make::<ValidatingWebhookConfiguration>(&scene, &late, &from_late, &webhooks(&scene, 1)).await;
     bundle::<ValidatingWebhookConfiguration>(&scene, &late, &two[..1], &first).await;
-    let writes = scene.testbed.count_writes(mark, CERTWRIGHT_USER).await.unwrap();
-    let of = |resource: &str| writes.get(&(resource.to_owned(), "patch".to_owned())).copied().unwrap_or_default();
-    let counts = [
+    assert_eq!(patches(&scene, mark, [1, 1, 0, 0]).await, [1, 1, 0, 0]);
+    let left: ValidatingWebhookConfiguration = Api::all(scene.client.clone()).get(&untouched).await.unwrap();
+    assert!(left.webhooks.unwrap()[0].client_config.ca_bundle.is_none());
+    // Its registration would hold up the deletion of the namespace.
+    Api::<APIService>::all(scene.client.clone()).delete(&service, &kube::api::DeleteParams::default()).await.unwrap();
+}
+
+/// Waits until the log has at least as many patches of each kind as are certain; gives how many there are.
+async fn patches(scene: &Scene, mark: Mark, least: [usize; 4]) -> [usize; 4] {
+    let kinds = [
         "mutatingwebhookconfigurations",
         "validatingwebhookconfigurations",
         "apiservices",
         "customresourcedefinitions",
     ];
-    assert_eq!(counts.map(of), [1, 1, 0, 0], "{writes:?}");
-    let left: ValidatingWebhookConfiguration = Api::all(scene.client.clone()).get(&untouched).await.unwrap();
-    assert!(left.webhooks.unwrap()[0].client_config.ca_bundle.is_none());
-    // Its registration would hold up the deletion of the namespace.
-    Api::<APIService>::all(scene.client.clone()).delete(&service, &kube::api::DeleteParams::default()).await.unwrap();
+    let look = async || {
+        let writes = scene.testbed.count_writes(mark, CERTWRIGHT_USER).await?;
+        let of = |kind: &str| writes.get(&(kind.to_owned(), "patch".to_owned())).copied().unwrap_or_default();
+        let counts = kinds.map(of);
+        anyhow::ensure!(counts.iter().zip(least).all(|(count, least)| *count >= least), "{writes:?}");
+        Ok(Some(counts))
+    };
+    until("the patches in the audit log", PATIENCE, look).await.unwrap()
 }
 
 /// Why there is no bundle stands in an event; when the reason is gone, the bundle comes.

@@ -146,7 +146,7 @@ impl Place {
         command.arg(format!("--dynamic-serving-ca-secret-namespace={}", self.scene.namespace));
         command.arg(format!("--dynamic-serving-ca-secret-name={}", self.secret()));
         command.arg(format!("--dynamic-serving-dns-names={}", self.host()));
-        command.arg("--dynamic-serving-leaf-duration=10s");
+        command.arg("--dynamic-serving-leaf-duration=30s");
         self.scene.testbed.start("webhook", command).unwrap()
     }
 
@@ -166,12 +166,16 @@ impl Place {
         command
     }
 
-    /// Waits until the API server believes the webhook: it refuses what only the webhook refuses.
+    /// Waits until the API server believes the webhook: it refuses what only the webhook refuses. Requests come to both
+    /// registrations, whose bundles come one after the other.
     async fn answers(&self) {
         let spec = json!({ "secretName": "a", "issuerRef": { "name": "a" }, "literalSubject": "nonsense", "dnsNames": ["a.test"] });
         let look = async || {
             let said = self.refusal::<Certificate>(&self.scene.namespace, &spec).await;
             anyhow::ensure!(said.contains("spec.literalSubject: Invalid value: \"nonsense\": "), "{said}");
+            let request = json!({ "issuerRef": { "name": "a" }, "request": "YQ==" });
+            let said = self.refusal::<CertificateRequest>(&self.scene.namespace, &request).await;
+            anyhow::ensure!(said.contains("denied the request: spec.request: Invalid value: \"a\""), "{said}");
             Ok::<_, anyhow::Error>(Some(()))
         };
         until("the webhook to answer", PATIENCE, look).await.unwrap();
@@ -179,12 +183,19 @@ impl Place {
         assert!(plain().get(health).send().await.unwrap().status().is_success());
     }
 
-    /// As tools ask whether the API is ready: by the trial of something that makes sense.
+    /// As tools ask whether the API is ready: by the trial of something that makes sense, until it passes. The API server may
+    /// have had its former answers over connections from before another CA.
     async fn probe_passes(&self) {
         let certificate = json!({ "secretName": "a", "issuerRef": { "name": "a" }, "dnsNames": ["a.test"] });
-        assert_eq!(self.refusal::<Certificate>(&self.scene.namespace, &certificate).await, "");
         let request = json!({ "issuerRef": { "name": "a" }, "request": signing_request() });
-        assert_eq!(self.refusal::<CertificateRequest>(&self.scene.namespace, &request).await, "");
+        let look = async || {
+            let said = self.refusal::<Certificate>(&self.scene.namespace, &certificate).await;
+            anyhow::ensure!(said.is_empty(), "{said}");
+            let said = self.refusal::<CertificateRequest>(&self.scene.namespace, &request).await;
+            anyhow::ensure!(said.is_empty(), "{said}");
+            Ok::<_, anyhow::Error>(Some(()))
+        };
+        until("the trials to pass", PATIENCE, look).await.unwrap();
     }
 
     async fn refuses_what_the_definitions_let_through(&self) {

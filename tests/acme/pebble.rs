@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -119,7 +119,7 @@ impl Pebble {
 
     async fn wait_until_it_answers(&self) {
         let client = self.client();
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if client.directory().await.is_ok() {
                 return;
             }
@@ -163,10 +163,14 @@ fn log(directory: &Path, name: &str) -> File {
     File::create(directory.join(name)).unwrap()
 }
 
+/// Ports that are free over UDP and TCP, given out once, below the range from which the system takes ports for clients.
 fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held at once, so that no two are the same.
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 25_000 + u16::try_from(std::process::id() % 20).unwrap() * 300;
+    let is_free =
+        |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok() && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = (0..100).map(|_| start + NEXT.fetch_add(1, Ordering::Relaxed)).filter(is_free);
+    [(); N].map(|()| ports.next().expect("no free port found"))
 }
 
 fn challtestsrv_arguments(dns_port: u16, management: u16) -> Vec<String> {

@@ -64,6 +64,11 @@ impl Zone {
         self.lock().records.clone()
     }
 
+    /// Whether there ever was a record, be it gone by now.
+    pub fn was_written(&self) -> bool {
+        self.lock().last_id > 0
+    }
+
     /// The records at a name, oldest first.
     pub fn at(&self, name: &str) -> Vec<Record> {
         self.records().into_iter().filter(|record| record.name == plain(name)).collect()

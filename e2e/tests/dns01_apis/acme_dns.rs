@@ -10,7 +10,7 @@ use certwright_e2e::stand_in::{Answer, Failure, Zone};
 use serde_json::json;
 
 use self::vendor::{AcmeDns, PASSWORD, SUBDOMAIN, USERNAME};
-use crate::stage::{Stage, testbed};
+use crate::stage::{AGAIN, Stage, testbed};
 
 const SECRET: &str = "acme-dns";
 
@@ -101,9 +101,10 @@ async fn what_fails_is_said_and_overcome() {
     for (number, (failure, sentence)) in cases.iter().enumerate() {
         let (certificate, name) = (format!("case-{number}"), format!("case-{number}.{apex}"));
         delegated.delegate(&name, &target);
-        stage.stand_in.fail_next(1, failure);
+        stage.stand_in.fail_next(AGAIN, failure);
         stage.scene.certificate(&certificate, "none", &[&name]).await.unwrap();
         stage.challenge_says(sentence).await;
+        stage.stand_in.recover();
         stage.issued(&certificate, &[&name]).await;
     }
 

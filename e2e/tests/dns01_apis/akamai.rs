@@ -13,7 +13,7 @@ use serde_json::json;
 
 use self::vendor::{ACCESS_TOKEN, Akamai, CLIENT_SECRET, CLIENT_TOKEN, DOMAIN, OVERTAKER, problem};
 use crate::contract;
-use crate::stage::{FOREIGN, Stage, testbed};
+use crate::stage::{AGAIN, FOREIGN, Stage, testbed};
 
 const APEX: &str = "akamai.certwright.test";
 const SECRET: &str = "akamai";
@@ -100,9 +100,10 @@ async fn what_fails_is_said_and_overcome() {
     for (number, (failure, sentence)) in cases.iter().enumerate() {
         let (certificate, name) = (format!("case-{number}"), format!("case-{number}.{APEX}"));
         stage.no_challenge_is_left().await;
-        stage.stand_in.fail_next(1, failure);
+        stage.stand_in.fail_next(AGAIN, failure);
         stage.scene.certificate(&certificate, "akamai", &[&name]).await.unwrap();
         stage.challenge_says(sentence).await;
+        stage.stand_in.recover();
         stage.touch_secret(&format!("{SECRET}-secret")).await;
         stage.issued(&certificate, &[&name]).await;
         stage.cleaned_up(&zone, &name, &[]).await;

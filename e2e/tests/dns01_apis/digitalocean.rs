@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::vendor::{DigitalOcean, TOKEN, failure};
 use crate::contract;
-use crate::stage::{FOREIGN, Stage, testbed};
+use crate::stage::{AGAIN, FOREIGN, Stage, testbed};
 
 const APEX: &str = "digitalocean.certwright.test";
 const SECRET: &str = "digitalocean";
@@ -73,9 +73,10 @@ async fn what_fails_is_said_and_overcome() {
     for (number, (failure, sentence)) in cases.iter().enumerate() {
         let (certificate, name) = (format!("case-{number}"), format!("case-{number}.{APEX}"));
         stage.no_challenge_is_left().await;
-        stage.stand_in.fail_next(1, failure);
+        stage.stand_in.fail_next(AGAIN, failure);
         stage.scene.certificate(&certificate, "do", &[&name]).await.unwrap();
         stage.challenge_says(sentence).await;
+        stage.stand_in.recover();
         stage.touch_secret(SECRET).await;
         stage.issued(&certificate, &[&name]).await;
         stage.cleaned_up(&zone, &name, &[]).await;

@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 /// A value that somebody else has put where the challenges' are.
 pub const FOREIGN: &str = "somebody else's \"value\"";
 
+/// As many requests fail until it was said why: what fails once is tried again after a second, and then nothing is said any more.
+pub const AGAIN: usize = 1000;
+
 /// See the module's description.
 pub struct Stage {
     pub scene: Scene,
@@ -99,14 +102,8 @@ impl Stage {
 
     /// Waits until a Challenge says this about why it is not done.
     pub async fn challenge_says(&self, part: &str) {
-        let look = async || {
-            let challenges: Vec<Challenge> = self.scene.list().await?;
-            let reasons: Vec<String> =
-                challenges.into_iter().filter_map(|challenge| challenge.status?.reason).collect();
-            let is_said = reasons.iter().any(|reason| reason.contains(part));
-            if is_said { Ok(Some(())) } else { Err(anyhow::anyhow!("they say {reasons:?}")) }
-        };
-        until(&format!("a Challenge to say {part:?}"), PATIENCE, look).await.unwrap();
+        let what = format!("a Challenge to say {part:?}");
+        self.scene.see_challenge(&what, PATIENCE, |_, reason| reason.contains(part)).await.unwrap();
     }
 
     /// Waits until no Challenge is left, and with it nothing to clean up.

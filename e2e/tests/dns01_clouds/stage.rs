@@ -67,14 +67,8 @@ impl Stage {
 
     /// Waits until a Challenge says this about why it is not done.
     pub async fn challenge_says(&self, part: &str) {
-        let look = async || {
-            let challenges: Vec<Challenge> = self.scene.list().await?;
-            let reasons: Vec<String> =
-                challenges.into_iter().filter_map(|challenge| challenge.status?.reason).collect();
-            let is_said = reasons.iter().any(|reason| reason.contains(part));
-            if is_said { Ok(Some(())) } else { Err(anyhow::anyhow!("they say {reasons:?}")) }
-        };
-        until(&format!("a Challenge to say {part:?}"), PATIENCE, look).await.unwrap();
+        let what = format!("a Challenge to say {part:?}");
+        self.scene.see_challenge(&what, PATIENCE, |_, reason| reason.contains(part)).await.unwrap();
     }
 
     /// Waits until no Challenge is left, and that these are the values at the challenges' name then.

@@ -96,8 +96,9 @@ async fn a_database_that_is_full() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let testbed = testbed();
     let stage = Stage::new(&testbed, "full").await;
+    // Made before, for it takes time in which all may have been issued.
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let alarm = async |action: &str| {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.post(format!("{ETCD}/v3/maintenance/alarm"));
         let answer = request.json(&json!({ "action": action, "alarm": "NOSPACE" })).send().await.unwrap();
         answer.error_for_status().unwrap();

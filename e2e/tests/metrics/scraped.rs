@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use certwright::api::Certificate;
+use certwright::api::{Certificate, Issuer};
+use certwright_e2e::Scene;
 use certwright_e2e::helm::chart;
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
 use kube::api::DeleteParams;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::page::{series, sum};
 use crate::prometheus::{Prometheus, rules};
@@ -58,7 +59,10 @@ async fn prometheus_finds_what_it_should() {
     let before = stage.page().await;
     let prometheus = Prometheus::start(&stage.scene.testbed).await;
     stage.scene.cluster_issuer().await.unwrap();
+    certificate_with_a_long_challenge(&stage.scene).await;
     stage.run().await;
+    stage.scene.issued("slow").await.unwrap();
+    prometheus.wait_for("last_over_time(certmanager_certificate_challenge_status[5m])").await;
     prometheus.wait_for(r#"rate(certmanager_controller_sync_call_count{controller="orders"}[5m]) > 0"#).await;
 
     as_promised(&prometheus).await;
@@ -66,6 +70,15 @@ async fn prometheus_finds_what_it_should() {
     expressions_give_something(&prometheus).await;
     alerts_are_evaluated(&prometheus, &stage).await;
     what_is_gone_is_told_no_more(&stage).await;
+}
+
+/// A Challenge that is there for several scrapes: others may come and go between two.
+async fn certificate_with_a_long_challenge(scene: &Scene) {
+    let mut spec = scene.issuer_spec("slow-account").unwrap();
+    spec["acme"]["solvers"][0]["waitInsteadOfSelfCheck"] = json!("5s");
+    scene.create::<Issuer>("slow", spec).await.unwrap();
+    scene.wait_ready::<Issuer>("slow").await.unwrap();
+    scene.certificate("slow", "slow", &[&scene.dns_name("slow")]).await.unwrap();
 }
 
 async fn as_promised(prometheus: &Prometheus) {
@@ -84,7 +97,19 @@ async fn as_promised(prometheus: &Prometheus) {
 /// Series of the page against the objects and the API server's own log.
 async fn the_numbers_are_right(stage: &Stage, before: &str, mark: certwright_e2e::audit::Mark) {
     let namespace = &stage.scene.namespace;
-    let page = stage.page().await;
+    // The page tells what the controller's watches have told it, which may be later than here.
+    let look = async || {
+        let page = stage.page().await;
+        let ready = |name: &str| {
+            let is_ready = format!(r#"name="{name}",namespace="{namespace}",condition="True""#);
+            sum(&page, "certmanager_certificate_ready_status", &is_ready) > 0.0
+        };
+        let failed = format!(r#"name="refused",namespace="{namespace}",class="spec""#);
+        let is_told = ["by-update", "by-http", "by-api", "by-bound"].into_iter().all(ready)
+            && sum(&page, "certwright_certificate_failed_attempts", &failed) > 0.0;
+        Ok::<_, String>(is_told.then_some(page))
+    };
+    let page = until("the page to tell how it ended", PATIENCE, look).await.unwrap();
     let found = series(&page);
     for name in ["by-update", "by-http", "by-api", "by-bound"] {
         let certificate = stage.scene.api::<Certificate>().get(name).await.unwrap();

@@ -28,9 +28,10 @@ pub const PASSWORD: &str = "pass-word-of-the-keystores";
 /// See the module's description.
 pub struct Stage {
     pub scene: Scene,
-    pub controller: Controller,
     _stand_in: StandIn,
+    /// Its ports are the same in each run, so that it ends before the next controller may start.
     _bound_ca: Process,
+    pub controller: Controller,
 }
 
 impl Stage {

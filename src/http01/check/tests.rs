@@ -195,15 +195,15 @@ async fn an_endless_body_is_not_read_to_its_end() {
 async fn a_server_that_hangs_costs_no_more_than_the_time_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limit = Duration::from_millis(300);
+    let limit = Duration::from_secs(2);
     let target = CheckTarget { solver_address: Some(address), timeout: limit, ..target("example.com", address.port()) };
     let begun = Instant::now();
     let report = check_of(&target).await;
     assert!(begun.elapsed() < 3 * limit, "the layers are asked at once: {:?}", begun.elapsed());
     let expected = format!(
-        "http://example.com:{}/.well-known/acme-challenge/tok-en_1 did not answer within 300ms \
+        "http://example.com:{}/.well-known/acme-challenge/tok-en_1 did not answer within 2s \
          (the name leads to 127.0.0.1); \
-         the solver pod did not answer within 300ms",
+         the solver pod did not answer within 2s",
         address.port()
     );
     assert_eq!(report.failure(), Some(expected));
