@@ -1,7 +1,9 @@
 //! Control groups: the testbed's pods live under a group of its own, in every hierarchy the machine has.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -22,12 +24,21 @@ pub fn create(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes the group `name` and all below it. Its processes must have ended.
+/// How long the threads of a process may take to end whose first one has ended.
+const LAST_THREADS: Duration = Duration::from_mins(1);
+
+/// Removes the group `name` and all below it. Its processes must have ended; the last of their threads are waited for.
 pub fn remove(name: &str) -> Result<()> {
     for top in hierarchies()? {
         let group = top.join(name);
-        if group.exists() {
-            remove_tree(&group).with_context(|| format!("removing the control group {}", group.display()))?;
+        let start = Instant::now();
+        while group.exists() {
+            match remove_tree(&group) {
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < LAST_THREADS => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                removed => removed.with_context(|| format!("removing the control group {}", group.display()))?,
+            }
         }
     }
     Ok(())

@@ -64,7 +64,7 @@ pub async fn start(launcher: &mut Launcher, authority: &Authority, mut definitio
     let look = async || definitions.exited();
     let status = until("the resource definitions", READY, look).await?;
     ensure!(status.success(), "the resource definitions were refused: {}", tail(definitions.log(), 20));
-    kubectl(&launcher.state, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
+    kubectl(&launcher.state, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     apply(&launcher.state, "ingress", &objects(authority)?)?;
     start_contour(launcher, authority, &folder).await?;
     start_envoy(launcher, &folder)?;
@@ -143,7 +143,7 @@ async fn wait_for_gateway(state: &State) -> Result<()> {
     let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|_| Some(()));
     until("Envoy on port 443", READY, look).await?;
     let gateway = format!("gateway/{GATEWAY}");
-    kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=30s"])
+    kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=60s"])
 }
 
 /// Hands objects to the API server through `kubectl apply`.

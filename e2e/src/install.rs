@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use certwright::api::{Certificate, Challenge, ClusterIssuer, Issuer, Order};
+use certwright::api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -59,11 +59,12 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
 async fn rights_are_enforced(testbed: &Testbed) -> Result<()> {
     let client = testbed.certwright().await?;
     let one = ListParams::default().limit(1);
-    // One kind of each role.
+    // Each kind of ours, and one of each role.
     let look = async || -> kube::Result<_> {
         Api::<Issuer>::all(client.clone()).list_metadata(&one).await?;
         Api::<ClusterIssuer>::all(client.clone()).list_metadata(&one).await?;
         Api::<Certificate>::all(client.clone()).list_metadata(&one).await?;
+        Api::<CertificateRequest>::all(client.clone()).list_metadata(&one).await?;
         Api::<Order>::all(client.clone()).list_metadata(&one).await?;
         Api::<Challenge>::all(client.clone()).list_metadata(&one).await?;
         Api::<CustomResourceDefinition>::all(client.clone()).list_metadata(&one).await?;

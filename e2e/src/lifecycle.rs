@@ -20,7 +20,7 @@ use crate::{cache, catalogue, cgroups, check, dns, ingress, kubernetes, network,
 /// How long a testbed may take to start once its programs are there.
 const UP: Duration = Duration::from_mins(4);
 /// How long processes may take to die of SIGKILL.
-const DEATH: Duration = Duration::from_secs(20);
+const DEATH: Duration = Duration::from_mins(1);
 
 /// What a testbed is to be.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -38,6 +38,8 @@ pub struct RandomKills {
     pub certificates: usize,
     /// The least number of kills; it goes on until all is issued.
     pub kills: usize,
+    /// So many Certificates are to be ready in the end: what failed because nobody answered is tried again a minute later.
+    pub ready: usize,
     pub seed: u64,
 }
 
@@ -77,16 +79,23 @@ pub async fn run(testbed: &Testbed, controller: &mut Controller, plan: RandomKil
     let created = futures::stream::iter(creations).buffer_unordered(CREATES_AT_ONCE).try_collect::<()>();
     let (kills, ()) = tokio::try_join!(kill_until_done(&scene, controller, plan), created)?;
     let count = u32::try_from(plan.certificates).unwrap_or(u32::MAX);
-    let look = async || done(&scene, plan.certificates).await;
-    let (ready, failed) = until("all issuances to end", PATIENCE + SHARE * count, look).await?;
+    let look = async || {
+        let ended = done(&scene, plan.certificates).await?;
+        anyhow::Ok(ended.filter(|(ready, _)| *ready >= plan.ready))
+    };
+    let (ready, failed) = until("all issuances to end", PATIENCE * 2 + SHARE * count, look).await?;
     // What is on its way out has the time of the clean-up's first tries.
     let look = async || {
         let left = leftovers(&scene).await?;
         ensure!(left.values().all(|count| *count == 0), "there are {left:?}");
-        Ok(Some(()))
+        Ok(Some(left))
     };
-    let _ = until("everything to be cleaned up", Duration::from_secs(90), look).await;
-    Ok(Outcome { ready, failed, kills, left: leftovers(&scene).await? })
+    // A moment later another attempt may have begun.
+    let left = match until("everything to be cleaned up", Duration::from_secs(90), look).await {
+        Ok(left) => left,
+        Err(_) => leftovers(&scene).await?,
+    };
+    Ok(Outcome { ready, failed, kills, left })
 }
 
 async fn issuer(scene: &Scene, name: &str) -> Result<()> {

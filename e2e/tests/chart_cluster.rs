@@ -70,7 +70,8 @@ async fn a_release_issues_and_leaves_what_it_was_asked_to_leave() {
 
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
     let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
-    until("the namespace to be gone", PATIENCE, look).await.unwrap();
+    // After definitions went, the controller for namespaces waits before it tries again.
+    until("the namespace to be gone", 3 * PATIENCE, look).await.unwrap();
 }
 
 /// An issuer whose challenges stay under way long enough for a controller to be replaced meanwhile.

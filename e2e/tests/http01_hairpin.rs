@@ -8,14 +8,15 @@ mod proxied;
 
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::time::Duration;
 
-use certwright::api::Issuer;
 use certwright::api::names::{annotation, http01_solver};
+use certwright::api::{Certificate, Issuer};
 use certwright_e2e::controller::binary;
 use certwright_e2e::install;
 use certwright_e2e::kubectl::Kubectl;
 use certwright_e2e::packages::require_program;
-use certwright_e2e::scene::PATIENCE;
+use certwright_e2e::scene::{PATIENCE, is_ready};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Scene, Testbed};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -27,6 +28,7 @@ use serde_json::json;
 
 /// The namespace of the controller.
 const NAMESPACE: &str = "certwright";
+const ISSUED: Duration = Duration::from_mins(3);
 
 /// One after another, as both change the way of all packets.
 #[tokio::test]
@@ -79,15 +81,22 @@ async fn issue(scene: &Scene, class: &str) {
     scene.patch::<Issuer>("pebble", wish).await.unwrap();
     scene.wait_ready::<Issuer>("pebble").await.unwrap();
     scene.certificate("web", "pebble", &[&scene.dns_name("www")]).await.unwrap();
-    scene.issued("web").await.unwrap();
+    // The controller lists the load balancers every half minute.
+    scene.wait_for::<Certificate>("web", "being ready", ISSUED, is_ready).await.unwrap();
 }
 
 /// The controller's log about the scene's name.
 async fn why_the_ca_was_asked(scene: &Scene) -> String {
     let pods: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
-    let log = pods.logs(&controller_pod(scene).await.name_any(), &LogParams::default()).await.unwrap();
+    let pod = controller_pod(scene).await.name_any();
     let is_it = |line: &&str| line.contains("the CA is asked although") && line.contains(&scene.dns_name("www"));
-    log.lines().find(is_it).unwrap_or_else(|| panic!("nothing is told of it:\n{log}")).to_owned()
+    let look = async || {
+        let log = pods.logs(&pod, &LogParams::default()).await?;
+        let found = log.lines().find(is_it).map(str::to_owned);
+        anyhow::ensure!(found.is_some(), "nothing is told of it:\n{log}");
+        Ok(found)
+    };
+    until("the log to tell why the CA was asked", PATIENCE, look).await.unwrap()
 }
 
 fn deploy(testbed: &Testbed) {

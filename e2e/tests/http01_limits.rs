@@ -68,6 +68,17 @@ async fn admit_restricted_only(scene: &Scene) {
     let namespaces: Api<Namespace> = Api::all(scene.client.clone());
     let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
     namespaces.patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+    is_enforced(scene, json!({})).await;
+}
+
+/// Waits until a pod with these resources is refused: the API server looks at what it knows of the rules.
+async fn is_enforced(scene: &Scene, resources: Value) {
+    let container = json!({ "name": "tried", "image": "tried", "resources": resources });
+    let tried = json!({ "metadata": { "name": "tried" }, "spec": { "containers": [container] } });
+    let (tried, dry_run) =
+        (serde_json::from_value(tried).unwrap(), PostParams { dry_run: true, ..PostParams::default() });
+    let look = async || anyhow::Ok(scene.api::<Pod>().create(&dry_run, &tried).await.is_err().then_some(()));
+    until("the rule to be enforced", PATIENCE, look).await.unwrap();
 }
 
 #[tokio::test]
@@ -107,6 +118,7 @@ async fn an_exhausted_quota_is_told_and_waited_for() {
     let scene = scene("quota", json!({})).await;
     let _nodeless = nodeless(&scene).await;
     quota(&scene, 0).await;
+    is_enforced(&scene, json!({})).await;
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     let words = ["exceeded quota: small, requested: pods=1, limited: pods=0;", "ResourceQuota", "without a pod"];
     refused(&scene, &words).await;
@@ -123,13 +135,7 @@ async fn a_limit_range_that_the_pod_exceeds_is_told() {
     let _nodeless = nodeless(&scene).await;
     let limits = json!({ "limits": [{ "type": "Container", "max": { "memory": "32Mi" } }] });
     scene.create::<LimitRange>("small", limits).await.unwrap();
-    // The API server looks at what it knows of LimitRanges.
-    let container = json!({ "name": "tried", "image": "tried", "resources": { "limits": { "memory": "64Mi" } } });
-    let tried = json!({ "metadata": { "name": "tried" }, "spec": { "containers": [container] } });
-    let (tried, dry_run) =
-        (serde_json::from_value(tried).unwrap(), PostParams { dry_run: true, ..PostParams::default() });
-    let look = async || anyhow::Ok(scene.api::<Pod>().create(&dry_run, &tried).await.is_err().then_some(()));
-    until("the LimitRange to be enforced", PATIENCE, look).await.unwrap();
+    is_enforced(&scene, json!({ "limits": { "memory": "64Mi" } })).await;
     scene.certificate("www", "pebble", &[&scene.dns_name("www")]).await.unwrap();
     refused(&scene, &["maximum memory usage per Container is 32Mi", "podTemplate.spec.resources", "LimitRange"]).await;
     others_go_on(&scene).await;

@@ -126,6 +126,7 @@ async fn a_load_balancer_that_insists_on_more(scene: &Scene, public: &Front) {
 async fn a_wait_in_place_of_the_check(scene: &Scene, public: &Front) {
     let solver = json!({ "waitInsteadOfSelfCheck": "1s", "http01": { "ingress": { "ingressClassName": "edge" } } });
     scene.patch::<Issuer>("pebble", json!({ "spec": { "acme": { "solvers": [solver] } } })).await.unwrap();
+    scene.wait_ready::<Issuer>("pebble").await.unwrap();
     let name = scene.dns_name("www");
     scene.certificate("web", "pebble", &[&name]).await.unwrap();
     scene.issued("web").await.unwrap();

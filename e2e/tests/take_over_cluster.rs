@@ -12,7 +12,7 @@ use certwright_e2e::wait::until;
 use certwright_e2e::{Testbed, release};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::ListParams;
+use kube::api::{Api, ListParams};
 
 const RELEASE: &str = "cert-manager";
 /// Of them forty are under way by DNS-01, or have failed.
@@ -62,4 +62,8 @@ async fn a_release_of_cert_manager_is_upgraded_with_challenges_under_way() {
     };
     until("cert-manager's solvers to be gone", certwright_e2e::scene::PATIENCE, look).await.unwrap();
     helm("uninstall", &["--wait"]);
+    // Or it would still work when the next test program begins.
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &own);
+    let look = async || anyhow::Ok(pods.list(&ListParams::default()).await?.items.is_empty().then_some(()));
+    until("the controller's pod to be gone", certwright_e2e::scene::PATIENCE, look).await.unwrap();
 }

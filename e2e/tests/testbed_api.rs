@@ -49,7 +49,7 @@ async fn writes_are_counted_by_user_and_answer() {
 /// Sends an update through nsupdate; the error is what nsupdate said.
 fn update(tsig: &Tsig, line: &str) -> Result<(), String> {
     let mut nsupdate = Command::new("nsupdate");
-    nsupdate.arg("-y").arg(format!("{}:{}:{}", tsig.algorithm, tsig.name, tsig.secret)).args(["-t", "5"]);
+    nsupdate.arg("-y").arg(format!("{}:{}:{}", tsig.algorithm, tsig.name, tsig.secret)).args(["-t", "30"]);
     nsupdate.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = nsupdate.spawn().unwrap();
     write!(child.stdin.take().unwrap(), "server 10.77.0.1\nzone certwright.test\n{line}\nsend\n").unwrap();
@@ -58,7 +58,7 @@ fn update(tsig: &Tsig, line: &str) -> Result<(), String> {
 }
 
 fn dig(arguments: &[&str]) -> String {
-    let output = Command::new("dig").args(["+short", "+time=2", "+tries=1"]).args(arguments).output().unwrap();
+    let output = Command::new("dig").args(["+short", "+time=30", "+tries=1"]).args(arguments).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -96,7 +96,7 @@ fn a_dns_update_with_a_wrong_key_is_refused() {
 fn the_resolver_knows_the_zones_and_nothing_else_at_once() {
     assert_eq!(dig(&["anything.other.test", "A"]), "10.77.0.1");
     assert_eq!(dig(&["certwright.test", "NS"]).lines().count(), 2);
-    let output = Command::new("dig").args(["+time=2", "+tries=1", "www.example.com", "A"]).output().unwrap();
+    let output = Command::new("dig").args(["+time=30", "+tries=1", "www.example.com", "A"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("status: NXDOMAIN"));
 }
 

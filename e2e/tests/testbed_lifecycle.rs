@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use certwright_e2e::State;
 use certwright_e2e::state::Network;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Longer than a testbed may take to start.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 fn testbed(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
@@ -107,7 +108,8 @@ fn a_killed_run_leaves_nothing() {
 #[ignore = "starts a testbed of tier cluster; needs root"]
 fn a_killed_run_of_tier_cluster_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "kubectl run it --image=docker.io/local/busybox:1 --image-pull-policy=Never --command -- \
+    let script = "kubectl wait --for=create serviceaccount/default --timeout=60s && \
+                  kubectl run it --image=docker.io/local/busybox:1 --image-pull-policy=Never --command -- \
                   /bin/busybox sleep 300 && kubectl wait --for=condition=Ready pod/it --timeout=60s && \
                   touch $(dirname $CERTWRIGHT_TESTBED)/runs && sleep 300";
     let directory = folder.path().to_str().unwrap();
@@ -123,11 +125,13 @@ fn a_killed_run_of_tier_cluster_leaves_nothing() {
     assert_nothing_left(&state);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(directory) && !mounts.contains(&group), "{mounts}");
-    for process in std::fs::read_dir("/proc").unwrap() {
-        let command = std::fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).into_owned();
-        assert!(!command.contains(directory), "still runs: {command}");
-    }
+    // Whoever has ended it ends last.
+    wait_for("every process of it to end", || {
+        std::fs::read_dir("/proc").unwrap().all(|process| {
+            let command = std::fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
+            !String::from_utf8_lossy(&command).contains(directory)
+        })
+    });
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
         assert!(!hierarchy.unwrap().path().join(&group).exists());
     }

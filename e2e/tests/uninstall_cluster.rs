@@ -164,5 +164,6 @@ async fn goes(scene: &Scene) {
     let namespaces: Api<Namespace> = Api::all(scene.client.clone());
     namespaces.delete(&scene.namespace, &DeleteParams::default()).await.unwrap();
     let look = async || -> kube::Result<_> { Ok(namespaces.get_opt(&scene.namespace).await?.is_none().then_some(())) };
-    until("the namespace to be gone", PATIENCE, look).await.unwrap();
+    // After definitions went, the controller for namespaces waits before it tries again.
+    until("the namespace to be gone", 3 * PATIENCE, look).await.unwrap();
 }

@@ -9,7 +9,7 @@ use crate::nodeless::Nodeless;
 use crate::random_kills::{RandomKills, run};
 use crate::testbed::Testbed;
 
-const PLAN: RandomKills = RandomKills { certificates: 1000, kills: 1000, seed: 1 };
+const PLAN: RandomKills = RandomKills { certificates: 1000, kills: 1000, ready: 0, seed: 1 };
 
 /// Kills go on until all is issued.
 pub async fn measure(testbed: &Testbed) -> Result<Measured> {

@@ -94,7 +94,8 @@ async fn exact_stage() -> (Stage, Process) {
     (stage, process)
 }
 
-/// The requests of an issuance without faults, each with its number among those of its kind.
+/// The requests of an issuance without faults, each with its number among those of its kind. A fourth one is made only because
+/// the CA took its time, and may not be made again.
 async fn clean_run(stage: &Stage) -> Vec<(Kind, usize)> {
     let case = stage.case("clean").await.unwrap();
     case.issuer().await.unwrap();
@@ -108,7 +109,7 @@ async fn clean_run(stage: &Stage) -> Vec<(Kind, usize)> {
         *number += 1;
         (kind, *number)
     };
-    journal.iter().map(|exchange| exchange.kind).map(numbered).collect()
+    journal.iter().map(|exchange| exchange.kind).map(numbered).filter(|(_, number)| *number <= 3).collect()
 }
 
 /// The commoner faults for every request; the odder ones for those that cost the CA something, and for one GET.

@@ -53,7 +53,9 @@ async fn issued_at_the_first_attempt(scene: &Scene) {
     assert_eq!(scene.list::<Order>().await.unwrap().len(), 1, "the first order was good");
 }
 
+/// Once the former process has ended with all its threads, of which each holds the ports.
 async fn again(controller: &mut Controller) {
+    controller.kill().unwrap();
     controller.restart().unwrap();
     controller.ready().await.unwrap();
 }

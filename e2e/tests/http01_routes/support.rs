@@ -150,6 +150,16 @@ pub async fn solver_writes(scene: &Scene, mark: Mark) -> Vec<String> {
     told
 }
 
+/// Asserts that these are the [`solver_writes`]. Whoever has seen that an object is gone may be ahead of the audit log.
+pub async fn wrote(scene: &Scene, mark: Mark, wanted: &[String]) {
+    let look = async || {
+        let told = solver_writes(scene, mark).await;
+        anyhow::ensure!(told == wanted, "it wrote {told:?} in place of {wanted:?}");
+        Ok(Some(()))
+    };
+    until("the writes to be in the audit log", PATIENCE, look).await.unwrap();
+}
+
 /// No Gateway controller runs in this tier.
 pub async fn define_routes(scene: &Scene) {
     define(&scene.client, &route::resource("v1")).await.unwrap();
