@@ -50,7 +50,7 @@ pub mod field_manager {
     /// Writes Certificates that are made from Gateways.
     pub const GATEWAY_SHIM: &str = "cert-manager-gateway-shim";
     /// Writes Certificates that are made from ListenerSets.
-    pub const LISTENER_SET_SHIM: &str = "cert-manager-listenerset-shim";
+    pub const LISTENER_SET_SHIM: &str = "cert-manager-listenerset";
     /// Writes everything else.
     pub const CERTWRIGHT: &str = "certwright";
 }

@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(kinds(&["--enable-gateway-api"]), [SourceKind::Ingress, SourceKind::Gateway]);
         assert_eq!(kinds(&["--enable-gateway-api", "--controllers=*,-ingress-shim"]), [SourceKind::Gateway]);
         assert_eq!(kinds(&["--enable-gateway-api", "--controllers=orders"]), []);
-        let sets = ["--enable-gateway-api-listenerset", "--controllers=listenerset-shim", "--enable-gateway-api"];
+        let sets = ["--enable-gateway-api-listenerset", "--controllers=listenerset", "--enable-gateway-api"];
         assert_eq!(kinds(&sets), [SourceKind::ListenerSet]);
         assert_eq!(kinds(&sets[..2]), []);
         let flags =

@@ -13,7 +13,7 @@ use crate::cli::{
 pub(super) struct WorkArgs {
     /// Which of cert-manager's controllers work: "*" is all of them, a leading "-" leaves one out.
     /// certificaterequests-approver, which approves every CertificateRequest, ingress-shim, gateway-shim and
-    /// listenerset-shim can be left out here; other names of controllers are without effect.
+    /// listenerset can be left out here; other names of controllers are without effect.
     #[arg(
         long,
         value_name = "LIST",
@@ -36,7 +36,7 @@ const APPROVER: &str = "certificaterequests-approver";
 /// Those that make Certificates from Ingresses, Gateways and ListenerSets.
 pub(super) const INGRESS_SHIM: &str = "ingress-shim";
 pub(super) const GATEWAY_SHIM: &str = "gateway-shim";
-pub(super) const LISTENER_SET_SHIM: &str = "listenerset-shim";
+pub(super) const LISTENER_SET_SHIM: &str = "listenerset";
 
 /// Those that can be left out.
 const OWN: [&str; 4] = [APPROVER, INGRESS_SHIM, GATEWAY_SHIM, LISTENER_SET_SHIM];

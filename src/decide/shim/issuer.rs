@@ -7,8 +7,8 @@ use crate::api::{
     names::{KIND_CLUSTER_ISSUER, KIND_ISSUER, annotation},
 };
 
-/// The issuer that the annotations name. What they leave open is taken from the annotations of the parent, if there is one and
-/// they name none at all, and then from the default.
+/// The issuer that the annotations name, or those of the parent if they name none, or else the default. The parent's kind and group
+/// go before the object's own, as in cert-manager; but an object that names a ClusterIssuer leaves nothing open.
 ///
 /// # Errors
 /// What is wrong with the annotations.
@@ -18,9 +18,10 @@ pub(super) fn of(
     default: &IssuerReference,
 ) -> Result<IssuerReference, String> {
     let names_one = [annotation::ISSUER, annotation::CLUSTER_ISSUER].iter().any(|key| own.contains_key(*key));
-    let annotations = parent.filter(|_| !names_one).unwrap_or(own);
-    let given = |key: &str| annotations.get(key);
-    let (issuer, cluster_issuer) = (given(annotation::ISSUER), given(annotation::CLUSTER_ISSUER));
+    let named = parent.filter(|_| !names_one).unwrap_or(own);
+    let (issuer, cluster_issuer) = (named.get(annotation::ISSUER), named.get(annotation::CLUSTER_ISSUER));
+    let parent = parent.filter(|_| !own.contains_key(annotation::CLUSTER_ISSUER));
+    let given = |key: &str| parent.and_then(|parent| parent.get(key)).or_else(|| own.get(key));
     let (kind, group) = (given(annotation::ISSUER_KIND), given(annotation::ISSUER_GROUP));
     let mut problems = Vec::new();
     let mut exclude = |first: &str, is_there: bool, second: &str| {
@@ -101,11 +102,24 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_speaks_for_its_listener_sets_that_are_silent() {
-        let of_gateway = [(annotation::CLUSTER_ISSUER.to_owned(), "le".to_owned())].into();
-        let of_set = [(annotation::ISSUER.to_owned(), "ca".to_owned())].into();
+    fn a_gateway_speaks_for_its_listener_sets() {
+        let annotations = |given: &[(&str, &str)]| -> BTreeMap<String, String> {
+            given.iter().map(|(key, value)| (format!("cert-manager.io/{key}"), (*value).to_owned())).collect()
+        };
         let default = Settings::default().default_issuer;
-        assert_eq!(of(&BTreeMap::new(), Some(&of_gateway), &default).unwrap().name, "le");
-        assert_eq!(of(&of_set, Some(&of_gateway), &default).unwrap().name, "ca");
+        for (of_set, of_gateway, expected) in [
+            (&[][..], &[("cluster-issuer", "le")][..], ("le", "ClusterIssuer")),
+            (&[("issuer", "ca")], &[("cluster-issuer", "le")], ("ca", "Issuer")),
+            (&[("issuer-kind", "Vault")], &[("issuer", "le")], ("le", "Vault")),
+            (
+                &[("issuer", "ca"), ("issuer-kind", "Own")],
+                &[("issuer", "x"), ("issuer-kind", "Vault")],
+                ("ca", "Vault"),
+            ),
+            (&[("cluster-issuer", "le")], &[("issuer", "x"), ("issuer-kind", "Vault")], ("le", "ClusterIssuer")),
+        ] {
+            let issuer = of(&annotations(of_set), Some(&annotations(of_gateway)), &default).unwrap();
+            assert_eq!((&*issuer.name, issuer.kind.as_deref().unwrap()), expected, "{of_set:?}, {of_gateway:?}");
+        }
     }
 }
