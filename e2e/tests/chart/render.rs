@@ -259,8 +259,8 @@ fn the_rights_of_solvers_can_be_left_out() {
     let rights = |disabled: bool, namespaces: &str| -> BTreeSet<String> {
         let disabled = format!("--set=global.rbac.disableHTTPChallengesRole={disabled}");
         let rendered = objects(&render("x", &["--show-only=templates/rbac.yaml", &disabled, "--set", namespaces]));
-        let roles = rendered.iter().filter(|object| name_of(object).contains("-controller-"));
-        let rules = roles.flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default());
+        let controllers = rendered.iter().filter(|object| name_of(object).contains("-controller-"));
+        let rules = controllers.flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default());
         let texts = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
         let of_rule = |rule: Value| {
             let (resources, verbs) = (texts(&rule["resources"]), texts(&rule["verbs"]));
