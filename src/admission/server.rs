@@ -17,7 +17,7 @@ use tokio::{
 use super::{Shared, Webhook};
 use crate::{
     measure,
-    serve::{Bounds, HttpBounds, Stop, accept, handshake, serve_http},
+    serve::{Bounds, HttpBounds, Slot, accept, handshake, serve_http},
 };
 
 /// The longest question, in bytes: two objects of the most that the API server takes, in JSON.
@@ -39,18 +39,18 @@ struct Place {
 /// Answers until `shutdown` is done, then lets open questions be answered.
 pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, webhook: Shared, shutdown: impl Future<Output = ()>) {
     let place = Arc::new(Place { webhook, reviews: Semaphore::new(MAX_REVIEWS) });
-    let handle = |stream, stop| connection(stream, tls.clone(), place.clone(), stop);
+    let handle = |stream, slot| connection(stream, tls.clone(), place.clone(), slot);
     accept(listener, BOUNDS, handle, shutdown).await;
 }
 
 /// The API server keeps its connections for further questions.
-async fn connection(stream: TcpStream, tls: Arc<ServerConfig>, place: Arc<Place>, stop: Stop) {
+async fn connection(stream: TcpStream, tls: Arc<ServerConfig>, place: Arc<Place>, slot: Slot) {
     let Some(stream) = handshake(&tls, stream).await else { return };
     let service = service_fn(move |request: Request<Incoming>| {
         let place = place.clone();
         async move { Ok::<_, Infallible>(respond(&place, request).await) }
     });
-    serve_http(stream, HTTP, service, stop).await;
+    serve_http(stream, HTTP, service, slot).await;
 }
 
 async fn respond(place: &Place, request: Request<Incoming>) -> Response<Body> {

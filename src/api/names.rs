@@ -355,6 +355,8 @@ pub mod event {
     pub const REVOCATION_FAILED: &str = "RevocationFailed";
     pub const CAA: &str = "CAA";
     pub const NOT_PUT_RIGHT: &str = "SecretNotPutRight";
+    /// Nobody has approved or answered the CertificateRequest for some minutes. Not one of cert-manager's reasons.
+    pub const UNANSWERED: &str = "RequestUnanswered";
 
     // All kinds. Not among cert-manager's.
     pub const REFUSED_BY_API_SERVER: &str = "RefusedByAPIServer";

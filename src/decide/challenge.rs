@@ -17,7 +17,7 @@ use super::{
     progress::Progress,
     schedule::{Queued, is_wait},
     tls_alpn01::type_told,
-    turns::Taken,
+    turns::{self, Taken},
 };
 use crate::api::{
     Challenge, ChallengeStatus,
@@ -160,7 +160,9 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
             return wait_for_provider(&status, pending, now);
         }
         if let Some(Taken { by, until }) = seen.taken.filter(|taken| now < taken.until) {
-            let reason = format!("Waiting for Challenge {by}, which answers for the same name");
+            let longest = backoff::in_words(turns::LONGEST);
+            let reason =
+                format!("Waiting for Challenge {by}, which answers for the same name for {longest} at the longest");
             return with_reason(&status, &reason, Decision::rest_until(*until));
         }
         return present(seen, now);

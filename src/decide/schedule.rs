@@ -18,7 +18,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
-use super::{challenge::has_finalizer, later, progress::Progress};
+use super::{backoff::in_words, challenge::has_finalizer, later, progress::Progress};
 use crate::api::Challenge;
 
 /// How many Challenges are presented at once unless the operator says otherwise, as with cert-manager.
@@ -115,9 +115,14 @@ impl Queued {
         later(self.since, QUIET)
     }
 
-    /// What is told after that, for as long as it waits.
+    /// What is told after that, for as long as it waits: how many go at once, what frees a place, when it looks again. How many are
+    /// before it is left out: that changes each time one goes, and would be a write for each that waits.
     pub fn sentence(&self) -> String {
-        format!("{WAITING}{} challenges are presented at once (--max-concurrent-challenges)", self.most)
+        let (most, counted, silence) = (self.most, in_words(COUNTED), in_words(LONGEST_SILENCE));
+        format!(
+            "{WAITING}{most} challenges are presented at once (--max-concurrent-challenges); a place is free when another is \
+             cleaned up, or has taken {counted}; namespaces take turns, the oldest of each first; looked at again within {silence}"
+        )
     }
 
     /// When it looks again at the latest.

@@ -15,7 +15,7 @@ use super::{challenge::has_finalizer, later, progress::Progress};
 use crate::api::Challenge;
 
 /// Nobody keeps others waiting for longer, whatever became of it. A turn usually takes seconds.
-const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const LONGEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// So long after it was created a Challenge of another share goes first if it is the elder one. It begins sooner than that unless
 /// something holds it up, and once it has begun it is seen.

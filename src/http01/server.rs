@@ -17,7 +17,7 @@ use super::client;
 pub use super::host::HostHeader;
 use super::host::names_same_host;
 use crate::api::Sensitive;
-use crate::serve::{Bounds, HttpBounds, Stop, accept, serve_http};
+use crate::serve::{Bounds, HttpBounds, Slot, accept, serve_http};
 
 /// The Pod has little memory.
 const BOUNDS: Bounds = Bounds { connections: 128, drain: Duration::from_secs(5) };
@@ -69,16 +69,16 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let rules = Arc::new(Rules { answers: Box::new(answers), host_header });
-    accept(listener, BOUNDS, |stream, stop| connection(stream, rules.clone(), stop), shutdown).await;
+    accept(listener, BOUNDS, |stream, slot| connection(stream, rules.clone(), slot), shutdown).await;
 }
 
 /// One request on one connection: whoever asks has one question, and an idle connection would only hold a slot.
-async fn connection(stream: TcpStream, rules: Arc<Rules>, stop: Stop) {
+async fn connection(stream: TcpStream, rules: Arc<Rules>, slot: Slot) {
     let service = service_fn(move |request: Request<Incoming>| {
         let rules = rules.clone();
         async move { Ok::<_, Infallible>(rules.respond(&request).await) }
     });
-    serve_http(stream, HTTP, service, stop).await;
+    serve_http(stream, HTTP, service, slot).await;
 }
 
 /// What is answered to whom.

@@ -1,13 +1,13 @@
 //! Takes connections from a socket, so many at once and no more, until it is told to stop.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
+    time::sleep,
 };
+
+use super::slot::{Slot, Slots};
 
 /// A failed `accept` is most often a lack of file descriptors, which passes.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
@@ -15,61 +15,42 @@ const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 /// How much a server takes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Connections at once; more wait in the backlog of the socket.
+    /// Connections at once. For one more, the one that has been idle for longest goes; as long as none has been so for half a
+    /// second, more wait in the backlog of the socket.
     pub connections: usize,
     /// How long those that are open may go on after the order to stop.
     pub drain: Duration,
-}
-
-/// Tells a connection that it shall come to an end.
-#[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// Waits for the order to stop.
-    pub async fn ordered(&mut self) {
-        // Whoever is gone wants nothing any more.
-        drop(self.0.wait_for(|stop| *stop).await);
-    }
 }
 
 /// Has every connection handled until `shutdown` is done; then the socket is closed, and what is open may end.
 pub async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     bounds: Bounds,
-    handle: impl Fn(TcpStream, Stop) -> F,
+    handle: impl Fn(TcpStream, Slot) -> F,
     shutdown: impl Future<Output = ()>,
 ) {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
-    let (stop, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let mut slots = Slots::new(bounds.connections);
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = next(&listener, &slots) => accepted,
+            accepted = next(&listener, &mut slots) => accepted,
         };
-        if let Some((stream, slot)) = accepted {
-            let handled = handle(stream, Stop(stopped.clone()));
-            connections.spawn(async move {
-                handled.await;
-                drop(slot);
-            });
+        if let Some(stream) = accepted {
+            slots.take(|slot| handle(stream, slot));
         }
-        while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    stop.send_replace(true);
-    let drained = timeout(bounds.drain, async { while connections.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::debug!("stopped with connections still open");
-    }
+    slots.close(bounds.drain).await;
 }
 
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+/// The next connection, when there is room for it.
+async fn next(listener: &TcpListener, slots: &mut Slots) -> Option<TcpStream> {
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
+        Ok((stream, _)) => {
+            slots.make_room().await;
+            Some(stream)
+        }
         Err(error) => {
             // Either the client is gone already, or file descriptors have run out: then trying at once is of no use.
             tracing::debug!(%error, "a connection could not be accepted");
@@ -88,16 +69,21 @@ mod tests {
         io::{AsyncReadExt, AsyncWriteExt},
         sync::oneshot,
         task::JoinHandle,
+        time::{advance, timeout},
     };
 
     use super::*;
 
-    /// Says a byte, and closes when it is sent one, or told to stop.
-    async fn greet(mut stream: TcpStream, mut stop: Stop) {
+    /// Says a byte, and closes when it is sent one, or told to stop. Sent a `w`, it is at work until the next.
+    async fn greet(mut stream: TcpStream, mut slot: Slot) {
         stream.write_all(b"1").await.unwrap();
         tokio::select! {
-            _ = stream.read_u8() => {}
-            () = stop.ordered() => stream.write_all(b"2").await.unwrap(),
+            read = stream.read_u8() => if let Ok(b'w') = read {
+                let _work = slot.begin_work();
+                stream.write_all(b"w").await.unwrap();
+                drop(stream.read_u8().await);
+            },
+            () = slot.stop_ordered() => stream.write_all(b"2").await.unwrap(),
         }
     }
 
@@ -109,16 +95,72 @@ mod tests {
         (address, stop, tokio::spawn(accept(listener, bounds, greet, async { drop(stopped.await) })))
     }
 
+    async fn greeted(address: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'1');
+        stream
+    }
+
+    async fn begin_work(stream: &mut TcpStream) {
+        stream.write_all(b"w").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'w');
+    }
+
     /// The clock jumps ahead whenever nothing else is left to do.
     #[tokio::test(start_paused = true)]
-    async fn one_more_than_there_are_slots_waits() {
+    async fn who_has_been_idle_for_longest_makes_room() {
+        let (address, _stop, _) = start(2).await;
+        let mut first = greeted(address).await;
+        advance(Duration::from_millis(1)).await;
+        let mut second = greeted(address).await;
+        let mut third = greeted(address).await;
+        assert!(first.read_u8().await.is_err(), "it was closed");
+        second.write_all(b"x").await.unwrap();
+        third.write_all(b"w").await.unwrap();
+        assert_eq!(third.read_u8().await.unwrap(), b'w', "it is still served");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_at_work_stays_before_the_idle() {
+        let (address, _stop, _) = start(2).await;
+        let mut busy = greeted(address).await;
+        begin_work(&mut busy).await;
+        let mut idle = greeted(address).await;
+        let _third = greeted(address).await;
+        assert!(idle.read_u8().await.is_err());
+        busy.write_all(b"x").await.unwrap();
+        assert_eq!(busy.read(&mut [0]).await.unwrap(), 0, "it has come to its own end");
+    }
+
+    /// More of those who hold their connections open than the server takes at once, and each comes back when it is sent away.
+    #[tokio::test(start_paused = true)]
+    async fn many_that_say_nothing_hold_up_nobody() {
+        let (address, _stop, _) = start(4).await;
+        for _ in 0..40 {
+            tokio::spawn(async move {
+                while let Ok(mut stream) = TcpStream::connect(address).await {
+                    while stream.read_u8().await.is_ok() {}
+                }
+            });
+        }
+        for _ in 0..10 {
+            let mut asking = greeted(address).await;
+            begin_work(&mut asking).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_are_at_work_one_more_waits() {
         let (address, _stop, _) = start(1).await;
-        let mut first = TcpStream::connect(address).await.unwrap();
+        let mut first = greeted(address).await;
+        begin_work(&mut first).await;
         let mut second = TcpStream::connect(address).await.unwrap();
-        assert_eq!(first.read_u8().await.unwrap(), b'1');
-        assert!(timeout(Duration::from_secs(1), second.read_u8()).await.is_err());
+        assert!(timeout(Duration::from_secs(9), second.read_u8()).await.is_err());
         first.write_all(b"x").await.unwrap();
         assert_eq!(second.read_u8().await.unwrap(), b'1');
+        begin_work(&mut second).await;
+        // Whoever sends its request in pieces for ever does not keep its place for ever.
+        let _third = greeted(address).await;
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use hyper::{
     Request, Response,
     body::{Body, Incoming},
     server::conn::http1,
-    service::Service,
+    service::{Service, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Stop;
+use super::Slot;
 
 /// What one connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct Bounds {
 
 /// Serves one request, or several where [`Bounds::whole`] does not limit it. The answer to a single one says that there is no
 /// further one, so that nobody meets the end of the connection by surprise.
-pub async fn serve_http<S, B>(stream: impl AsyncRead + AsyncWrite + Unpin, bounds: Bounds, service: S, mut stop: Stop)
+pub async fn serve_http<S, B>(stream: impl AsyncRead + AsyncWrite + Unpin, bounds: Bounds, service: S, mut slot: Slot)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body + 'static,
@@ -40,11 +40,20 @@ where
     if let Some(longest) = bounds.longest_head {
         builder.max_buf_size(longest);
     }
+    let at_work = slot.clone();
+    let service = service_fn(move |request| {
+        let (work, answer) = (at_work.begin_work(), service.call(request));
+        async move {
+            let answer = answer.await;
+            drop(work);
+            answer
+        }
+    });
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let whole = async {
         tokio::select! {
             ended = served.as_mut() => ended,
-            () = stop.ordered() => {
+            () = slot.stop_ordered() => {
                 served.as_mut().graceful_shutdown();
                 served.await
             }

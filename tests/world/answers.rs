@@ -59,6 +59,30 @@ async fn an_external_issuer_is_served_and_a_renewal_takes_few_writes() {
     println!("external: renewal: {:?}, events {:#?}", world.take_writes(), world.events);
 }
 
+/// Nobody runs the controller of the issuer's group, or nobody approves.
+#[tokio::test(start_paused = true)]
+async fn silence_is_told_once_and_ends_with_the_answer() {
+    for (approves, told) in [(true, "nobody has answered"), (false, "nobody has approved")] {
+        let mut world = world_of_issuers().await;
+        world.approves = approves;
+        world.create(&certificate_of("web", "external"));
+        world.run(270).await;
+        let issuing = world.condition("web", "Issuing").unwrap();
+        assert_eq!(issuing, "True DoesNotExist: Issuing certificate as Secret does not exist");
+        world.take_writes();
+        world.events.clear();
+        world.run(60).await;
+        let issuing = world.condition("web", "Issuing").unwrap();
+        assert!(issuing.contains(&format!("held up: {told} the CertificateRequest \"web-1\" since ")), "{issuing}");
+        assert_eq!(world.take_writes(), counted(&[("status Certificate", 1)]));
+        assert_eq!(world.events.len(), 1, "{:?}", world.events);
+        world.run(DAY).await;
+        assert_eq!((world.take_writes(), world.events.len()), (counted(&[]), 1), "quiet from then on");
+        run_with_external_issuer(&mut world, 5, false).await;
+        assert!(world.is_ready("web"), "{:?}", world.get::<Certificate>("web").status);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_certificate_for_another_key_is_refused_with_growing_waits() {
     let mut world = issued_by_external_issuer().await;
@@ -110,11 +134,11 @@ async fn a_denied_request_fails_the_issuance() {
         let mut world = world_of_issuers().await;
         world.approves = false;
         world.create(&certificate_of("web", issuer));
-        world.run(60).await;
+        world.run(360).await;
         assert_eq!(world.count::<CertificateRequest>(), 1);
         world.take_writes();
         world.run(DAY).await;
-        assert_eq!(world.take_writes(), counted(&[]), "{issuer}: it waits for approval in silence");
+        assert_eq!(world.take_writes(), counted(&[]), "{issuer}: it has said what it waits for");
         answer(&mut world, "web-1", condition("Denied", "True", "NoNoNo"), None);
         world.run(60).await;
         let issuing = world.condition("web", "Issuing").unwrap();

@@ -18,9 +18,6 @@
 {{- if $values.startupapicheck }}
   startupapicheck
 {{- end }}
-{{- if $values.global.rbac.disableHTTPChallengesRole }}
-  global.rbac.disableHTTPChallengesRole
-{{- end }}
 {{- if $values.global.podSecurityPolicy }}
   global.podSecurityPolicy
 {{- end }}

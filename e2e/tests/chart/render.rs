@@ -252,6 +252,50 @@ fn the_right_to_approve_follows_the_values() {
     assert_eq!(right("disableAutoApproval=true"), None);
 }
 
+/// Nothing of what solvers are made of; Ingresses that ask for certificates are looked at all the same.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn the_rights_of_solvers_can_be_left_out() {
+    let rights = |disabled: bool, namespaces: &str| -> BTreeSet<String> {
+        let disabled = format!("--set=global.rbac.disableHTTPChallengesRole={disabled}");
+        let rendered = objects(&render("x", &["--show-only=templates/rbac.yaml", &disabled, "--set", namespaces]));
+        let controllers = rendered.iter().filter(|object| name_of(object).contains("-controller-"));
+        let rules = controllers.flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default());
+        let texts = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
+        let of_rule = |rule: Value| {
+            let (resources, verbs) = (texts(&rule["resources"]), texts(&rule["verbs"]));
+            resources
+                .into_iter()
+                .flat_map(move |resource| verbs.clone().into_iter().map(move |verb| format!("{verb} {resource}")))
+        };
+        rules.flat_map(of_rule).collect()
+    };
+    for namespaces in ["watchNamespaces=null", "watchNamespaces={shop}"] {
+        let (with, without) = (rights(false, namespaces), rights(true, namespaces));
+        assert_eq!(without.difference(&with).collect::<Vec<_>>(), Vec::<&String>::new());
+        let gone: BTreeSet<_> = with.difference(&without).filter_map(|right| right.split_once(' ')).collect();
+        let resources: BTreeSet<_> = gone.iter().map(|(_, resource)| *resource).collect();
+        let expected = [
+            "endpointslices",
+            "gateways",
+            "httproutes",
+            "ingresses",
+            "listenersets",
+            "pods",
+            "routes/custom-host",
+            "services",
+            "tlsroutes",
+            "xlistenersets",
+        ];
+        assert_eq!(resources, BTreeSet::from(expected));
+        for resource in ["ingresses", "gateways", "listenersets"] {
+            let kept: Vec<_> = without.iter().filter(|right| right.ends_with(&format!(" {resource}"))).collect();
+            assert_eq!(kept, [&format!("list {resource}"), &format!("watch {resource}")], "for certificates");
+        }
+        assert!(without.contains("patch challenges") && without.contains("create challenges"));
+    }
+}
+
 /// Whoever installs it so needs no rights in the cluster as a whole either.
 #[test]
 #[ignore = "runs inside a testbed"]

@@ -22,6 +22,10 @@ fn wrong_values_are_refused() {
         ("replicas=1", "at '': additional properties 'replicas' not allowed"),
         ("image.tags=1", "at '/image': additional properties 'tags' not allowed"),
         ("crds.enabled=yes", "at '/crds/enabled': got string, want boolean"),
+        (
+            "global.rbac.disableHTTPChallengesRole=yes",
+            "at '/global/rbac/disableHTTPChallengesRole': got string, want boolean",
+        ),
         ("crds.install=true", "at '/crds': additional properties 'install' not allowed"),
         ("global.logLevel=debug", "at '/global/logLevel': got string, want integer"),
         ("global.logFormat=xml", "at '/global/logFormat': value must be one of 'text', 'json'"),

@@ -2,20 +2,24 @@
 
 use certwright::api::{Certificate, CertificateRequest, Challenge, Issuer, Order};
 use certwright_e2e::audit::Write;
+use certwright_e2e::helm::{Helm, chart};
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::{PATIENCE, certificate_spec, is_ready, unreadiness};
 use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed, audit};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
-use kube::api::ListParams;
-use serde_json::json;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 
 use super::{ONE_AT_A_TIME, install, issuer, loses, testbed, with_again, without};
 
 const CERTIFICATES: &str = "certwright-controller-certificates";
 const ORDERS: &str = "certwright-controller-orders";
 const CHALLENGES: &str = "certwright-controller-challenges";
+const INGRESSES: &str = "certwright-controller-ingress-shim";
 
 /// What the probe says.
 async fn readiness() -> String {
@@ -198,4 +202,52 @@ async fn a_challenge_says_what_may_not_be_created() {
     let presented = |challenge: &Challenge| challenge.status.as_ref().is_some_and(|status| status.presented);
     let name = own.metadata.name.unwrap();
     stage.scene.wait_for::<Challenge>(&name, "being presented", 3 * PATIENCE, presented).await.unwrap();
+}
+
+/// Gives the controller the rights to challenges and Ingresses that the chart has for these values.
+async fn grant_as_charted(testbed: &Testbed, values: &str) {
+    let chart = chart().display().to_string();
+    let options = ["template", "certwright", &chart, "--show-only=templates/rbac.yaml", "--set", values];
+    let rendered = Helm::of(&testbed.state).unwrap().run(&options).unwrap();
+    let objects = serde_yaml::Deserializer::from_str(&rendered).map(|object| Value::deserialize(object).unwrap());
+    let roles: Api<ClusterRole> = Api::all(testbed.admin().await.unwrap());
+    let mut granted = 0;
+    for role in objects.filter(|object| object["kind"] == "ClusterRole") {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        if [CHALLENGES, INGRESSES].contains(&name) {
+            let patch = Patch::Merge(json!({ "rules": role["rules"] }));
+            roles.patch(name, &PatchParams::default(), &patch).await.unwrap();
+            granted += 1;
+        }
+    }
+    assert_eq!(granted, 2);
+}
+
+/// What the chart leaves out with `global.rbac.disableHTTPChallengesRole`: all else goes on, from the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn without_the_rights_of_solvers() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let testbed = testbed();
+    install(&testbed).await.unwrap();
+    grant_as_charted(&testbed, "global.rbac.disableHTTPChallengesRole=true").await;
+    let pods: Api<Pod> = Api::all(testbed.certwright().await.unwrap());
+    loses(async || pods.list(&ListParams::default()).await.is_err()).await;
+    let controller = Controller::start(&testbed, &[]).await.unwrap();
+    let scene = Scene::new(&testbed, controller.log(), "lean").await.unwrap();
+    scene.issuer("pebble").await.unwrap();
+    scene.certificate("dns", "pebble", &[&scene.dns_name("dns")]).await.unwrap();
+    scene.issued("dns").await.unwrap();
+
+    issuer(&scene, "pods", json!({ "http01": { "ingress": {} } })).await;
+    scene.certificate("http", "pods", &[&scene.dns_name("http")]).await.unwrap();
+    let says = |challenge: &Challenge| {
+        let reason = challenge.status.as_ref().and_then(|status| status.reason.as_deref()).unwrap_or_default();
+        reason.contains("certwright has no right to create") && reason.contains("grant it to \"certwright\"")
+    };
+    let look = async || Ok::<_, anyhow::Error>(scene.list::<Challenge>().await?.iter().any(says).then_some(()));
+    until("the Challenge to say what is missing", PATIENCE, look).await.unwrap();
+    // What was never presented keeps nobody from deleting it.
+    scene.give_up().await.unwrap();
+    grant_as_charted(&testbed, "global.rbac.disableHTTPChallengesRole=false").await;
 }

@@ -6,6 +6,7 @@ mod next_key;
 mod pace;
 mod renewal_information;
 mod revocation;
+mod silence;
 mod spread;
 mod tell;
 mod upkeep;
@@ -385,10 +386,13 @@ impl<'a> Plan<'a> {
                 }
             };
         }
-        let obstacle = ready.and_then(obstacle);
+        let (obstacle, silence) = (ready.and_then(obstacle), self.silence(request));
         let is_left = self.turn_to_spare(request, obstacle.as_deref().unwrap_or("it has not answered yet"));
-        if let Some(obstacle) = obstacle.filter(|_| !is_left) {
-            self.hold_up(None, obstacle);
+        match (silence, obstacle) {
+            _ if is_left => {}
+            (Some(silence), _) => self.hold_up_in_silence(silence),
+            (None, Some(obstacle)) => self.hold_up(None, obstacle),
+            (None, None) => {}
         }
         self.apply_temporary();
         self.finish()

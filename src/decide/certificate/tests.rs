@@ -31,6 +31,7 @@ mod renewal_information;
 mod requests;
 mod revocation;
 mod secret;
+mod silence;
 mod spec;
 mod spread;
 mod upkeep;

@@ -45,7 +45,10 @@ mod tests {
         let told = [
             ("", ""),
             ("Waiting for HTTP-01 challenge propagation: http://a/ timed out", "waiting-for-propagation"),
-            ("Waiting for Challenge shop/a, which answers for the same name", "waiting-for-turn"),
+            (
+                "Waiting for Challenge shop/a, which answers for the same name for 10 min at the longest",
+                "waiting-for-turn",
+            ),
             ("Error accepting authorization: acme: 403: no", "refused"),
             ("Successfully authorized domain", "authorized"),
             ("something else", "other"),

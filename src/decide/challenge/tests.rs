@@ -367,7 +367,10 @@ fn it_waits_for_its_turn_and_tells_for_whom() {
     scene.taken = Some(Taken { by: "shop/other".into(), until: at(600) });
     assert_eq!(scene.step(), ["WriteStatus"]);
     let reason = scene.challenge.status.as_ref().and_then(|status| status.reason.clone());
-    assert_eq!(reason.as_deref(), Some("Waiting for Challenge shop/other, which answers for the same name"));
+    assert_eq!(
+        reason.as_deref(),
+        Some("Waiting for Challenge shop/other, which answers for the same name for 10 min at the longest")
+    );
     assert_eq!(scene.decide(), Decision::rest_until(at(600)));
     scene.taken = None;
     assert_eq!(scene.step(), ["Present", "WriteStatus", "Publish"]);

@@ -125,7 +125,9 @@ fn namespaces_take_turns() {
 #[test]
 fn what_a_waiting_one_says_never_changes() {
     let queued = Queued { since: at(0), most: 60 };
-    let sentence = "Waiting for a place: at most 60 challenges are presented at once (--max-concurrent-challenges)";
+    let sentence = "Waiting for a place: at most 60 challenges are presented at once (--max-concurrent-challenges); a place is \
+                    free when another is cleaned up, or has taken 1 min; namespaces take turns, the oldest of each first; \
+                    looked at again within 5 min";
     assert_eq!((queued.sentence().as_str(), queued.quiet_until()), (sentence, at(30)));
     assert!(is_wait(sentence));
 }
