@@ -128,12 +128,14 @@ fn step(seen: &SeenSource<'_>, wanted: Certificate, path: &str) -> Option<ShimSt
     }
 }
 
-/// The Certificates of Secrets that are not referred to any more.
+/// The Certificates of Secrets that are not referred to any more. One of another name, which somebody else has made for the object,
+/// may keep such a Secret too.
 fn unrequired(seen: &SeenSource<'_>, kept: &BTreeSet<&str>) -> Vec<ShimStep> {
+    let is_kept = |held: &Certificate| kept.contains(&*held.name_any()) || kept.contains(&*held.spec.secret_name);
     let is_unrequired = |held: &&Arc<Certificate>| {
         children::is_owned_by(&held.metadata, seen.source)
             && held.metadata.deletion_timestamp.is_none()
-            && !kept.contains(&*held.name_any())
+            && !is_kept(held)
     };
     seen.certificates.iter().filter(is_unrequired).cloned().map(ShimStep::Delete).collect()
 }
