@@ -364,6 +364,8 @@ fn a_gateway_is_named_as_the_way_of_its_challenges() {
         }] },
     }));
     let seen = SeenSource { kind: SourceKind::Gateway, source: &gateway, parent: None, certificates: &[] };
+    let of_sets_only = Settings { kinds: vec![SourceKind::ListenerSet], ..defaults() };
+    assert_eq!(decide(&seen, &of_sets_only).steps, []);
     let steps = decide(&seen, &defaults()).steps;
     let [ShimStep::Create(certificate)] = &steps[..] else { panic!("{steps:?}") };
     let kind = certificate.metadata.owner_references.as_ref().unwrap()[0].kind.clone();
