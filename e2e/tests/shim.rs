@@ -7,7 +7,8 @@ use certwright_e2e::definition::define;
 use certwright_e2e::kubernetes::CERTWRIGHT_USER;
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
-use certwright_e2e::{Controller, Scene, Testbed};
+use certwright_e2e::{Controller, Scene, Testbed, audit};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::ResourceExt;
@@ -196,6 +197,59 @@ async fn what_is_wrong_with_an_ingress_is_told_once_and_can_be_put_right() {
     ingress(&scene, "old", &acme, &json!([block(&scene, "old")])).await;
     let signer = scene.issued("old").await.unwrap().certificate.spec.issuer_ref;
     assert_eq!((&*signer.name, signer.kind.as_deref()), (ISSUER, Some("ClusterIssuer")));
+    leave(&scene).await;
+}
+
+/// The API server's refusal holds until somebody changes the rule, so it is asked ever less often, and the log tells of it once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_refusal_is_told_once_and_tried_ever_less_often() {
+    const POLICY: &str = "no-shim-certificates";
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let (controller, scene) = stage("shim-refused", &[]).await;
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(scene.client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(scene.client.clone());
+    let policy = json!({ "metadata": { "name": POLICY }, "spec": {
+        "matchConstraints": { "resourceRules": [{
+            "apiGroups": ["cert-manager.io"], "apiVersions": ["*"], "resources": ["certificates"], "operations": ["CREATE"],
+        }] },
+        "validations": [{ "expression": "false", "message": "no Certificates here" }],
+    } });
+    let binding = json!({ "metadata": { "name": POLICY }, "spec": {
+        "policyName": POLICY, "validationActions": ["Deny"],
+        "matchResources": {
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": scene.namespace } },
+        },
+    } });
+    policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    let probe: Certificate = serde_json::from_value(json!({
+        "metadata": { "name": "probe" }, "spec": { "secretName": "probe", "issuerRef": { "name": "none" }, "dnsNames": ["a"] },
+    }))
+    .unwrap();
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let is_in_force = async || {
+        Ok::<_, anyhow::Error>(scene.api::<Certificate>().create(&dry_run, &probe).await.is_err().then_some(()))
+    };
+    until("the rule to be in force", PATIENCE, is_in_force).await.unwrap();
+
+    let begin = testbed().mark().unwrap();
+    ingress(&scene, "web", &marked(), &json!([block(&scene, "web")])).await;
+    let refusals = async || {
+        let log = testbed().state.kubernetes().unwrap().audit_log.clone();
+        let mut tried = audit::requests_since(&log, begin)?;
+        tried.retain(|one| one.user == CERTWRIGHT_USER && one.resource == "certificates" && one.code == 422);
+        Ok::<_, anyhow::Error>((tried.len() >= 3).then_some(()))
+    };
+    until("it to be tried several times", PATIENCE, refusals).await.unwrap();
+    told(&scene, "web", "RefusedByAPIServer", "no Certificates here").await;
+    let log = std::fs::read_to_string(controller.log()).unwrap();
+    let lines = log.lines().filter(|line| line.contains("WARN") && line.contains("no Certificates here"));
+    assert_eq!(lines.count(), 1, "{log}");
+
+    bindings.delete(POLICY, &DeleteParams::default()).await.unwrap();
+    policies.delete(POLICY, &DeleteParams::default()).await.unwrap();
+    scene.issued("web").await.unwrap();
     leave(&scene).await;
 }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{
-    error::{ApiError, limited},
+    error::{ApiError, limited, written},
     hub::{Hub, PAGE},
     key::{Key, Kind, ObjectName},
     write::Cluster,
@@ -161,9 +161,8 @@ impl Cluster {
     pub async fn apply_injection(&self, target: InjectionTarget, name: &str, part: &Value) -> Result<(), ApiError> {
         let params = PatchParams::apply(field_manager::CA_INJECTOR).force();
         let what = format!("write the CA bundle of {} {name}", target.kind());
-        limited(what, api::<DynamicObject>(&self.client, target).patch(name, &params, &Patch::Apply(part)))
-            .await
-            .map(drop)
+        let (api, patch) = (api::<DynamicObject>(&self.client, target), Patch::Apply(part));
+        written((target.kind().into(), "patch"), what, api.patch(name, &params, &patch)).await.map(drop)
     }
 }
 

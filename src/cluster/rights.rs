@@ -38,14 +38,18 @@ impl Rights {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(right).is_some()
     }
 
-    /// Those to list or watch one of these kinds that were missed lately. A kind is told as `pods` or
+    /// Those to list or watch one of these kinds in this namespace, or in all, that were missed lately. A kind is told as `pods` or
     /// `ingresses.networking.k8s.io`.
-    pub fn missing_watches(&self, kinds: &[&str], now: Timestamp) -> Vec<String> {
+    pub fn missing_watches(&self, kinds: &[&str], namespace: &str, now: Timestamp) -> Vec<String> {
+        let of_others = |right: &str| {
+            right.split_once(" in namespace ").is_some_and(|(_, place)| place != format!("{namespace:?}"))
+        };
         let mut missing = self.missing(now);
         missing.retain(|right| {
             let mut words = right.split(' ');
             words.next().is_some_and(|verb| verb == "list" || verb == "watch")
                 && words.next().is_some_and(|kind| kinds.contains(&kind))
+                && !of_others(right)
         });
         missing
     }
@@ -78,13 +82,21 @@ mod tests {
         assert!(rights.note_missing(&right("list"), now) && rights.note_missing(&right("create"), now));
         assert!(!rights.note_missing(&right("list"), now));
         assert_eq!(rights.missing(now), ["create pods in the whole cluster", "list pods in the whole cluster"]);
-        assert_eq!(rights.missing_watches(&["pods"], now), ["list pods in the whole cluster"]);
-        assert_eq!(rights.missing_watches(&["services"], now), Vec::<String>::new());
+        assert_eq!(rights.missing_watches(&["pods"], "shop", now), ["list pods in the whole cluster"]);
+        assert_eq!(rights.missing_watches(&["services"], "shop", now), Vec::<String>::new());
         assert!(rights.note_granted("list pods in the whole cluster"));
         assert!(!rights.note_granted("list pods in the whole cluster"));
         assert!(rights.note_missing(&right("list"), now));
         assert_eq!(rights.missing(now + REMEMBERED), Vec::<String>::new());
         assert!(rights.note_missing(&right("list"), now + REMEMBERED));
+    }
+
+    #[test]
+    fn what_is_missing_in_one_namespace_is_no_matter_in_others() {
+        let (rights, now) = (Rights::default(), Timestamp::UNIX_EPOCH);
+        rights.note_missing(&MissingRight { namespace: Some("shop".to_owned()), ..right("list") }, now);
+        assert_eq!(rights.missing_watches(&["pods"], "shop", now), ["list pods in namespace \"shop\""]);
+        assert_eq!(rights.missing_watches(&["pods"], "sho", now), Vec::<String>::new());
     }
 
     #[test]

@@ -216,6 +216,9 @@ impl Watch {
                     self.let_go(&key_of(self.kind, &metadata));
                 }
                 Err(error) if is_of_absent_kind(&error) => {
+                    // They went with their definition, whether the watch told of each or not: what is made for an owner that is
+                    // gone is deleted at once, again and again.
+                    self.hub.sources.retain(kind, self.namespace.as_deref(), &HashSet::new());
                     if !std::mem::replace(&mut is_absent, true) {
                         tracing::warn!(
                             kind = name,
@@ -333,7 +336,11 @@ fn manager(kind: SourceKind) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
+    use axum::{Router, extract::Request, http::StatusCode};
     use serde_json::json;
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::api::names::annotation;
@@ -350,6 +357,40 @@ mod tests {
         }))
         .unwrap();
         (key_of(SourceKind::Ingress, &source.metadata), source)
+    }
+
+    /// An API server that tells of one Gateway, and then that there is no such kind.
+    async fn absent_after_a_list(request: Request) -> (StatusCode, String) {
+        if request.uri().query().unwrap_or_default().contains("watch=") {
+            let status = json!({ "kind": "Status", "status": "Failure", "message": "404 page not found", "code": 404 });
+            return (StatusCode::NOT_FOUND, status.to_string());
+        }
+        let gateway = json!({ "metadata": {
+            "namespace": "shop", "name": "edge", "uid": "1", "resourceVersion": "4",
+            "annotations": { annotation::CLUSTER_ISSUER: "le" },
+        } });
+        let metadata = json!({ "resourceVersion": "5" });
+        let list = json!({ "kind": "GatewayList", "metadata": metadata, "items": [gateway] });
+        (StatusCode::OK, list.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_was_of_a_kind_that_is_gone_is_gone_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(axum::serve(listener, Router::new().fallback(absent_after_a_list)).into_future());
+        let client = Client::try_from(kube::Config::new(address)).unwrap();
+        let (hub, (recorder, _sender)) = (Arc::new(Hub::new()), Recorder::start(client.clone()));
+        let mut tasks = JoinSet::new();
+        hub.watch_sources(&client, &recorder, (&[SourceKind::Gateway], &Marks::default()), &mut tasks);
+        let gone = async {
+            let key = hub.queue.next().await;
+            assert_eq!(key.object, ObjectName::new("shop", "edge"));
+            while hub.sources.get(&key).is_some() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
     }
 
     #[test]

@@ -171,8 +171,9 @@ impl Cluster {
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("change {} {name}", K::kind(&()));
         let patch = Patch::Merge(of_version(part, seen.resource_version()));
-        let written = limited(what, api.patch(&name.name, &patch_params_as(manager), &patch)).await;
-        self.settle::<K>(&api, &name, seen, written).await
+        let params = patch_params_as(manager);
+        let outcome = written((K::kind(&()), "patch"), what, api.patch(&name.name, &params, &patch)).await;
+        self.settle::<K>(&api, &name, seen, outcome).await
     }
 
     /// Server-side apply with the given field manager, taking over fields of others.

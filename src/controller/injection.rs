@@ -10,6 +10,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{
     Context,
+    memory::Memory,
     round::{Round, event},
     step_error::StepError,
 };
@@ -22,11 +23,18 @@ use crate::{
     },
 };
 
-pub(super) async fn round(context: &Context, key: &Key, target: InjectionTarget) -> Result<Round, StepError> {
+pub(super) async fn round(
+    context: &Context,
+    key: &Key,
+    target: InjectionTarget,
+    memory: &mut Memory,
+) -> Result<Round, StepError> {
     let name = &key.object.name;
     let Some(object) = context.cluster.read_injection_target(target, name).await? else {
+        *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };
+    memory.keep_for(&object.uid().unwrap_or_default());
     let Some(source) = CaSource::of(object.annotations()) else { return Ok(Round::Rest(Wake::OnChange)) };
     let secret_name = secret_name(context, &source);
     let secret = match &secret_name {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{Context, memory::Memory, round::event};
@@ -96,7 +97,8 @@ pub(super) fn unwatched(context: &Context, challenge: &Challenge) -> Option<Stri
         return None;
     }
     let kinds: &[&str] = if challenge.is_podless() { &SHARED_KINDS } else { &SOLVER_KINDS };
-    let missing = context.cluster.hub.rights.missing_watches(kinds, Timestamp::now());
+    let namespace = challenge.namespace().unwrap_or_default();
+    let missing = context.cluster.hub.rights.missing_watches(kinds, &namespace, Timestamp::now());
     let list = missing.join(", ");
     (!list.is_empty()).then(|| format!("certwright has no right to {list}, and cannot see what becomes of the solver"))
 }

@@ -297,7 +297,7 @@ fn round<'a>(
         Kind::Challenge => Box::pin(challenge::round(context, key, memory)),
         Kind::ClusterIssuer | Kind::Issuer => Box::pin(issuer::round(context, key, memory)),
         Kind::Order => Box::pin(order::round(context, key, memory)),
-        Kind::Source(source) => Box::pin(shim::round(context, key, source)),
-        Kind::Target(target) => Box::pin(injection::round(context, key, target)),
+        Kind::Source(source) => Box::pin(shim::round(context, key, source, memory)),
+        Kind::Target(target) => Box::pin(injection::round(context, key, target, memory)),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
+    memory::Memory,
     round::{Round, event},
     step_error::StepError,
 };
@@ -19,9 +20,18 @@ use crate::{
     },
 };
 
-pub(super) async fn round(context: &Context, key: &Key, kind: SourceKind) -> Result<Round, StepError> {
+pub(super) async fn round(
+    context: &Context,
+    key: &Key,
+    kind: SourceKind,
+    memory: &mut Memory,
+) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
-    let Some(source) = hub.sources.get(key) else { return Ok(Round::Rest(Wake::OnChange)) };
+    let Some(source) = hub.sources.get(key) else {
+        *memory = Memory::default();
+        return Ok(Round::Rest(Wake::OnChange));
+    };
+    memory.keep_for(source.metadata.uid.as_deref().unwrap_or_default());
     let certificates = certificates(context, &source);
     let parent = gateway(context, kind, &source);
     let parent = parent.as_ref().map(|gateway| gateway.annotations());

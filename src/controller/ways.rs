@@ -60,7 +60,8 @@ impl Ways {
                 Err(no_way) => return Ok(Err(no_way)),
             };
             let selected = ListParams::default().labels(&way::gateway_selector(&name.name)).limit(MOST_SERVICES);
-            let services = self.cluster.list_unwatched::<Service>(Some(&name.namespace), &selected).await?;
+            let services = self.cluster.list_unwatched::<Service>(Some(&name.namespace), &selected).await;
+            let services = unless_refused(services)?;
             return Ok(Ok(self.all(&services, port, &gateway, &format!("the Gateway {name}")).await));
         }
         let Some((addresses, name)) = self.ingress(challenge).await? else { return Ok(Ok(Vec::new())) };
@@ -108,8 +109,28 @@ impl Ways {
             return Ok(services);
         }
         let all = ListParams::default().fields("spec.type=LoadBalancer").limit(MOST_SERVICES);
-        let services = Arc::new(self.cluster.list_unwatched::<Service>(None, &all).await?);
+        let services = Arc::new(unless_refused(self.cluster.list_unwatched::<Service>(None, &all).await)?);
         *self.balancers.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), services.clone()));
         Ok(services)
+    }
+}
+
+/// Whoever serves some namespaces only may not look into others: the addresses in the status can be asked all the same.
+fn unless_refused(listed: Result<Vec<Service>, ApiError>) -> Result<Vec<Service>, ApiError> {
+    match listed {
+        Err(ApiError::Refused { .. }) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_that_may_not_be_listed_are_none() {
+        let (what, message) = (|| "list services".to_owned(), || "no".to_owned());
+        assert!(unless_refused(Err(ApiError::Refused { what: what(), message: message(), code: 403 })).is_ok());
+        assert!(unless_refused(Err(ApiError::Unavailable { what: what(), message: message() })).is_err());
     }
 }

@@ -39,6 +39,8 @@ use blocks::{Block, Blocks};
 /// What the operator chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The kinds that Certificates are made from. Of a ListenerSet's Gateway only the annotations are read if its kind is not here.
+    pub kinds: Vec<SourceKind>,
     pub marks: Marks,
     /// The issuer of those that name none; its kind and group also complete what others say.
     pub default_issuer: IssuerReference,
@@ -50,6 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         let (kind, group) = (Some(KIND_ISSUER.to_owned()), Some(GROUP.to_owned()));
         Self {
+            kinds: vec![SourceKind::Ingress, SourceKind::Gateway, SourceKind::ListenerSet],
             marks: Marks::default(),
             default_issuer: IssuerReference { name: String::new(), kind, group },
             extra_protocols: Vec::new(),
@@ -81,9 +84,10 @@ pub enum ShimStep {
 /// Who asks for no certificates keeps those that are there: only their owner deletes them.
 pub fn decide(seen: &SeenSource<'_>, settings: &Settings) -> Decision<ShimStep> {
     let own = seen.source.annotations();
+    let is_worked_on = settings.kinds.contains(&seen.kind) && seen.source.metadata.deletion_timestamp.is_none();
     let is_marked = settings.marks.are_on(seen.kind, own)
         || seen.parent.is_some_and(|annotations| settings.marks.are_on(seen.kind, annotations));
-    if seen.source.metadata.deletion_timestamp.is_some() || !is_marked {
+    if !is_worked_on || !is_marked {
         return Decision::rest();
     }
     let issuer = match issuer::of(own, seen.parent, &settings.default_issuer) {
@@ -128,12 +132,14 @@ fn step(seen: &SeenSource<'_>, wanted: Certificate, path: &str) -> Option<ShimSt
     }
 }
 
-/// The Certificates of Secrets that are not referred to any more.
+/// The Certificates of Secrets that are not referred to any more. One of another name, which somebody else has made for the object,
+/// may keep such a Secret too.
 fn unrequired(seen: &SeenSource<'_>, kept: &BTreeSet<&str>) -> Vec<ShimStep> {
+    let is_kept = |held: &Certificate| kept.contains(&*held.name_any()) || kept.contains(&*held.spec.secret_name);
     let is_unrequired = |held: &&Arc<Certificate>| {
         children::is_owned_by(&held.metadata, seen.source)
             && held.metadata.deletion_timestamp.is_none()
-            && !kept.contains(&*held.name_any())
+            && !is_kept(held)
     };
     seen.certificates.iter().filter(is_unrequired).cloned().map(ShimStep::Delete).collect()
 }

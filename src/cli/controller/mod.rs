@@ -138,8 +138,8 @@ pub async fn run(args: ControllerArgs) -> Result<(), ControllerError> {
     if !hub.namespaces.is_limited() {
         hub.watch_injection_targets(&client, &args.injection.targets(), &mut watches);
     }
-    let kinds = args.shim.kinds(&args.work);
-    hub.watch_sources(&client, &recorder, (&kinds, &args.shim.settings().marks), &mut watches);
+    let (kinds, marks) = (args.shim.watched(&args.work), args.shim.settings(&args.work).marks);
+    hub.watch_sources(&client, &recorder, (&kinds, &marks), &mut watches);
     let (stop, mut stopped) = watch::channel(false);
     let work = async {
         tokio::select! {
@@ -215,7 +215,7 @@ fn maker(
         share: Share::WHOLE,
         is_leaving,
         authoritative_port: 53,
-        shim: args.shim.settings(),
+        shim: args.shim.settings(&args.work),
         verification: args.dns01.verification(),
         check_retry_period: args.dns01.dns01_check_retry_period,
         most_challenges: args.challenges.max_concurrent_challenges,

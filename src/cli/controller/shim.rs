@@ -38,8 +38,9 @@ pub(super) struct ShimArgs {
 }
 
 impl ShimArgs {
-    pub(super) fn settings(&self) -> Settings {
+    pub(super) fn settings(&self, work: &WorkArgs) -> Settings {
         Settings {
+            kinds: self.kinds(work),
             marks: Marks {
                 automatic: names(&self.auto_certificate_annotations),
                 copied: names(&self.extra_certificate_annotations),
@@ -53,8 +54,16 @@ impl ShimArgs {
         }
     }
 
-    /// The kinds that Certificates are made from.
-    pub(super) fn kinds(&self, work: &WorkArgs) -> Vec<SourceKind> {
+    /// The kinds that are seen: those that Certificates are made from, and Gateways too for what ListenerSets take from theirs.
+    pub(super) fn watched(&self, work: &WorkArgs) -> Vec<SourceKind> {
+        let mut kinds = self.kinds(work);
+        if kinds.contains(&SourceKind::ListenerSet) && !kinds.contains(&SourceKind::Gateway) {
+            kinds.push(SourceKind::Gateway);
+        }
+        kinds
+    }
+
+    fn kinds(&self, work: &WorkArgs) -> Vec<SourceKind> {
         let has_sets = self.enable_gateway_api && self.enable_gateway_api_listenerset;
         let chosen = [
             (work.has(INGRESS_SHIM), SourceKind::Ingress),
@@ -76,13 +85,17 @@ mod tests {
 
     fn kinds(flags: &[&str]) -> Vec<SourceKind> {
         let args = read(flags).unwrap();
-        args.shim.kinds(&args.work)
+        args.shim.settings(&args.work).kinds
+    }
+
+    fn settings(flags: &[&str]) -> Settings {
+        let args = read(flags).unwrap();
+        args.shim.settings(&args.work)
     }
 
     #[test]
     fn the_defaults_are_those_of_cert_manager() {
-        assert_eq!(read(&[]).unwrap().shim.settings(), Settings::default());
-        assert_eq!(kinds(&[]), [SourceKind::Ingress]);
+        assert_eq!(settings(&[]), Settings { kinds: vec![SourceKind::Ingress], ..Settings::default() });
     }
 
     #[test]
@@ -92,10 +105,12 @@ mod tests {
         assert_eq!(kinds(&["--enable-gateway-api", "--controllers=orders"]), []);
         let sets = ["--enable-gateway-api-listenerset", "--controllers=listenerset", "--enable-gateway-api"];
         assert_eq!(kinds(&sets), [SourceKind::ListenerSet]);
+        let args = read(&sets).unwrap();
+        assert_eq!(args.shim.watched(&args.work), [SourceKind::ListenerSet, SourceKind::Gateway]);
         assert_eq!(kinds(&sets[..2]), []);
         let flags =
             ["--auto-certificate-annotations=", "--extra-certificate-annotations=a, b", "--default-issuer-name=le"];
-        let settings = read(&flags).unwrap().shim.settings();
+        let settings = settings(&flags);
         assert_eq!(settings.marks, Marks { automatic: vec![], copied: vec!["a".to_owned(), "b".to_owned()] });
         assert_eq!(settings.default_issuer.name, "le");
     }

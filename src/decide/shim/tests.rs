@@ -134,6 +134,20 @@ fn what_is_not_referred_to_any_more_is_deleted() {
     assert_eq!(cluster.certificates.len(), 1);
 }
 
+/// Somebody else may have made it in the name of the Ingress.
+#[test]
+fn a_certificate_of_another_name_stays_for_as_long_as_its_secret_is_referred_to() {
+    let mut cluster = two();
+    cluster.pass(&defaults());
+    let mut other = (*cluster.certificates[1]).clone();
+    other.metadata.name = Some("other".to_owned());
+    cluster.certificates.push(Arc::new(other));
+    assert_eq!(cluster.pass(&defaults()), Vec::<String>::new());
+    cluster.source.spec.tls.pop();
+    let told = ["b", "other"].map(|name| format!("Successfully deleted unrequired Certificate {name:?}"));
+    assert_eq!(cluster.pass(&defaults()), told);
+}
+
 #[test]
 fn certificates_of_others_are_left_alone() {
     for owners in [json!([]), json!([{ "apiVersion": "v1", "kind": "X", "name": "x", "uid": "2", "controller": true }])]
@@ -350,6 +364,8 @@ fn a_gateway_is_named_as_the_way_of_its_challenges() {
         }] },
     }));
     let seen = SeenSource { kind: SourceKind::Gateway, source: &gateway, parent: None, certificates: &[] };
+    let of_sets_only = Settings { kinds: vec![SourceKind::ListenerSet], ..defaults() };
+    assert_eq!(decide(&seen, &of_sets_only).steps, []);
     let steps = decide(&seen, &defaults()).steps;
     let [ShimStep::Create(certificate)] = &steps[..] else { panic!("{steps:?}") };
     let kind = certificate.metadata.owner_references.as_ref().unwrap()[0].kind.clone();
