@@ -76,7 +76,15 @@ pub fn leads_exactly(route: &DynamicObject, lead: &Lead<'_>) -> bool {
 pub fn hangs_and_leads_as(route: &DynamicObject, wanted: &DynamicObject) -> bool {
     let list = |object: &Value| object.as_array().cloned().unwrap_or_default();
     let parents = list(&route.data["spec"]["parentRefs"]);
-    let hangs_on = |parent: &Value| parents.iter().any(|found| has_all(found, parent));
+    // Where the definition of HTTPRoutes knows no port, the API server drops it.
+    let has_no_port = parents.iter().all(|parent| parent.get("port").is_none());
+    let hangs_on = |parent: &Value| {
+        let mut parent = parent.clone();
+        if let (true, Some(fields)) = (has_no_port, parent.as_object_mut()) {
+            fields.remove("port");
+        }
+        parents.iter().any(|found| has_all(found, &parent))
+    };
     let mut rules = list(&route.data["spec"]["rules"]).into_iter();
     let backend = &wanted.data["spec"]["rules"][0]["backendRefs"][0];
     let leads = |rule: Value| matches!(&*list(&rule["backendRefs"]), [only] if has_all(only, backend));
@@ -203,6 +211,20 @@ mod tests {
         assert!(with("/spec/rules/0/backendRefs", backend("cm-acme-http-solver-1")));
         assert!(!with("/spec/rules/0/backendRefs", backend("other")));
         assert!(!with("/spec/rules/0/backendRefs", json!([])));
+    }
+
+    #[test]
+    fn the_port_of_a_parent_counts_where_the_definition_has_one() {
+        let of = |parents: Value| {
+            let mut route = made("example.com");
+            route.data["spec"]["parentRefs"] = parents;
+            route
+        };
+        let wanted = of(json!([{"name": "edge", "port": 80}]));
+        assert!(hangs_and_leads_as(&of(json!([{"name": "edge", "port": 80}])), &wanted));
+        assert!(hangs_and_leads_as(&of(json!([{"name": "edge"}])), &wanted), "it was dropped");
+        assert!(!hangs_and_leads_as(&of(json!([{"name": "edge", "port": 81}])), &wanted));
+        assert!(!hangs_and_leads_as(&of(json!([{"name": "other"}])), &wanted));
     }
 
     #[test]

@@ -21,8 +21,11 @@ use crate::{
     pki::pem,
 };
 
-/// For everything that the API server is asked before the work begins.
+/// For each thing that the API server is asked before the work begins.
 const LONGEST_START: Duration = Duration::from_secs(30);
+
+/// For the first lists of all kinds.
+const LONGEST_LISTS: Duration = Duration::from_mins(1);
 
 /// For one call that is not made within a pass.
 const LONGEST_CALL: Duration = Duration::from_secs(15);
@@ -66,6 +69,8 @@ pub enum WindDownError {
     Scale(ObjectName, String),
     #[error("finalizers are left on Challenges or Certificates: {0}")]
     Left(#[from] ApiError),
+    #[error("not all objects could be read within {0:?}, so nothing was taken back; try it again")]
+    Unseen(Duration),
     #[error("it was told to stop before everything was taken back")]
     Interrupted,
 }
@@ -89,7 +94,7 @@ pub async fn run(args: WindDownArgs) -> Result<(), WindDownError> {
         filled = fill(&client, &hub, &recorder) => filled,
         () = signals.one() => return Err(WindDownError::Interrupted),
     };
-    let Some(watches) = filled else {
+    let Some(watches) = filled? else {
         tracing::warn!("the kinds of cert-manager.io cannot be seen, so nothing is wound down");
         return Ok(());
     };
@@ -164,13 +169,20 @@ async fn scale_to_zero(client: &Client, name: &ObjectName) -> Result<(), WindDow
     Ok(())
 }
 
-/// Fills the stores; none if that takes too long.
-async fn fill(client: &Client, hub: &Arc<Hub>, recorder: &Recorder) -> Option<JoinSet<()>> {
-    timeout(LONGEST_START, definitions::wait(client, &hub.namespaces)).await.ok()?;
+/// Fills the stores; none if the kinds are not there.
+///
+/// # Errors
+/// That too many objects, or too slow an API server, kept them from being seen: what holds them is still there then.
+async fn fill(client: &Client, hub: &Arc<Hub>, recorder: &Recorder) -> Result<Option<JoinSet<()>>, WindDownError> {
+    if timeout(LONGEST_START, definitions::wait(client, &hub.namespaces)).await.is_err() {
+        return Ok(None);
+    }
     let (filling, mut filled) = watch::channel(0);
     let watches = hub.watch(client, recorder, &filling);
-    timeout(LONGEST_START, wait_until_filled(&mut filled)).await.ok()?;
-    Some(watches)
+    match timeout(LONGEST_LISTS, wait_until_filled(&mut filled)).await {
+        Ok(()) => Ok(Some(watches)),
+        Err(_) => Err(WindDownError::Unseen(LONGEST_LISTS)),
+    }
 }
 
 #[cfg(test)]
