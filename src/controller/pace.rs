@@ -17,8 +17,25 @@ const LOOKS: [SignedDuration; 7] = [
     SignedDuration::from_secs(5),
 ];
 
-/// When to look again after this many looks; the CA's wish goes before our own.
+/// When to look again after this many looks; the CA's wish goes before our own. That it wishes for no time at all says
+/// nothing: it would be asked without a pause.
 pub(super) fn next_look(looks: u32, retry_after: Option<Duration>, now: Timestamp) -> Timestamp {
     let index = usize::try_from(looks).unwrap_or(usize::MAX).min(LOOKS.len() - 1);
-    now + retry_after.map_or(LOOKS[index], signed)
+    now + retry_after.filter(|wish| !wish.is_zero()).map_or(LOOKS[index], signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cas_wish_counts_unless_it_is_for_no_time_at_all() {
+        let wait = |looks, wish: Option<u64>| {
+            let next = next_look(looks, wish.map(Duration::from_secs), Timestamp::UNIX_EPOCH);
+            next.duration_since(Timestamp::UNIX_EPOCH).as_millis()
+        };
+        assert_eq!((wait(0, None), wait(5, None), wait(99, None)), (20, 2000, 5000));
+        assert_eq!((wait(0, Some(3)), wait(99, Some(1))), (3000, 1000));
+        assert_eq!((wait(0, Some(0)), wait(99, Some(0))), (20, 5000));
+    }
 }
