@@ -41,6 +41,7 @@ use crate::{
 };
 
 const READING: &str = "Failed to fetch authorizations";
+const RETRIEVING: &str = "Failed to retrieve Order resource";
 
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
@@ -154,7 +155,7 @@ async fn act(
         OrderStep::ReadAuthorizations => read_authorizations(context, order, &account).await?,
         OrderStep::CreateChallenge(challenge) => create_challenge(context, *challenge, &account).await?,
         OrderStep::ReadOrder => {
-            let answer = account.order(order_url(order)).await.map_err(failed("Failed to retrieve Order resource"))?;
+            let answer = account.order(order_url(order)).await.map_err(failed_with_order(RETRIEVING))?;
             note(memory, &answer, false);
         }
         OrderStep::Finalize => {
@@ -182,6 +183,15 @@ fn failed(doing: &'static str) -> impl Fn(Error) -> StepError {
             return StepError::is_final(format!("{doing}: {error}{EXPIRED_BEFORE_FINISHED}"));
         }
         StepError::from_acme_for_order(doing, &error)
+    }
+}
+
+/// The same for an order that there is: what is unauthorized then is the order, not the account. An account that the issuer had
+/// before may have made it, and however long that is waited for, it stays so.
+fn failed_with_order(doing: &'static str) -> impl Fn(Error) -> StepError {
+    move |error| match error.problem() {
+        Some(problem) if problem.is("unauthorized") => StepError::from_acme(doing, &error),
+        _ => failed(doing)(error),
     }
 }
 
@@ -218,15 +228,11 @@ async fn finalize(
 ) -> Result<Answer<OrderBody>, StepError> {
     let refused = match account.finalize(url, request).await {
         Err(error) if !error.is_transient() => error,
-        answer => return answer.map_err(failed("Failed to finalize Order")),
+        answer => return answer.map_err(failed_with_order("Failed to finalize Order")),
     };
     match account.order(order_url).await {
         Ok(answer) if matches!(answer.body.status.as_str(), "processing" | "valid" | "invalid") => Ok(answer),
-        // What is unauthorized here is the order, not the account.
-        _ if refused.problem().is_some_and(|problem| problem.is("unauthorized")) => {
-            Err(StepError::from_acme("Failed to finalize Order", &refused))
-        }
-        _ => Err(failed("Failed to finalize Order")(refused)),
+        _ => Err(failed_with_order("Failed to finalize Order")(refused)),
     }
 }
 
@@ -334,13 +340,13 @@ fn unless_transient<T>(answer: Result<T, Error>) -> Result<Option<T>, StepError>
 }
 
 async fn read_authorizations(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
-    let answer = account.order(order_url(order)).await.map_err(failed(READING))?;
+    let answer = account.order(order_url(order)).await.map_err(failed_with_order(READING))?;
     let mut status = order.status.clone().unwrap_or_default();
     status.finalize_url = Some(answer.body.finalize.clone());
     if answer.body.authorizations.is_empty() {
         return Err(StepError::is_final(format!("{READING}: the CA's order names none")));
     }
-    status.authorizations = read_all(account, &answer.body.authorizations).await.map_err(failed(READING))?;
+    status.authorizations = read_all(account, &answer.body.authorizations).await.map_err(failed_with_order(READING))?;
     status.reason = None;
     write_status(context, order, &status).await
 }
@@ -400,14 +406,14 @@ async fn download(
     memory: &mut Memory,
 ) -> Result<(), StepError> {
     const DOING: &str = "Failed to download the certificate";
-    let answer = account.order(order_url(order)).await.map_err(failed(DOING))?;
+    let answer = account.order(order_url(order)).await.map_err(failed_with_order(DOING))?;
     let Some(url) = answer.body.certificate.clone() else {
         return Err(StepError::transient(format!("{DOING}: the CA calls the order valid, but names no certificate")));
     };
     let request = parsed_request(order)?;
     let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
     let chosen = download::certificate(account, &url, &request, preferred).await.map_err(|no| match no {
-        NoChain::Acme(error) => failed(DOING)(error),
+        NoChain::Acme(error) => failed_with_order(DOING)(error),
         NoChain::Refused(why) => {
             let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
             StepError::Trouble { class: class_of_refusal(failures), message: why, retry_after: None, hold: None }
@@ -423,4 +429,28 @@ async fn download(
 fn parsed_request(order: &Order) -> Result<ParsedRequest, StepError> {
     ParsedRequest::from_pem(&order.spec.request.0)
         .map_err(|error| StepError::is_final(format!("Failed to read the CSR in spec.request: {error}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_a_former_account_is_given_up() {
+        let refusal = |detail: &str| {
+            let body = serde_json::json!({ "type": "urn:ietf:params:acme:error:unauthorized", "detail": detail });
+            let problem = Box::new(serde_json::from_value(body).unwrap());
+            Error::Problem { problem, status: 403, retry_after: None }
+        };
+        let told = |error| match error {
+            StepError::Trouble { class, .. } => Some(class),
+            _ => None,
+        };
+        let not_ours = "the order belongs to somebody else";
+        assert_eq!(told(failed_with_order(RETRIEVING)(refusal(not_ours))), Some(TroubleClass::Final));
+        assert_eq!(told(failed("Failed to create Order")(refusal(not_ours))), Some(TroubleClass::Transient));
+        let deactivated = "the account was deactivated";
+        assert_eq!(told(failed_with_order(RETRIEVING)(refusal(deactivated))), None, "the account is looked at");
+    }
 }
