@@ -260,7 +260,6 @@ async fn read(
         }
         answer => answer.map_err(|error| StepError::from_acme("Failed to retrieve the authorization", &error))?,
     };
-    memory.trouble = None;
     let own = answer.body.challenges.iter().find(|known| known.url == challenge.spec.url);
     let started = own.is_some_and(|own| matches!(own.status.as_str(), "processing" | "valid" | "invalid"));
     let accepted = started || memory.challenge.as_ref().is_some_and(|former| former.accepted);
@@ -268,6 +267,10 @@ async fn read(
     let now = Timestamp::now();
     let next_look = if accepted { next_look(memory.looks, answer.retry_after, now) } else { now + CA_LEFT_ALONE };
     memory.challenge = Some(CaChallenge { accepted, ..authorization_view(&answer.body, own, next_look) });
+    // One that is still to be accepted may have failed at just that: only its success ends the row of failures.
+    if is_accepted(memory) {
+        memory.trouble = None;
+    }
     Ok(())
 }
 

@@ -157,6 +157,9 @@ async fn act(
         OrderStep::ReadOrder => {
             let answer = account.order(order_url(order)).await.map_err(failed_with_order(RETRIEVING))?;
             note(memory, &answer, false);
+            if memory.order.as_ref().is_some_and(|told| !told.ends_trouble()) {
+                return Ok(());
+            }
         }
         OrderStep::Finalize => {
             let request = parsed_request(order)?;

@@ -58,6 +58,14 @@ pub struct CaOrder {
     pub certificate: Option<ChosenChain>,
 }
 
+impl CaOrder {
+    /// Whether what went wrong before is over now that the CA has told this. An order that is still to be finalized may have
+    /// failed at just that: then only its success ends the row of failures, or the waits would never grow.
+    pub fn ends_trouble(&self) -> bool {
+        self.finalized || self.status != state::READY
+    }
+}
+
 /// How the reason of an order ends that the CA gave up on because time went by: nothing speaks against another one.
 pub const EXPIRED_BEFORE_FINISHED: &str = "; it expired before it was finished";
 

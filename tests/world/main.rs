@@ -39,7 +39,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 
-use authority::{overload, refusal};
+use authority::{CaError, overload, refusal};
 use faults::{Fate, Faults};
 use world::{NAMESPACE, World, after, certificate, issuer, only, order_told};
 
@@ -262,6 +262,23 @@ async fn a_refused_order_fails_the_issuance_and_is_tried_again_after_an_hour_the
     assert_eq!(world.ca.calls["new-order"], 2);
     world.run(180).await;
     assert_issued(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_broken_ca_does_not_take_is_tried_ever_less_often() {
+    for operation in ["accept", "finalize"] {
+        let mut world = world().await;
+        let message = "serverInternal: out of order".to_owned();
+        let broken = CaError { message, is_final: false, is_silence: false, retry_after: None };
+        world.ca.failures.insert(operation, (u32::MAX, broken));
+        world.create(&certificate("web", &["www.example.com"]));
+        world.run(HOUR).await;
+        let tries = world.ca.calls[operation];
+        assert!((10..=20).contains(&tries), "{operation}: {tries} tries within an hour");
+        world.ca.failures.clear();
+        world.run(600).await;
+        assert_issued(&world);
+    }
 }
 
 #[tokio::test(start_paused = true)]

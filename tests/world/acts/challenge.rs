@@ -353,12 +353,14 @@ fn is_accepted(memory: &Memory) -> bool {
 fn read(world: &mut World, challenge: &Challenge, memory: &mut Memory) -> Result<(), Failure> {
     let url = challenge.spec.authorization_url.clone();
     let known = world.ask("Failed to retrieve the authorization", |ca, seen| ca.authorization(&url, seen))?;
-    memory.trouble = None;
     let accepted = known.accepted_at.is_some() || memory.challenge.as_ref().is_some_and(|former| former.accepted);
     memory.looks = memory.looks.saturating_add(1);
     let now = world.now();
     let next_look = if accepted { next_look(memory.looks, world.ca.retry_after, now) } else { now + CA_LEFT_ALONE };
     memory.challenge =
         Some(CaChallenge { status: known.state.to_owned(), accepted, problem: known.problem, next_look });
+    if is_accepted(memory) {
+        memory.trouble = None;
+    }
     Ok(())
 }

@@ -107,6 +107,9 @@ fn act(
             let url = url_of(order);
             let answer = world.ask("Failed to retrieve Order resource", |ca, seen| ca.order(&url, seen))?;
             note(world, memory, &answer, false);
+            if memory.order.as_ref().is_some_and(|told| !told.ends_trouble()) {
+                return Ok(());
+            }
         }
         OrderStep::Finalize => {
             let answer = finalize(world, order);
