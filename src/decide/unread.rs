@@ -12,7 +12,7 @@ use crate::api::{
 };
 
 /// Stands between what was said before and what is refused.
-const AT_PRESENT: &str = "; at present: ";
+pub(super) const AT_PRESENT: &str = "; at present: ";
 
 /// The status with this remark; none if it says so already, or if nobody waits for anything.
 pub trait Remark: Sized {

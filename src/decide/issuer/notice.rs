@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Decision, IssuerStep, SeenIssuer, set_ready};
 use crate::{
     api::{find_condition, issuer::AcmeIssuer, names::condition},
-    decide::{budget::Allowance, caa, propagation::Verification, tls_alpn01::TlsAlpn},
+    decide::{budget::Allowance, caa, propagation::Verification, tls_alpn01::TlsAlpn, unread::AT_PRESENT},
 };
 
 /// Stands between what the issuer says of itself and the notice.
@@ -26,7 +26,9 @@ pub(super) fn keep_told(seen: &SeenIssuer<'_>, acme: &AcmeIssuer, now: Timestamp
     let mut status = seen.status.cloned().unwrap_or_default();
     let Some(ready) = find_condition(&status.conditions, condition::READY).cloned() else { return Decision::rest() };
     let held = ready.message.unwrap_or_default();
-    let text = with_notice(held.split(BEGINNING).next().unwrap_or_default(), seen, acme);
+    // What the API server refused for a time ends the message; it is over, or nothing would be decided.
+    let told = held.split(AT_PRESENT).next().unwrap_or_default();
+    let text = with_notice(told.split(BEGINNING).next().unwrap_or_default(), seen, acme);
     if text == held {
         return Decision::rest();
     }

@@ -10,6 +10,7 @@ use crate::{
         Wake,
         authority::Authority,
         testing::{HOUR, acme, at, key, kinds, lines, now, object, pem, seconds_until, trouble},
+        unread::Remark,
     },
     pki::{CertificateRequestTemplate, Issuance, ParsedCertificate, ParsedRequest, Usages},
 };
@@ -438,6 +439,12 @@ fn an_annotation_that_cannot_be_followed_is_told_until_it_is_put_right() {
     assert_eq!(scene.step(), ["WriteStatus"]);
     assert_eq!(told(&scene), before);
     assert_eq!(scene.decide(), Decision::rest());
+
+    let refused = scene.status.as_ref().unwrap().remark("certwright has no right to get secrets", scene.now);
+    scene.status = refused;
+    assert!(told(&scene).2.ends_with("; at present: certwright has no right to get secrets"));
+    assert_eq!(scene.step(), ["WriteStatus"], "it has the right again");
+    assert_eq!(told(&scene), before);
 
     let mut at_first = Scene::new();
     at_first.tls_alpn_01 = Some("true");
