@@ -70,8 +70,10 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         memory.registration = None;
         memory.trouble = None;
     }
-    if let Some(roll_over) = &mut roll_over {
-        roll_over.outcome.clone_from(&memory.roll_over);
+    match roll_over.as_mut().filter(|roll_over| roll_over.has_next) {
+        Some(roll_over) => roll_over.outcome.clone_from(&memory.roll_over),
+        // What came of one next key says nothing about another.
+        None => memory.roll_over = None,
     }
     let answerer_problem = context.options.podless.problem(issuer.annotation(annotation::HTTP01_SOLVER));
     let seen = SeenIssuer {
