@@ -40,6 +40,9 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     };
     let uid = certificate.uid().unwrap_or_default();
     memory.keep_for(&uid);
+    if certificate.metadata.deletion_timestamp.is_some() && !memory.is_leaving {
+        (memory.is_leaving, memory.trouble) = (true, None);
+    }
     let namespace = &key.object.namespace;
     let secret = match certificate.spec.secret_name.as_str() {
         "" => None,

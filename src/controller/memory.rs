@@ -46,6 +46,8 @@ pub struct Memory {
     pub put_right: Vec<Timestamp>,
     /// The next private key, while an issuance is under way that is over at once.
     pub held_key: Option<HeldKey>,
+    /// Whether the Certificate was seen on its way out: trouble from before then says nothing about its last revocation.
+    pub is_leaving: bool,
     /// What was revoked, until it is noted in the target Secret.
     pub revoked: Option<Revoked>,
     /// What the CA last said of the renewal.
@@ -103,6 +105,7 @@ impl Memory {
             restless,
             put_right,
             held_key,
+            is_leaving: _,
             revoked,
             renewal_information,
             order,

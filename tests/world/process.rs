@@ -70,6 +70,7 @@ pub struct Memory {
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
     pub held_key: Option<HeldKey>,
+    pub is_leaving: bool,
     pub revoked: Option<Revoked>,
     pub renewal_information: Option<Answer>,
     pub order: Option<CaOrder>,

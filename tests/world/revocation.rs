@@ -108,6 +108,20 @@ async fn a_certificate_that_is_deleted_is_revoked_first_if_that_is_wished() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_failed_before_does_not_keep_a_deleted_certificate_from_being_revoked() {
+    let mut world = issued(&["www.example.com"]).await;
+    let serial = leaf(&world, "web-tls").serial_hex();
+    annotate(&mut world, annotation::REVOKE_ON_DELETE, "superseded");
+    world.ca.failures.insert("revoke", (1, refusal("unauthorized: not yet")));
+    annotate(&mut world, annotation::REVOKE, "superseded");
+    world.run(DAY).await;
+    assert_eq!((world.ca.calls["revoke"], world.ca.revoked.len()), (1, 0));
+    world.delete::<Certificate>("web");
+    world.run(10).await;
+    assert_eq!((world.find::<Certificate>("web").is_none(), world.ca.revoked.clone()), (true, vec![serial]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wish_that_is_taken_back_leaves_nothing() {
     let mut world = issued(&["www.example.com"]).await;
     annotate(&mut world, annotation::REVOKE_ON_DELETE, "superseded");

@@ -40,6 +40,9 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     };
     let uid = certificate.uid().unwrap_or_default();
     memory.of(&uid);
+    if certificate.metadata.deletion_timestamp.is_some() && !memory.is_leaving {
+        (memory.is_leaving, memory.trouble) = (true, None);
+    }
     let namespace = &key.object.namespace;
     let secret_name = ObjectName::new(namespace, &certificate.spec.secret_name);
     let secret = match certificate.spec.secret_name.as_str() {
