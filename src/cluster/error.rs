@@ -13,6 +13,9 @@ use crate::{
 /// No single call takes longer; the object is looked at again then.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Why nothing can be made.
+const NOWHERE: &str = "its namespace does not exist, or the cluster does not know its kind";
+
 /// Why a call did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -55,6 +58,14 @@ impl ApiError {
     pub(super) fn of_status(self) -> Self {
         match self {
             Self::Refused { what, message, .. } => Self::StatusRefused { what, message },
+            other => other,
+        }
+    }
+
+    /// The same for a write that makes an object, which cannot be gone: something that it needs is not there.
+    pub(super) fn of_creation(self) -> Self {
+        match self {
+            Self::Gone { what } => Self::Refused { what, message: NOWHERE.to_owned(), code: 404 },
             other => other,
         }
     }
@@ -160,6 +171,8 @@ mod tests {
             ApiError::from_kube("w".into(), kube::Error::Api(Box::new(status)))
         };
         assert!(matches!(error(404), ApiError::Gone { .. }));
+        assert!(matches!(error(404).of_creation(), ApiError::Refused { code: 404, .. }), "not made again at once");
+        assert!(matches!(error(409).of_creation(), ApiError::Conflict { .. }));
         assert!(matches!(error(409), ApiError::Conflict { .. }));
         assert!(matches!(error(422), ApiError::Refused { code: 422, .. }));
         assert!(matches!(error(403), ApiError::Refused { code: 403, .. }));

@@ -84,7 +84,9 @@ impl Cluster {
         let name = ObjectName::of(object);
         let api = K::api(self.client.clone(), &name.namespace);
         let what = format!("create {} {name}", K::kind(&()));
-        match written((K::kind(&()), "create"), what, api.create(&post_params_as(manager), object)).await {
+        let params = post_params_as(manager);
+        let call = api.create(&params, object);
+        match written((K::kind(&()), "create"), what, call).await.map_err(ApiError::of_creation) {
             Ok(created) => {
                 if is_ours::<K>() {
                     let (wanted, kept) = (to_value(object), to_value(&created));
@@ -183,8 +185,8 @@ impl Cluster {
         let params = PatchParams::apply(manager).force();
         let what = format!("apply {} {name}", K::kind(&()));
         let patch = Patch::Apply(object);
-        let applied = written((K::kind(&()), "patch"), what, api.patch(&name.name, &params, &patch)).await?;
-        Ok(self.take_in(applied))
+        let applied = written((K::kind(&()), "patch"), what, api.patch(&name.name, &params, &patch)).await;
+        Ok(self.take_in(applied.map_err(ApiError::of_creation)?))
     }
 
     /// Deletes exactly the object that was seen; that it is gone already is well.
