@@ -40,6 +40,8 @@ pub struct Memory {
     pub missing_right: Option<String>,
     /// Failures in a row to write to the API server.
     pub write_failures: u32,
+    /// Writes that met another's since the object was last at rest.
+    pub overtaken: u32,
     /// Passes in a row that did not come to rest.
     pub restless: u32,
     /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
@@ -102,6 +104,7 @@ impl Memory {
             refusal,
             missing_right,
             write_failures,
+            overtaken,
             restless,
             put_right,
             held_key,
@@ -128,8 +131,10 @@ impl Memory {
             roll_over,
         } = self;
         let is_refused = refusal.is_some() || missing_right.is_some();
-        let has_failed =
-            trouble.is_some() || trouble_credentials.is_some() || is_refused || (*write_failures, *restless) != (0, 0);
+        let has_failed = trouble.is_some()
+            || trouble_credentials.is_some()
+            || is_refused
+            || (*write_failures, *overtaken, *restless) != (0, 0, 0);
         let of_certificate =
             !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
         let of_order = order.is_some() || caa.is_some() || *looks != 0;

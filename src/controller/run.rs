@@ -240,10 +240,18 @@ async fn rounds(context: &Context, key: &Key, memory: &mut Memory) -> Outcome {
             span::note_failure(class, || error.message());
         }
         match outcome {
-            // Somebody else wrote: the store has it now, so look again.
-            Ok(Round::Again) | Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {}
+            Ok(Round::Again) => {}
+            // Somebody else wrote: the store has it now, so look again. That counts beyond the pass: one that needs a new key
+            // for each try ends before every try, and so would never be found to be without rest.
+            Err(StepError::Write(ApiError::Conflict { .. } | ApiError::Gone { .. })) => {
+                memory.overtaken = memory.overtaken.saturating_add(1);
+                if memory.overtaken > MOST_ROUNDS {
+                    break;
+                }
+            }
             Ok(Round::Rest(wake)) => {
                 memory.write_failures = 0;
+                memory.overtaken = 0;
                 memory.restless = 0;
                 refused::is_over(context, memory);
                 // What rests needs no new key, so one that was begun for it is not kept.

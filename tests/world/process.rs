@@ -67,6 +67,7 @@ pub struct Memory {
     /// The version of the issuer with which an Order's trouble came.
     pub trouble_issuer: Option<String>,
     pub write_failures: u32,
+    pub overtaken: u32,
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
     pub held_key: Option<HeldKey>,
@@ -194,9 +195,16 @@ impl Process {
     fn rounds(&mut self, world: &mut World, key: &Key, memory: &mut Memory) -> Result<Wake, Crashed> {
         for _ in 0..MOST_ROUNDS {
             match self.round(world, key, memory) {
-                Ok(Round::Again) | Err(Failure::Overtaken) => {}
+                Ok(Round::Again) => {}
+                Err(Failure::Overtaken) => {
+                    memory.overtaken = memory.overtaken.saturating_add(1);
+                    if memory.overtaken > MOST_ROUNDS {
+                        break;
+                    }
+                }
                 Ok(Round::Rest(wake)) => {
                     memory.write_failures = 0;
+                    memory.overtaken = 0;
                     return Ok(wake);
                 }
                 Err(Failure::Trouble { class, message, retry_after, hold }) => {
