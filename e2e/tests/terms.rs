@@ -2,10 +2,11 @@
 //! their own: `testbed run -- cargo test -p certwright-e2e --test terms -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
-use certwright::api::{CertificateRequest, Challenge, ClusterIssuer, Order};
+use certwright::api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Order};
 use certwright_e2e::scene::{PATIENCE, certificate_spec, unreadiness};
+use certwright_e2e::wait::until;
 use certwright_e2e::{Controller, Scene, Testbed};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 /// Gives the scene's ClusterIssuer this annotation.
@@ -42,6 +43,38 @@ async fn namespaces_and_names_that_are_allowed() {
     assert_eq!(orders.len(), 1, "nothing was ordered for those: {orders:?}");
 }
 
+/// As Certificates that are made from Gateways name one. What is stored of it has more: the API server fills in its group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs inside a testbed"]
+async fn a_gateway_that_a_certificate_names_is_no_other_solver() {
+    let testbed = Testbed::from_env().unwrap().expect("run this inside `testbed run`");
+    let controller = Controller::start(&testbed, &[]).await.unwrap();
+    let scene = Scene::new(&testbed, controller.log(), "gateway").await.unwrap();
+    scene.cluster_issuer().await.unwrap();
+    let issuers: Api<ClusterIssuer> = Api::all(scene.client.clone());
+    let solvers = json!([{ "http01": { "gatewayHTTPRoute": {} } }]);
+    let patch = json!({ "spec": { "acme": { "solvers": solvers } } });
+    issuers.patch(&scene.namespace, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    let spec = certificate_spec("www", "ClusterIssuer", &scene.namespace, &[&scene.dns_name("www")]);
+    let certificate = json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+        "metadata": { "name": "www", "annotations": {
+            "acme.cert-manager.io/http01-parentrefname": "gate", "acme.cert-manager.io/http01-parentrefkind": "Gateway",
+        } },
+        "spec": spec,
+    });
+    let certificate: Certificate = serde_json::from_value(certificate).unwrap();
+    scene.api::<Certificate>().create(&PostParams::default(), &certificate).await.unwrap();
+    let look = async || {
+        let challenges = scene.list::<Challenge>().await?.into_iter();
+        let mut reasons = challenges.filter_map(|challenge| challenge.status?.reason);
+        anyhow::Ok(reasons.find(|reason| reason.contains("HTTPRoute") || reason.contains("solver is none")))
+    };
+    let reason = until("the Challenge to say what becomes of it", PATIENCE, look).await.unwrap();
+    // There is no Gateway API here.
+    assert!(reason.contains("HTTPRoute"), "{reason}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs inside a testbed"]
 async fn orders_and_challenges_of_others_get_nothing() {
@@ -50,7 +83,7 @@ async fn orders_and_challenges_of_others_get_nothing() {
     let scene = Scene::new(&testbed, controller.log(), "origin").await.unwrap();
     scene.cluster_issuer().await.unwrap();
     scene
-        .create::<certwright::api::Certificate>(
+        .create::<Certificate>(
             "www",
             certificate_spec("www", "ClusterIssuer", &scene.namespace, &[&scene.dns_name("www")]),
         )

@@ -3,14 +3,15 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    body::{self, Body},
+    body::Body,
     http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE},
 };
+use futures::StreamExt;
 use hyper::{body::Incoming, service::service_fn};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout},
 };
 
@@ -28,8 +29,10 @@ const BOUNDS: Bounds = Bounds { connections: 256, drain: Duration::from_secs(10)
 const HTTP: HttpBounds = HttpBounds { head: Duration::from_secs(30), longest_head: None, whole: None };
 const MUTATE: &str = "/mutate";
 const PATHS: [&str; 2] = ["/validate", MUTATE];
-/// Questions in memory at once.
+/// Questions in memory at once that are long.
 const MAX_REVIEWS: usize = 16;
+/// Hardly any question has more bytes. Who sends so few, and slowly, holds a connection but no place among [`MAX_REVIEWS`].
+const SHORT_REVIEW: usize = 64 << 10;
 
 struct Place {
     webhook: Shared,
@@ -66,11 +69,8 @@ async fn respond(place: &Place, request: Request<Incoming>) -> Response<Body> {
 }
 
 async fn review(place: &Place, path: &'static str, incoming: Incoming) -> Response<Body> {
-    let Ok(_permit) = place.reviews.acquire().await else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
-    };
-    let read = timeout(BODY_TIMEOUT, body::to_bytes(Body::new(incoming), LONGEST_REVIEW)).await;
-    let Ok(Ok(body)) = read else {
+    let read = timeout(BODY_TIMEOUT, read(Body::new(incoming), &place.reviews)).await;
+    let Ok(Some((body, _permit))) = read else {
         return text(StatusCode::PAYLOAD_TOO_LARGE, format!("no more than {LONGEST_REVIEW} bytes are read\n"));
     };
     let answer = if path == MUTATE { Webhook::mutate(&body) } else { place.webhook.validate(&body).await };
@@ -84,9 +84,50 @@ async fn review(place: &Place, path: &'static str, incoming: Incoming) -> Respon
     }
 }
 
+/// The whole question, with its place if it is long; none if it is too long or breaks off.
+async fn read(body: Body, places: &Semaphore) -> Option<(Vec<u8>, Option<SemaphorePermit<'_>>)> {
+    let (mut stream, mut whole, mut permit) = (body.into_data_stream(), Vec::new(), None);
+    while let Some(part) = stream.next().await {
+        let part = part.ok()?;
+        let length = whole.len() + part.len();
+        if length > LONGEST_REVIEW {
+            return None;
+        }
+        if length > SHORT_REVIEW && permit.is_none() {
+            permit = Some(places.acquire().await.ok()?);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Some((whole, permit))
+}
+
 fn text(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn question(length: usize) -> Body {
+        Body::from(vec![b' '; length])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_long_questions_wait_for_a_place() {
+        let places = Semaphore::new(1);
+        let (long, permit) = read(question(LONGEST_REVIEW), &places).await.unwrap();
+        assert!(long.len() == LONGEST_REVIEW && permit.is_some());
+        let (short, none) = read(question(SHORT_REVIEW), &places).await.unwrap();
+        assert!(short.len() == SHORT_REVIEW && none.is_none());
+        let wait = Duration::from_secs(1);
+        assert!(timeout(wait, read(question(SHORT_REVIEW + 1), &places)).await.is_err());
+        drop(permit);
+        assert!(timeout(wait, read(question(SHORT_REVIEW + 1), &places)).await.unwrap().is_some());
+        assert!(read(question(LONGEST_REVIEW + 1), &places).await.is_none());
+    }
 }

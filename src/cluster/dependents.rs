@@ -200,12 +200,13 @@ impl Watched for Certificate {
         &hub.certificates
     }
 
-    /// Itself, the others that name the same Secret, and what it is made from or takes the name from.
+    /// Itself, the others that name the same Secret, what it is made from or takes the name from, and who wants its CA.
     fn dependents(&self, hub: &Hub) -> Vec<Key> {
         let entry = by_secret(&self.namespace().unwrap_or_default(), &self.spec.secret_name);
         let mut keys = keys_of(Kind::Certificate, &hub.certificates, &entry);
         keys.push(key_of(Kind::Certificate, self));
         keys.extend(hub.sources.of_secret(&ObjectName::of(self)));
+        keys.extend(hub.injection_targets.of_certificate(&ObjectName::of(self)));
         keys
     }
 

@@ -164,6 +164,8 @@ async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
 
 fn event_name(object: &str, fingerprint: u64, now: Timestamp) -> String {
     let object: String = object.chars().take(200).collect();
+    // What is cut off must not leave a name that the API server refuses.
+    let object = object.trim_end_matches(['-', '.']);
     format!("{object}.{:x}{:08x}", now.as_millisecond(), fingerprint & 0xffff_ffff)
 }
 
@@ -188,6 +190,12 @@ mod tests {
         let event = Event::warning("Failed", "é".repeat(2000));
         assert!(event.note.len() <= LONGEST_NOTE);
         assert!(event.note.ends_with("é..."));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_where_a_name_may_end() {
+        let name = event_name(&format!("{}.-b", "a".repeat(198)), 1, Timestamp::UNIX_EPOCH);
+        assert_eq!(name, format!("{}.000000001", "a".repeat(198)));
     }
 
     #[test]

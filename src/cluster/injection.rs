@@ -50,6 +50,19 @@ impl InjectionTargets {
             }
             CaSource::ApiServer | CaSource::Unreadable(_) => false,
         };
+        self.with_source(is_meant)
+    }
+
+    /// Who wants the CA of the Secret of this Certificate.
+    pub(super) fn of_certificate(&self, certificate: &ObjectName) -> Vec<Key> {
+        let is_meant = |source: &CaSource| {
+            matches!(source, CaSource::Certificate { namespace, name }
+                if *namespace == certificate.namespace && *name == certificate.name)
+        };
+        self.with_source(is_meant)
+    }
+
+    fn with_source(&self, is_meant: impl Fn(&CaSource) -> bool) -> Vec<Key> {
         self.with(|held| held.iter().filter(|(_, held)| is_meant(&held.source)).map(|(key, _)| key.clone()).collect())
     }
 
@@ -185,7 +198,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::names::annotation;
+    use crate::{api::names::annotation, cluster::hub::Watched as _};
 
     fn target(name: &str, annotations: &Value) -> (Key, ObjectMeta) {
         let metadata = serde_json::from_value(json!({ "name": name, "annotations": annotations })).unwrap();
@@ -212,6 +225,25 @@ mod tests {
         assert_eq!(found, [by_secret, by_certificate]);
         certificate.metadata.namespace = Some("other".to_owned());
         assert_eq!(targets.of_secret(&ObjectName::new("other", "ca"), &[Arc::new(certificate)]), []);
+    }
+
+    /// Its Secret may be there already, from a Certificate that was deleted, so that nothing is written to it.
+    #[test]
+    fn a_certificate_that_comes_or_takes_another_secret_is_looked_at() {
+        let hub = Hub::default();
+        let (key, metadata) = target("a", &json!({ annotation::INJECT_CA_FROM: "shop/web" }));
+        hub.injection_targets.take_in(&key, &metadata);
+        let certificate = |name: &str, secret: &str| {
+            serde_json::from_value::<Certificate>(json!({
+                "metadata": { "name": name, "namespace": "shop", "uid": name, "resourceVersion": "1" },
+                "spec": { "secretName": secret, "issuerRef": { "name": "ca" } },
+            }))
+            .unwrap()
+        };
+        let other = certificate("other", "b").dependents(&hub);
+        assert!(!other.contains(&key), "{other:?}");
+        let own = certificate("web", "b").dependents(&hub);
+        assert!(own.contains(&key), "{own:?}");
     }
 
     #[test]

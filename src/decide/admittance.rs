@@ -3,12 +3,13 @@
 
 mod origin;
 mod pattern;
+mod solver;
 #[cfg(test)]
 mod tests;
 
 use kube::ResourceExt;
 
-pub use origin::{challenge_is_ours_to_end, of_challenge, of_order};
+pub use origin::{challenge_is_ours_to_end, has_lost_its_solver, of_challenge, of_order};
 
 use self::pattern::{is_allowed_namespace, unmatched_name};
 use crate::{

@@ -6,7 +6,10 @@
 use jiff::SignedDuration;
 
 use super::{
-    backoff, challenge::interruption::INTERRUPTED, order::EXPIRED_BEFORE_FINISHED, refusal::UNTIL_SPEC_CHANGES,
+    backoff,
+    challenge::interruption::INTERRUPTED,
+    order::{EXPIRED_BEFORE_FINISHED, OTHER_SOLVERS},
+    refusal::UNTIL_SPEC_CHANGES,
     renewal::chosen,
 };
 
@@ -23,7 +26,7 @@ pub(super) const NEXT_ATTEMPT: &str = " (next attempt at ";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Nobody said no, and another attempt bothers nobody: an order ran out of time, an issuer of the cluster's own could
-    /// not sign.
+    /// not sign, or has other solvers now.
     Hindrance,
     /// The controller, which was to answer the CA, was replaced at that moment.
     Interruption,
@@ -38,7 +41,7 @@ impl Cause {
     pub fn of(message: &str) -> Self {
         if message.contains(UNTIL_SPEC_CHANGES) {
             Self::Spec
-        } else if message.contains(EXPIRED_BEFORE_FINISHED) {
+        } else if [EXPIRED_BEFORE_FINISHED, OTHER_SOLVERS].iter().any(|end| message.contains(end)) {
             Self::Hindrance
         } else if message.contains(INTERRUPTED) {
             Self::Interruption
@@ -96,6 +99,7 @@ mod tests {
         assert_eq!(Cause::of(&told(UNTIL_SPEC_CHANGES)), Cause::Spec);
         assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(INTERRUPTED))), Cause::Interruption);
         assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(EXPIRED_BEFORE_FINISHED))), Cause::Hindrance);
+        assert_eq!(Cause::of(&format!("{} (next attempt at …)", told(OTHER_SOLVERS))), Cause::Hindrance);
     }
 
     #[test]

@@ -12,9 +12,9 @@ use kube::Resource;
 use wanted_child::Wishes;
 
 use super::{
-    Decision, Note, Trouble, TroubleClass, budget::turn::Turn, caa::BeforeOrder, chain::ChosenChain,
-    challenge::is_usual, children::is_owned_by, issuer_of::SeenIssuerOf, podless::Answerer, progress::Progress,
-    solver::NoSolver, tls_alpn01::type_told,
+    Decision, Note, Trouble, TroubleClass, admittance::has_lost_its_solver, budget::turn::Turn, caa::BeforeOrder,
+    chain::ChosenChain, challenge::is_usual, children::is_owned_by, issuer_of::SeenIssuerOf, podless::Answerer,
+    progress::Progress, solver::NoSolver, tls_alpn01::type_told,
 };
 use crate::api::{
     Challenge, Order, OrderStatus,
@@ -68,6 +68,9 @@ impl CaOrder {
 
 /// How the reason of an order ends that the CA gave up on because time went by: nothing speaks against another one.
 pub const EXPIRED_BEFORE_FINISHED: &str = "; it expired before it was finished";
+
+/// How the reason of an Order ends of which a Challenge can no longer be presented: another one has the present solvers.
+pub const OTHER_SOLVERS: &str = "; the issuer has other solvers now";
 
 /// Every effect that can follow.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +168,11 @@ fn work_off(seen: &SeenOrder<'_>, acme: &AcmeIssuer, status: &OrderStatus, now: 
     let held: Vec<_> = seen.challenges.iter().filter(|held| open.iter().any(|known| is_for(held, known))).collect();
     if let Some(failed) = held.iter().find(|challenge| has_failed(challenge)) {
         return follow_failure(status, failed, now);
+    }
+    if let Some(lost) = held.iter().find(|held| has_lost_its_solver(held, seen.order, acme)) {
+        let (type_, domain) = (type_told(lost), domain_of(lost));
+        let text = format!("{type_} challenge for {domain:?} cannot be presented{OTHER_SOLVERS}");
+        return fail(status, state::ERRORED, &text, now);
     }
     let is_proven =
         |known: &OrderAuthorization| held.iter().any(|held| is_for(held, known) && state_of(held) == Progress::Valid);

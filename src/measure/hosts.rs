@@ -8,7 +8,7 @@ use std::{
 /// Whoever may make an Issuer may name a server, so not all of them have series of their own.
 const MOST: usize = 64;
 
-/// In the place of those beyond.
+/// In the place of those beyond, and of schemes that nobody is asked by.
 const OTHER: &str = "other";
 
 static KNOWN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
@@ -16,6 +16,7 @@ static KNOWN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 /// Scheme, and host with the port as it stands in the URL.
 pub(super) fn scheme_and_host(url: &str) -> (String, String) {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let scheme = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known)).unwrap_or(OTHER);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,6 +45,8 @@ mod tests {
         assert_eq!(parts("https://acme.example.org/directory?x=1"), owned("https", "acme.example.org"));
         assert_eq!(parts("http://user:secret@CA.example:14000/a@b"), owned("http", "ca.example:14000"));
         assert_eq!(parts("https://[2001:db8::1]:443?x"), owned("https", "[2001:db8::1]:443"));
+        assert_eq!(parts("HTTPS://acme.example.org"), owned("https", "acme.example.org"));
+        assert_eq!(parts("made-up-17://acme.example.org"), owned("other", "acme.example.org"));
     }
 
     #[test]

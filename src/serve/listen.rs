@@ -3,24 +3,47 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, lookup_host},
+    time::timeout,
+};
+
+/// For finding out the address of a host.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Listens where a flag says, as ADDRESS:PORT. Without an address, or with `0.0.0.0`, it is on all of both families, as in Go's
-/// programs: flags that were written for cert-manager work in clusters that have IPv6 alone.
+/// programs: flags that were written for cert-manager work in clusters that have IPv6 alone. In place of an address there may be
+/// the name of a host, such as `localhost`.
 ///
 /// # Errors
 /// What is wrong with it, in words that follow its name.
 pub async fn listen(address: &str) -> Result<TcpListener, String> {
     let with_host = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
-    let parsed: SocketAddr = with_host.parse().map_err(|_| "is not ADDRESS:PORT".to_owned())?;
+    let parsed = match with_host.parse() {
+        Ok(parsed) => parsed,
+        Err(_) => address_of(&with_host).await?,
+    };
     let listening = if parsed.ip().is_unspecified() {
         listen_everywhere(parsed.port()).await
     } else {
         TcpListener::bind(parsed).await
     };
     listening.map_err(|error| error.to_string())
+}
+
+/// The address of a host and its port; of several the first of IPv4, as in Go's programs.
+async fn address_of(host_and_port: &str) -> Result<SocketAddr, String> {
+    let parts =
+        host_and_port.rsplit_once(':').filter(|(host, port)| !host.contains(':') && port.parse::<u16>().is_ok());
+    let (host, _) = parts.ok_or("is not ADDRESS:PORT")?;
+    let found = timeout(LOOKUP_TIMEOUT, lookup_host(host_and_port)).await;
+    let found = found.map_err(|_| format!("no answer in time for the address of {host:?}"))?;
+    let found: Vec<_> = found.map_err(|error| format!("the address of {host:?} is not known: {error}"))?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| format!("{host:?} has no address"))
 }
 
 /// Listens on all addresses of both families; of IPv4 alone where the kernel has no IPv6.
@@ -63,9 +86,16 @@ mod tests {
         let listener = listen("127.0.0.1:0").await.unwrap();
         assert!(is_reached(&listener, "127.0.0.1").await);
         assert!(!is_reached(&listener, "127.0.0.2").await);
-        for address in ["9402", "localhost", ":", "127.0.0.1"] {
+        for address in ["9402", "localhost", ":", "127.0.0.1", "localhost:http", "localhost:99999", "::1:0"] {
             assert_eq!(listen(address).await.unwrap_err(), "is not ADDRESS:PORT", "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_host_is_served_by_its_name() {
+        let listener = listen("localhost:0").await.unwrap();
+        assert!(is_reached(&listener, "localhost").await);
+        assert!(listener.local_addr().unwrap().ip().is_loopback());
     }
 
     #[tokio::test]

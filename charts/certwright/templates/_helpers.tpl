@@ -11,6 +11,11 @@
 {{- default $default .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
+{{/* The Service by which the replicas are found; its name has no room for more than 63 characters. */}}
+{{- define "certwright.http01Service" -}}
+{{ include "certwright.fullname" . | trunc 56 | trimSuffix "-" }}-http01
+{{- end }}
+
 {{- define "certwright.namespace" -}}
 {{- default .Release.Namespace .Values.namespace -}}
 {{- end }}

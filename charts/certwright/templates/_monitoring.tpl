@@ -5,7 +5,7 @@
 {{- $endpoint := pick .settings "path" "interval" "scrapeTimeout" "honorLabels" -}}
 {{- if eq (include "certwright.metricsScheme" $values) "https" -}}
 {{- $_ := set $endpoint "scheme" "https" -}}
-{{- $dynamic := dig "metricsTLSConfig" "dynamic" dict (default dict $values.config) -}}
+{{- $dynamic := default dict (default dict (default dict $values.config).metricsTLSConfig).dynamic -}}
 {{- $namespace := default (include "certwright.namespace" .root) .settings.namespace -}}
 {{- /* Prometheus's operator reads Secrets beside the monitor only, and the webhook may have another CA. */}}
 {{- if and $dynamic.secretName $dynamic.dnsNames (eq $namespace (toString $dynamic.secretNamespace)) (not $values.webhook.enabled) (not $given.tlsConfig) -}}
@@ -21,8 +21,8 @@
 
 {{/* https if the metrics of who has this `config` and these `extraArgs` are served over TLS. */}}
 {{- define "certwright.metricsScheme" -}}
-{{- $tls := dig "metricsTLSConfig" dict (default dict .config) -}}
-{{- $isSecured := or (dig "dynamic" "secretName" "" $tls) (dig "filesystem" "certFile" "" $tls) -}}
+{{- $tls := default dict (default dict .config).metricsTLSConfig -}}
+{{- $isSecured := or (default dict $tls.dynamic).secretName (default dict $tls.filesystem).certFile -}}
 {{- range .extraArgs }}
 {{- if or (hasPrefix "--metrics-tls-cert-file" .) (hasPrefix "--metrics-dynamic-serving-ca-secret-name" .) }}{{ $isSecured = true }}{{ end }}
 {{- end -}}

@@ -28,7 +28,7 @@ app.kubernetes.io/component: webhook
 
 {{/* The Secret of the CA that the API server trusts. */}}
 {{- define "certwright.webhookSecret" -}}
-{{- $given := dig "tlsConfig" "dynamic" dict (default dict .Values.webhook.config) -}}
+{{- $given := default dict (default dict (default dict .Values.webhook.config).tlsConfig).dynamic -}}
 {{- default (printf "%s-ca" (include "certwright.webhookName" .)) $given.secretName -}}
 {{- end }}
 

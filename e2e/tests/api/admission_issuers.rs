@@ -90,6 +90,9 @@ fn refused() -> Vec<(Value, &'static str, &'static str)> {
         (dns01("rfc2136", &json!({ "nameserver": "[2001:db8::1" })), "spec.acme.solvers[0].dns01.rfc2136.nameserver", "IPv6 addresses in brackets"),
         (dns01("rfc2136", &json!({ "nameserver": "n", "tsigAlgorithm": "SHA256" })), "spec.acme.solvers[0].dns01.rfc2136.tsigAlgorithm", "must be HMACMD5"),
         (dns01("rfc2136", &json!({ "nameserver": "n", "tsigKeyName": "k" })), "spec.acme.solvers[0].dns01.rfc2136.tsigKeyName", "must be set together"),
+        (dns01("rfc2136", &json!({ "nameserver": "n", "tsigKeyName": "k", "tsigSecretSecretRef": { "name": "" } })), "spec.acme.solvers[0].dns01.rfc2136.tsigKeyName", "must be set together"),
+        (dns01("rfc2136", &json!({ "nameserver": "n", "tsigSecretSecretRef": key() })), "spec.acme.solvers[0].dns01.rfc2136.tsigKeyName", "must be set together"),
+        (dns01("rfc2136", &json!({ "nameserver": "n", "tsigKeyName": "k", "tsigSecretSecretRef": { "name": "a" } })), "spec.acme.solvers[0].dns01.rfc2136.tsigSecretSecretRef", "the key"),
         (dns01("webhook", &json!({ "groupName": "g", "solverName": "" })), "spec.acme.solvers[0].dns01.webhook.solverName", "Required value"),
     ]
 }
@@ -114,6 +117,8 @@ async fn issuers_at_the_edge_of_what_is_allowed() {
         dns01("rfc2136", &json!({ "nameserver": "[2001:db8::1]:53", "tsigAlgorithm": "hmac-md5.sig-alg.reg.int." })),
         dns01("rfc2136", &json!({ "nameserver": " ns.example.com:53 ", "tsigAlgorithm": "" })),
         dns01("rfc2136", &json!({ "nameserver": "2001:db8::1" })),
+        dns01("rfc2136", &json!({ "nameserver": "n", "tsigSecretSecretRef": { "name": "" } })),
+        dns01("rfc2136", &json!({ "nameserver": "n", "tsigKeyName": "k", "tsigSecretSecretRef": key() })),
         solver(
             &json!({ "dns01": { "route53": {}, "nameservers": ["192.0.2.1", "TCP://ns_1.test:53", "tls://192.0.2.1#ns.test", "https://ns.test/dns-query{?dns}"] } }),
         ),

@@ -117,6 +117,24 @@ fn names_follow_the_release_and_the_overrides() {
     }
 }
 
+/// As many as a Service may have; a release has up to 53.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn a_long_name_leaves_room_for_what_is_added() {
+    let release = "r".repeat(53);
+    let objects = objects(&render(&release, &["--set=webhook.enabled=true"]));
+    for object in objects.iter().filter(|object| ["Service", "Job"].contains(&object["kind"].as_str().unwrap())) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        assert!(name.len() <= 63 && !name.ends_with('-'), "{name}");
+    }
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let service = env.iter().find(|one| one["name"] == "CERTWRIGHT_SERVICE").unwrap()["value"].as_str().unwrap();
+    let names: Vec<_> = objects.iter().map(name_of).collect();
+    let name = service.rsplit('/').next().unwrap();
+    assert!(names.contains(&format!("Service/{name}")), "{service} {names:?}");
+}
+
 #[test]
 #[ignore = "runs inside a testbed"]
 fn the_definitions_are_those_of_the_sources() {

@@ -179,16 +179,18 @@ fn cloudflare() -> Vec<Rule> {
     [own, optional_selector("apiKeySecretRef"), optional_selector("apiTokenSecretRef")].concat()
 }
 
+/// Writers in Go store a reference without a name where there is no key.
 fn rfc2136() -> Vec<Rule> {
-    let own = vec![
+    let named = "self.?tsigSecretSecretRef.?name.orValue('') != ''";
+    vec![
         text("self.nameserver", ".nameserver"),
         Rule::new(
-            "(self.?tsigKeyName.orValue('') != '') == has(self.tsigSecretSecretRef)",
+            format!("(self.?tsigKeyName.orValue('') != '') == ({named})"),
             "tsigKeyName and tsigSecretSecretRef must be set together",
         )
         .at(".tsigKeyName"),
-    ];
-    [own, optional_selector("tsigSecretSecretRef")].concat()
+        selector_key("tsigSecretSecretRef", &format!("!({named}) || ")),
+    ]
 }
 
 fn route53() -> Vec<Rule> {

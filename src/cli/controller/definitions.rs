@@ -27,13 +27,26 @@ pub(super) async fn wait(client: &Client, namespaces: &Namespaces) {
     }
 }
 
-/// One question for each group tells whether the kinds are served at all.
+/// Whether the API server says that it does not serve them; it may as well be away, or refuse to tell.
+pub(super) async fn are_missing(client: &Client, namespaces: &Namespaces) -> bool {
+    obstacle(client, namespaces).await.is_some_and(|error| is_not_served(&error))
+}
+
 async fn problem(client: &Client, namespaces: &Namespaces) -> Option<String> {
+    obstacle(client, namespaces).await.map(|error| in_words(&error))
+}
+
+/// One question for each group tells whether the kinds are served at all.
+async fn obstacle(client: &Client, namespaces: &Namespaces) -> Option<kube::Error> {
     let params = ListParams::default().limit(1);
     let certificates: Api<Certificate> = namespaces.any_api(client);
     let orders: Api<Order> = namespaces.any_api(client);
     let answers = tokio::join!(certificates.list_metadata(&params), orders.list_metadata(&params));
-    answers.0.err().or(answers.1.err()).map(|error| in_words(&error))
+    answers.0.err().or(answers.1.err())
+}
+
+fn is_not_served(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// What is wrong and what to do.

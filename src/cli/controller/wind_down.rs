@@ -95,7 +95,7 @@ pub async fn run(args: WindDownArgs) -> Result<(), WindDownError> {
         () = signals.one() => return Err(WindDownError::Interrupted),
     };
     let Some(watches) = filled? else {
-        tracing::warn!("the kinds of cert-manager.io cannot be seen, so nothing is wound down");
+        tracing::warn!("the kinds of cert-manager.io are not served, so nothing is wound down");
         return Ok(());
     };
     let make = maker(flags, cluster.clone(), api_server_ca, (Contexts::default(), AskedFor::default()), true)?;
@@ -172,10 +172,13 @@ async fn scale_to_zero(client: &Client, name: &ObjectName) -> Result<(), WindDow
 /// Fills the stores; none if the kinds are not there.
 ///
 /// # Errors
-/// That too many objects, or too slow an API server, kept them from being seen: what holds them is still there then.
+/// That too many objects, a slow or silent API server, or one that refuses, kept them from being seen: what holds them is still
+/// there then.
 async fn fill(client: &Client, hub: &Arc<Hub>, recorder: &Recorder) -> Result<Option<JoinSet<()>>, WindDownError> {
-    if timeout(LONGEST_START, definitions::wait(client, &hub.namespaces)).await.is_err() {
-        return Ok(None);
+    let namespaces = &hub.namespaces;
+    if timeout(LONGEST_START, definitions::wait(client, namespaces)).await.is_err() {
+        let are_missing = timeout(LONGEST_CALL, definitions::are_missing(client, namespaces)).await.unwrap_or(false);
+        return if are_missing { Ok(None) } else { Err(WindDownError::Unseen(LONGEST_START)) };
     }
     let (filling, mut filled) = watch::channel(0);
     let watches = hub.watch(client, recorder, &filling);
@@ -189,6 +192,16 @@ async fn fill(client: &Client, hub: &Arc<Hub>, recorder: &Recorder) -> Result<Op
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Nothing listens there.
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_asked_for_is_not_taken_to_be_gone() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let (recorder, _sender) = Recorder::start(client.clone());
+        let outcome = fill(&client, &Arc::new(Hub::default()), &recorder).await;
+        assert!(matches!(outcome, Err(WindDownError::Unseen(LONGEST_START))));
+    }
 
     #[test]
     fn a_deployment_is_named_with_its_namespace() {

@@ -179,13 +179,15 @@ fn of_cloudflare(path: &str, cloudflare: &Cloudflare) -> Vec<Problem> {
 fn of_rfc2136(path: &str, own: &Rfc2136) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(text(format!("{path}.nameserver"), &own.nameserver));
-    if is_empty(own.tsig_key_name.as_ref()) && own.tsig_secret_secret_ref.is_some() {
+    // Writers in Go store a reference without a name where there is no key.
+    let secret = own.tsig_secret_secret_ref.as_ref().filter(|reference| !reference.is_unset());
+    if is_empty(own.tsig_key_name.as_ref()) && secret.is_some() {
         problems.push(Problem::required(format!("{path}.tsigKeyName"), "must be set where tsigSecretSecretRef is"));
     }
-    if !is_empty(own.tsig_key_name.as_ref()) && own.tsig_secret_secret_ref.is_none() {
+    if !is_empty(own.tsig_key_name.as_ref()) && secret.is_none() {
         problems.push(Problem::required(format!("{path}.tsigSecretSecretRef"), "must be set where tsigKeyName is"));
     }
-    problems.extend(optional(&format!("{path}.tsigSecretSecretRef"), own.tsig_secret_secret_ref.as_ref()));
+    problems.extend(optional(&format!("{path}.tsigSecretSecretRef"), secret));
     problems
 }
 

@@ -409,6 +409,8 @@ fn issuers() {
         let said = refusal("issuers", &object, None);
         assert!(said.starts_with(&text), "{object}: {said}");
     }
+    let without_key = dns01(json!({ "rfc2136": { "nameserver": "a", "tsigSecretSecretRef": { "name": "" } } }));
+    assert_eq!(asked("issuers", &without_key, None), Findings::default(), "as Go writes it");
     let warned =
         acme(&json!({ "externalAccountBinding": { "keyID": "a", "keySecretRef": key, "keyAlgorithm": "HS256" } }));
     let findings = asked("issuers", &warned, None);

@@ -3,7 +3,7 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::{Terms, names_of};
+use super::{Terms, names_of, solver::plain};
 use crate::{
     api::{
         CertificateRequest, Challenge, Condition, Order, find_condition,
@@ -12,7 +12,7 @@ use crate::{
         order::OrderAuthorization,
         solver::AcmeSolver,
     },
-    decide::{children::is_owned_by, template},
+    decide::{children::is_owned_by, progress::Progress, template},
     pki::ParsedRequest,
 };
 
@@ -68,6 +68,14 @@ pub fn challenge_is_ours_to_end(terms: &Terms<'_>, challenge: &Challenge, acme: 
     !terms.is_cluster_wide() || was_presented || acme.is_none_or(|acme| has_dns_solver(acme, challenge))
 }
 
+/// Whether the Challenge is never presented, because the ClusterIssuer has other solvers now than when it was made.
+pub fn has_lost_its_solver(challenge: &Challenge, order: &Order, acme: &AcmeIssuer) -> bool {
+    let status = challenge.status.as_ref();
+    let is_open = Progress::of_word(status.and_then(|status| status.state.as_deref())) == Progress::Open;
+    let waits = is_open && !status.is_some_and(|status| status.presented);
+    waits && Terms::of(&order.spec.issuer_ref, |_| None).is_cluster_wide() && !has_solver(acme, challenge, order)
+}
+
 /// What is wrong with the Order's origin.
 fn foreign_order(order: &Order, request: Option<&CertificateRequest>, approves: bool) -> Option<&'static str> {
     let Some(request) = request.filter(|request| is_owned_by(order.meta(), *request)) else {
@@ -109,10 +117,11 @@ fn is_asked_for(challenge: &Challenge, order: &Order) -> bool {
 
 /// Whether the Challenge's solver is one of the issuer's, as the Certificate's annotations may have changed it.
 fn has_solver(acme: &AcmeIssuer, challenge: &Challenge, order: &Order) -> bool {
+    let held = plain(&challenge.spec.solver).http01;
     let is_it = |solver: &AcmeSolver| {
         let mut changed = solver.clone();
         template::override_http01(&mut changed, order.annotations(), order.namespace().as_deref());
-        [&solver.http01, &changed.http01].contains(&&challenge.spec.solver.http01)
+        plain(solver).http01 == held || plain(&changed).http01 == held
     };
     has_dns_solver(acme, challenge)
         && (challenge.spec.type_ != challenge_type::HTTP01 || acme.solvers.iter().any(is_it))
@@ -120,6 +129,6 @@ fn has_solver(acme: &AcmeIssuer, challenge: &Challenge, order: &Order) -> bool {
 
 /// Whether credentials go where the issuer sends them, if the Challenge needs any.
 fn has_dns_solver(acme: &AcmeIssuer, challenge: &Challenge) -> bool {
-    let solver = &challenge.spec.solver.dns01;
-    solver.is_none() || acme.solvers.iter().any(|own| own.dns01 == *solver)
+    let held = plain(&challenge.spec.solver).dns01;
+    held.is_none() || acme.solvers.iter().any(|own| plain(own).dns01 == held)
 }

@@ -211,6 +211,21 @@ fn a_cluster_issuer_is_not_used_for_a_challenge_of_somebody_else() {
 }
 
 #[test]
+fn a_challenge_as_cert_manager_writes_it_is_of_the_same_solver() {
+    let (issuer, mut acme) = (cluster_issuer(), acme());
+    let terms = terms(&issuer, None, None);
+    let request = request(&json!({"dnsNames": ["www.example.com"]}));
+    let order = order(&request);
+    let mut challenge = challenge(&order);
+    acme.solvers = vec![object(json!({"dns01": {"route53": {"region": "eu-west-1"}}}))];
+    challenge.spec.solver =
+        object(json!({"dns01": {"route53": {"region": "eu-west-1", "secretAccessKeySecretRef": {"name": ""}}}}));
+    let answer = of_challenge(&terms, &challenge, (Some(&order), Some(&request)), (Some(&acme), true));
+    assert_eq!(answer, None);
+    assert!(challenge_is_ours_to_end(&terms, &challenge, Some(&acme)));
+}
+
+#[test]
 fn solvers_for_http_may_be_changed_by_annotations() {
     let (issuer, acme) = (cluster_issuer(), acme());
     let terms = terms(&issuer, None, None);
@@ -223,6 +238,27 @@ fn solvers_for_http_may_be_changed_by_annotations() {
     assert!(answer(&order).unwrap().ends_with("its solver is none of the issuer's"));
     order.metadata.annotations =
         Some([("acme.cert-manager.io/http01-override-ingress-ingressclassname".to_owned(), "own".to_owned())].into());
+    assert_eq!(answer(&order), None);
+}
+
+/// As Certificates that are made from Gateways have it. The API server fills in the group.
+#[test]
+fn a_gateway_may_be_added_by_annotations() {
+    let (issuer, mut acme) = (cluster_issuer(), acme());
+    let terms = terms(&issuer, None, None);
+    let request = request(&json!({"dnsNames": ["www.example.com"]}));
+    let mut order = order(&request);
+    let mut challenge = challenge(&order);
+    let route = |parents: Value| json!({"http01": {"gatewayHTTPRoute": {"parentRefs": parents}}});
+    acme.solvers = vec![object(route(json!([])))];
+    challenge.spec.type_ = "HTTP-01".into();
+    let parent = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gate", "namespace": "shop"});
+    challenge.spec.solver = object(route(json!([parent])));
+    let answer = |order: &Order| of_challenge(&terms, &challenge, (Some(order), Some(&request)), (Some(&acme), true));
+    assert!(answer(&order).unwrap().ends_with("its solver is none of the issuer's"));
+    let wish = [("name", "gate"), ("kind", "Gateway")]
+        .map(|(part, value)| (format!("acme.cert-manager.io/http01-parentref{part}"), value.to_owned()));
+    order.metadata.annotations = Some(wish.into());
     assert_eq!(answer(&order), None);
 }
 

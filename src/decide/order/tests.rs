@@ -150,6 +150,23 @@ impl Scene {
     }
 }
 
+/// The ClusterIssuer was corrected, so that the Challenge would wait for its former solver for ever.
+#[test]
+fn a_challenge_whose_solver_is_gone_ends_the_order() {
+    let mut scene = Scene::challenged();
+    scene.acme.solvers = vec![object(json!({"dns01": {"rfc2136": {"nameserver": "203.0.113.66"}}}))];
+    assert_eq!(scene.step(), Vec::<String>::new(), "an Issuer's Challenges go on with what they were made with");
+    scene.order.spec.issuer_ref.kind = Some("ClusterIssuer".to_owned());
+    for challenge in &mut scene.challenges {
+        Arc::make_mut(challenge).status = Some(object(json!({"presented": true})));
+    }
+    assert_eq!(scene.step(), Vec::<String>::new(), "what is presented goes on");
+    Arc::make_mut(&mut scene.challenges[1]).status = None;
+    assert_eq!(scene.step(), ["WriteStatus"]);
+    let reason = "DNS-01 challenge for \"*.example.com\" cannot be presented; the issuer has other solvers now";
+    assert_eq!(scene.told(), ("errored".to_owned(), reason.to_owned()));
+}
+
 #[test]
 fn placed_first_then_its_authorizations_read() {
     assert_eq!(Scene::new().decide(), Decision::act(vec![OrderStep::Place]));
