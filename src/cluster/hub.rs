@@ -16,6 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
+    api::ObjectMeta,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -234,9 +235,8 @@ impl Hub {
         }
     }
 
-    fn remove<K: Watched>(&self, object: &K) {
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        if let Some(gone) = K::store(self).remove(&ObjectName::of(object), uid) {
+    fn remove<K: Watched>(&self, name: &ObjectName, metadata: &ObjectMeta) {
+        if let Some(gone) = K::store(self).remove(name, metadata.uid.as_deref().unwrap_or_default()) {
             self.wake_dependents(Queue::wake, Some(&*gone), None);
         }
     }
@@ -315,11 +315,8 @@ impl Watch {
                     }
                 }
                 Ok(WatchEvent::Apply(object)) => take_in(hub, object, &self.recorder, false),
-                Ok(WatchEvent::Delete(object)) => {
-                    if let Ok(object) = object.0 {
-                        hub.remove(&object);
-                    }
-                }
+                // It may be one that could be read once.
+                Ok(WatchEvent::Delete(object)) => hub.remove::<K>(&ObjectName::of(&object), object.meta()),
                 Err(error) => {
                     let is_refused = rights.interrupted(hub, &kind, &error);
                     if is_refused && self.is_optional && std::mem::take(&mut first) {
@@ -372,5 +369,51 @@ async fn watch_foreign_secrets(hub: Arc<Hub>, api: Api<PartialObjectMeta<Secret>
             Ok(_) => {}
             Err(error) => drop(rights.interrupted(&hub, FOREIGN_SECRETS, &error)),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::{Router, extract::Request};
+    use serde_json::json;
+    use tokio::{net::TcpListener, time};
+
+    use super::*;
+
+    /// An API server that tells of one Certificate, and then that it was deleted, and how it was at the end.
+    async fn unreadable_at_the_end(request: Request) -> String {
+        let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
+        let is_meant = request.uri().path().ends_with("/certificates");
+        let spec = if is_watch { json!("odd") } else { json!({ "secretName": "web", "issuerRef": { "name": "ca" } }) };
+        let metadata = json!({ "namespace": "shop", "name": "web", "uid": "1", "resourceVersion": "4" });
+        let certificate = json!({ "metadata": metadata, "spec": spec });
+        match (is_watch, is_meant) {
+            (true, true) => json!({ "type": "DELETED", "object": certificate }).to_string() + "\n",
+            (true, false) => std::future::pending().await,
+            (false, _) => {
+                let items = if is_meant { vec![certificate] } else { Vec::new() };
+                json!({ "kind": "List", "metadata": { "resourceVersion": "5" }, "items": items }).to_string()
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_any_more_is_gone_when_it_is_deleted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = tokio::spawn(axum::serve(listener, Router::new().fallback(unreadable_at_the_end)).into_future());
+        let client = Client::try_from(kube::Config::new(address)).unwrap();
+        let (hub, (recorder, _sender)) = (Arc::new(Hub::new()), Recorder::start(client.clone()));
+        let _tasks = hub.watch(&client, &recorder, &watch::Sender::new(0));
+        let gone = async {
+            let key = hub.queue.next().await;
+            assert_eq!(key.object, ObjectName::new("shop", "web"));
+            while !hub.certificates.all().is_empty() {
+                time::sleep(time::Duration::from_millis(5)).await;
+            }
+        };
+        time::timeout(time::Duration::from_secs(30), gone).await.unwrap();
+        server.abort();
     }
 }

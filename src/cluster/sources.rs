@@ -17,7 +17,10 @@ use kube::{
     },
 };
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Duration, Instant, sleep_until},
+};
 
 use super::{
     error::ApiError,
@@ -37,6 +40,9 @@ use crate::{
     measure,
 };
 
+/// Whoever may list but not watch gets lists so far apart.
+const BETWEEN_LISTS: Duration = Duration::from_secs(30);
+
 /// Which objects ask for certificates, and for which.
 #[derive(Default)]
 pub struct Sources {
@@ -48,6 +54,8 @@ struct Contents {
     sources: HashMap<Key, Held>,
     /// Who refers to what.
     index: HashMap<Entry, Vec<Key>>,
+    /// The kinds, each in one namespace or in all, of which nothing is heard at present.
+    unheard: HashSet<(Kind, Option<String>)>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -66,6 +74,13 @@ struct Held {
 impl Sources {
     pub fn get(&self, key: &Key) -> Option<Arc<Source>> {
         self.with(|held| held.sources.get(key).map(|held| held.source.clone()))
+    }
+
+    /// Whether what becomes of the object would be heard. Otherwise it may be gone, and what is made for an owner that is gone is
+    /// deleted at once, again and again.
+    pub fn is_heard_of(&self, key: &Key) -> bool {
+        let namespace = Some(key.object.namespace.clone());
+        self.with(|held| [None, namespace].into_iter().all(|place| !held.unheard.contains(&(key.kind, place))))
     }
 
     /// Notes what is told about an object; gives what is new of it.
@@ -120,6 +135,15 @@ impl Sources {
                 held.remove(key);
             }
         });
+    }
+
+    fn is_not_heard(&self, kind: Kind, namespace: Option<&str>) {
+        self.with(|held| held.unheard.insert((kind, namespace.map(str::to_owned))));
+    }
+
+    /// True if it was not until now.
+    fn is_heard_again(&self, kind: Kind, namespace: Option<&str>) -> bool {
+        self.with(|held| held.unheard.remove(&(kind, namespace.map(str::to_owned))))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Contents) -> T) -> T {
@@ -196,7 +220,8 @@ impl Watch {
     async fn run(self, api: GuardedApi) {
         // Those of our own solvers ask for nothing.
         let config = watcher::Config::default().page_size(PAGE).labels(&format!("{}!=true", label::HTTP01_SOLVER));
-        let mut stream = watcher::watcher(api, config).default_backoff().boxed();
+        let begin = || watcher::watcher(api.clone(), config.clone()).default_backoff().boxed();
+        let (mut stream, mut begin_anew) = (begin(), Instant::now());
         let (mut listed, mut rights, mut is_absent) = (HashSet::new(), WatchRights::default(), false);
         let (kind, name) = (Kind::Source(self.kind), self.name());
         measure::watch_begun(&name);
@@ -207,9 +232,7 @@ impl Watch {
             match event {
                 Ok(WatchEvent::Init) => listed = HashSet::new(),
                 Ok(WatchEvent::InitApply(object)) => listed.extend(self.take_in(object)),
-                Ok(WatchEvent::InitDone) => {
-                    self.hub.sources.retain(kind, self.namespace.as_deref(), &std::mem::take(&mut listed));
-                }
+                Ok(WatchEvent::InitDone) => self.know_all(&std::mem::take(&mut listed)),
                 Ok(WatchEvent::Apply(object)) => drop(self.take_in(object)),
                 Ok(WatchEvent::Delete(object)) => {
                     let metadata = object.0.map_or_else(|invalid| invalid.metadata, |source| source.metadata);
@@ -226,7 +249,27 @@ impl Watch {
                         );
                     }
                 }
-                Err(error) => drop(rights.interrupted(&self.hub, &name, &error)),
+                Err(error) if rights.interrupted(&self.hub, &name, &error) => {
+                    self.hub.sources.is_not_heard(kind, self.namespace.as_deref());
+                    if !matches!(error, watcher::Error::InitialListFailed(_)) {
+                        // The same watch would tell only of what changes after it is allowed again.
+                        sleep_until(begin_anew).await;
+                        (stream, begin_anew) = (begin(), Instant::now() + BETWEEN_LISTS);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A list is complete.
+    fn know_all(&self, listed: &HashSet<Key>) {
+        let (sources, kind, namespace) = (&self.hub.sources, Kind::Source(self.kind), self.namespace.as_deref());
+        sources.retain(kind, namespace, listed);
+        if sources.is_heard_again(kind, namespace) {
+            // A look before this one has found out nothing.
+            for key in listed {
+                self.hub.queue.wake_calmly(key);
             }
         }
     }
@@ -336,7 +379,7 @@ fn manager(kind: SourceKind) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::{Router, extract::Request, http::StatusCode};
     use serde_json::json;
@@ -365,6 +408,10 @@ mod tests {
             let status = json!({ "kind": "Status", "status": "Failure", "message": "404 page not found", "code": 404 });
             return (StatusCode::NOT_FOUND, status.to_string());
         }
+        one_gateway()
+    }
+
+    fn one_gateway() -> (StatusCode, String) {
         let gateway = json!({ "metadata": {
             "namespace": "shop", "name": "edge", "uid": "1", "resourceVersion": "4",
             "annotations": { annotation::CLUSTER_ISSUER: "le" },
@@ -374,23 +421,65 @@ mod tests {
         (StatusCode::OK, list.to_string())
     }
 
-    #[tokio::test]
-    async fn what_was_of_a_kind_that_is_gone_is_gone_too() {
+    /// Watches the Gateways of this API server.
+    async fn watched(server: Router) -> (Arc<Hub>, JoinSet<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(axum::serve(listener, Router::new().fallback(absent_after_a_list)).into_future());
         let client = Client::try_from(kube::Config::new(address)).unwrap();
         let (hub, (recorder, _sender)) = (Arc::new(Hub::new()), Recorder::start(client.clone()));
         let mut tasks = JoinSet::new();
+        tasks.spawn(async { axum::serve(listener, server).await.unwrap() });
         hub.watch_sources(&client, &recorder, (&[SourceKind::Gateway], &Marks::default()), &mut tasks);
-        let gone = async {
-            let key = hub.queue.next().await;
-            assert_eq!(key.object, ObjectName::new("shop", "edge"));
-            while hub.sources.get(&key).is_some() {
+        (hub, tasks)
+    }
+
+    async fn until(is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_of_a_kind_that_is_gone_is_gone_too() {
+        let (hub, _tasks) = watched(Router::new().fallback(absent_after_a_list)).await;
+        let key = tokio::time::timeout(Duration::from_secs(30), hub.queue.next()).await.unwrap();
+        assert_eq!(key.object, ObjectName::new("shop", "edge"));
+        until(|| hub.sources.get(&key).is_none()).await;
+    }
+
+    /// Lists are allowed at first and in the end, watches only in the end.
+    #[tokio::test]
+    async fn without_the_right_to_watch_nothing_is_taken_for_there_until_it_is_listed_again() {
+        let phase = Arc::new(AtomicUsize::new(0));
+        let asked = phase.clone();
+        let answer = async move |request: Request| {
+            let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
+            match (asked.load(Ordering::SeqCst), is_watch) {
+                (0 | 2, false) => one_gateway(),
+                (2, true) => std::future::pending().await,
+                (_, is_watch) => {
+                    asked.store(1, Ordering::SeqCst);
+                    let verb = if is_watch { "watch" } else { "list" };
+                    let message = format!(
+                        "gateways is forbidden: User \"u\" cannot {verb} resource \"gateways\" in API group \"g\" at the cluster scope"
+                    );
+                    let status = json!({ "kind": "Status", "status": "Failure", "message": message, "code": 403 });
+                    (StatusCode::FORBIDDEN, status.to_string())
+                }
+            }
+        };
+        let (hub, _tasks) = watched(Router::new().fallback(answer)).await;
+        let next = || tokio::time::timeout(Duration::from_secs(30), hub.queue.next());
+        let key = next().await.unwrap();
+        let missing = || hub.rights.missing(jiff::Timestamp::now());
+        until(|| !hub.sources.is_heard_of(&key) && missing() == ["list gateways.g in the whole cluster"]).await;
+        hub.queue.done(&key, None, jiff::Timestamp::now());
+        phase.store(2, Ordering::SeqCst);
+        assert_eq!(next().await.unwrap(), key);
+        until(|| hub.sources.is_heard_of(&key) && missing().is_empty()).await;
     }
 
     #[test]

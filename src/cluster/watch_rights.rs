@@ -21,8 +21,11 @@ impl WatchRights {
             return false;
         };
         let is_news = hub.rights.note_missing(&right, Timestamp::now());
-        if self.missing.replace(right.to_string()).is_none() && is_news {
-            tracing::warn!(kind, "{}; what needs no {kind} goes on", right.sentence());
+        match self.missing.replace(right.to_string()) {
+            // To list comes before to watch, so nothing is known of the other one any more.
+            Some(former) if former != right.to_string() => drop(hub.rights.note_granted(&former)),
+            None if is_news => tracing::warn!(kind, "{}; what needs no {kind} goes on", right.sentence()),
+            _ => {}
         }
         true
     }

@@ -69,12 +69,12 @@ pub async fn run(
             () = &mut stop => break,
             Ok(()) = held.changed() => {}
             () = first_end(&terms) => {}
-            Some((permit, key)) = next(&workers, &hub), if !terms.is_empty() => {
+            Some((permit, key)) = next(&workers, &hub) => {
                 let share = Share::of_namespace(&key.object.namespace, division);
                 if let Some(term) = terms.get_mut(&share.number) {
                     term.begin(key, permit);
                 } else {
-                    // It is woken again when its share is held.
+                    // It is woken again when its share is held. Until then the queue would only grow, by all that comes and goes.
                     hub.queue.done(&key, None, Timestamp::now());
                 }
             }
@@ -307,5 +307,27 @@ fn round<'a>(
         Kind::Order => Box::pin(order::round(context, key, memory)),
         Kind::Source(source) => Box::pin(shim::round(context, key, source, memory)),
         Kind::Target(target) => Box::pin(injection::round(context, key, target, memory)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_holds_nothing_collects_no_work() {
+        let hub = Arc::new(Hub::new());
+        hub.queue.wake(&Key::new(Kind::Order, "shop", "web"));
+        let (_holder, held) = watch::channel(Held::default());
+        let assignment = Assignment { held, working: watch::Sender::default() };
+        let is_empty = async {
+            while !hub.queue.load().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let make = |_: Share| -> Arc<Context> { unreachable!("nothing is held") };
+        let run = run(hub.clone(), (1, 1), assignment, make, is_empty);
+        tokio::time::timeout(Duration::from_mins(1), run).await.unwrap();
     }
 }

@@ -41,13 +41,14 @@ impl Places {
     }
 
     /// Once, when all stores are filled: what former processes have presented.
-    fn restored(&self, hub: &Hub, share: Share) -> MutexGuard<'_, Schedule> {
+    fn restored(&self, hub: &Hub, share: Share, now: Timestamp) -> MutexGuard<'_, Schedule> {
         let mut schedule = self.lock();
         if !self.is_restored.swap(true, Ordering::AcqRel) {
             let is_own = |challenge: &Challenge| share.has(&challenge.namespace().unwrap_or_default());
             for challenge in hub.challenges.all().into_iter().filter(|challenge| is_own(challenge)) {
                 if let Claim::Holds(since) = Claim::of(&challenge, false) {
-                    schedule.hold(&name_of(&challenge), since);
+                    // A former process may have had a clock that was ahead.
+                    schedule.hold(&name_of(&challenge), since.min(now));
                 }
             }
         }
@@ -58,7 +59,7 @@ impl Places {
 /// Whether a Challenge waits for a place. `may_go` says whether nothing else keeps it from being presented. Whoever has a
 /// place because of what became of it is woken.
 pub(super) fn queued(context: &Context, challenge: &Challenge, may_go: bool, now: Timestamp) -> Option<Queued> {
-    let mut schedule = context.places.restored(&context.cluster.hub, context.options.share);
+    let mut schedule = context.places.restored(&context.cluster.hub, context.options.share, now);
     let (queued, calls) = schedule.look(&name_of(challenge), Claim::of(challenge, may_go), now);
     drop(schedule);
     call(context, calls, now);
@@ -68,8 +69,9 @@ pub(super) fn queued(context: &Context, challenge: &Challenge, may_go: bool, now
 /// A Challenge is not there any more.
 pub(super) fn gone(context: &Context, key: &Key, now: Timestamp) {
     let name = (key.object.namespace.clone(), key.object.name.clone());
-    let (_, calls) =
-        context.places.restored(&context.cluster.hub, context.options.share).look(&name, Claim::Nothing, now);
+    let mut schedule = context.places.restored(&context.cluster.hub, context.options.share, now);
+    let (_, calls) = schedule.look(&name, Claim::Nothing, now);
+    drop(schedule);
     call(context, calls, now);
 }
 
@@ -80,5 +82,31 @@ fn call(context: &Context, calls: Calls, now: Timestamp) {
     }
     if let Some(((namespace, name), at)) = calls.next {
         queue.wake_at(&Key::new(Kind::Challenge, namespace, name), at, now);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::testing::{at, object};
+
+    #[test]
+    fn a_place_from_a_clock_that_was_ahead_counts_no_longer_than_others() {
+        let hub = Hub::new();
+        hub.put(object::<Challenge>(json!({
+            "metadata": {
+                "name": "old", "namespace": "shop", "resourceVersion": "1", "finalizers": ["acme.cert-manager.io/finalizer"],
+            },
+            "spec": {"dnsName": "a.example.com", "type": "DNS-01", "issuerRef": {"name": "le"}},
+            "status": {"presented": true, "presentedAt": at(3600).to_string(), "state": "pending"},
+        })));
+        let (places, share) = (Places::new(1), Share { number: 0, of: 1 });
+        let new = ("shop".to_owned(), "new".to_owned());
+        let waits = |now| places.restored(&hub, share, at(now)).look(&new, Claim::Wants(at(0)), at(now)).0.is_some();
+        assert!(waits(0));
+        assert!(!waits(60));
     }
 }

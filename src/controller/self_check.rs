@@ -65,7 +65,10 @@ impl SelfChecks {
         challenge: &Challenge,
         target: tls_alpn01::CheckTarget,
     ) -> Result<tls_alpn01::CheckReport, StepError> {
-        taken(&self.handshakes, challenge, || async move { tls_alpn01::check(&target).await })
+        taken(&self.handshakes, challenge, || {
+            let clients = self.clients.clone();
+            async move { tls_alpn01::check(&clients, &target).await }
+        })
     }
 
     /// The Challenge wants no report any more, or another one.

@@ -27,7 +27,7 @@ pub(super) async fn round(
     memory: &mut Memory,
 ) -> Result<Round, StepError> {
     let hub = &context.cluster.hub;
-    let Some(source) = hub.sources.get(key) else {
+    let Some(source) = hub.sources.get(key).filter(|_| hub.sources.is_heard_of(key)) else {
         *memory = Memory::default();
         return Ok(Round::Rest(Wake::OnChange));
     };

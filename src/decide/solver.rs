@@ -171,17 +171,18 @@ fn rank(solver: &AcmeSolver, domain: &str, labels: &BTreeMap<String, String>) ->
     }
     let exact = selector.dns_names.iter().any(|name| name == domain);
     let zone = selector.dns_zones.iter().filter(|zone| in_zone(domain, zone)).map(|zone| label_count(zone)).max();
-    let names_anything = !selector.dns_names.is_empty() || !selector.dns_zones.is_empty();
-    if names_anything && !exact && zone.is_none() {
+    // As with cert-manager each list that is not empty has to have it.
+    if !exact && !selector.dns_names.is_empty() || zone.is_none() && !selector.dns_zones.is_empty() {
         return None;
     }
     Some((exact, zone.unwrap_or_default(), selector.match_labels.len()))
 }
 
+/// Labels are compared, and the star of a wildcard is one: `*.example.com` as a zone has the wildcard alone.
 fn in_zone(domain: &str, zone: &str) -> bool {
-    let domain = domain.strip_prefix("*.").unwrap_or(domain);
-    let zone = zone.trim_end_matches('.');
-    domain == zone || domain.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'))
+    let mut of_domain = domain.trim_end_matches('.').rsplit('.');
+    let mut of_zone = zone.trim_end_matches('.').rsplit('.');
+    of_zone.all(|label| of_domain.next().is_some_and(|own| own.eq_ignore_ascii_case(label)))
 }
 
 fn label_count(zone: &str) -> usize {
@@ -240,6 +241,42 @@ mod tests {
         assert_eq!(chosen(&solvers, &authorization("other.org", false), &[("use", "me")]), Some(4));
         assert_eq!(chosen(&solvers, &authorization("sys.example.com", true), &[]), Some(2));
         assert_eq!(chosen(&solvers, &authorization("other.org", true), &[]), None);
+    }
+
+    #[test]
+    fn a_selector_with_names_and_zones_wants_both() {
+        let solvers = solvers(json!([
+            {"http01": {"ingress": {}}},
+            {"dns01": {"digitalocean": {}}, "selector": {"dnsNames": ["a.example.com"], "dnsZones": ["example.com"]}},
+            {"dns01": {"digitalocean": {}}, "selector": {"dnsNames": ["b.example.org"], "dnsZones": ["example.com"]}},
+        ]));
+        assert_eq!(chosen(&solvers, &authorization("a.example.com", false), &[]), Some(1));
+        assert_eq!(chosen(&solvers, &authorization("b.example.com", false), &[]), Some(0));
+        assert_eq!(chosen(&solvers, &authorization("b.example.org", false), &[]), Some(0));
+    }
+
+    #[test]
+    fn a_zone_is_compared_by_labels() {
+        let first = |zone: &str, identifier: &str, wildcard: bool| {
+            let solvers = solvers(json!([{"dns01": {"digitalocean": {}}, "selector": {"dnsZones": [zone]}}]));
+            chosen(&solvers, &authorization(identifier, wildcard), &[]).is_some()
+        };
+        for (zone, identifier, wildcard) in [
+            ("Example.com.", "www.example.com", false),
+            ("example.com", "example.com", true),
+            ("*.example.com", "example.com", true),
+        ] {
+            assert!(first(zone, identifier, wildcard), "{zone}");
+        }
+        for (zone, identifier, wildcard) in [
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "www.example.com", false),
+            ("www.example.com", "example.com", true),
+            ("", "example.com", false),
+            (".", "example.com", false),
+        ] {
+            assert!(!first(zone, identifier, wildcard), "{zone:?}");
+        }
     }
 
     #[test]

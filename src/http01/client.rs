@@ -16,6 +16,9 @@ use super::report::Problem;
 /// Who asks, so that the answerer tells these questions from those of CAs.
 pub(super) const USER_AGENT: &str = concat!("certwright/", env!("CARGO_PKG_VERSION"));
 
+/// Why a name was not found.
+type BoxError = Box<dyn StdError + Send + Sync>;
+
 /// An address that swallows packets is told from a server that thinks.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -70,11 +73,16 @@ impl Clients {
 
     /// The addresses of a name; none if they cannot be had.
     pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        let Ok(name) = name.parse::<Name>() else { return Vec::new() };
-        match self.lookup.resolve(name).await {
-            Ok(found) => found.map(|address| address.ip()).collect(),
-            Err(_) => Vec::new(),
-        }
+        self.look_up(name).await.unwrap_or_default()
+    }
+
+    /// The addresses of a name, at least one.
+    ///
+    /// # Errors
+    /// A [`LookupError`] if the name is one.
+    pub async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, BoxError> {
+        let found = self.lookup.resolve(name.parse::<Name>()?).await?;
+        Ok(found.map(|address| address.ip()).collect())
     }
 }
 

@@ -18,7 +18,8 @@ use tokio_rustls::TlsConnector;
 
 use super::{PORT, PROTOCOL, server_name};
 use crate::api::{Challenge, Sensitive};
-use crate::http01::lookup::{Family, Lookup, LookupError};
+use crate::http01::client::Clients;
+use crate::http01::lookup::LookupError;
 use crate::measure::{self, span::Span};
 use crate::pki::acme_identifier::{self, Mismatch};
 
@@ -104,10 +105,10 @@ pub enum Problem {
 }
 
 /// Asks the solver Pod and the public name, both at once.
-pub async fn check(target: &CheckTarget) -> CheckReport {
+pub async fn check(clients: &Clients, target: &CheckTarget) -> CheckReport {
     let pod_place = [target.pod_address];
     let pod = measured("solver", bounded(target, ask(target, &pod_place)));
-    let (pod, public) = tokio::join!(pod, measured("public", bounded(target, ask_public(target))));
+    let (pod, public) = tokio::join!(pod, measured("public", bounded(target, ask_public(clients, target))));
     CheckReport { place: place(target), pod, public }
 }
 
@@ -133,24 +134,22 @@ async fn bounded(target: &CheckTarget, asking: impl Future<Output = Result<(), P
     timeout(target.timeout, asking).await.unwrap_or(Err(Problem::TimedOut(target.timeout)))
 }
 
-async fn ask_public(target: &CheckTarget) -> Result<(), Problem> {
+async fn ask_public(clients: &Clients, target: &CheckTarget) -> Result<(), Problem> {
     let addresses = match target.domain.parse::<IpAddr>() {
         Ok(address) => vec![address],
-        Err(_) => look_up(&target.domain).await?,
+        Err(_) => look_up(clients, &target.domain).await?,
     };
     let places: Vec<_> =
         addresses.into_iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, target.port)).collect();
     ask(target, &places).await
 }
 
-/// The resolver is made anew each time: it holds no cache, and the files it reads are small.
-async fn look_up(name: &str) -> Result<Vec<IpAddr>, Problem> {
+async fn look_up(clients: &Clients, name: &str) -> Result<Vec<IpAddr>, Problem> {
     // What is no server name is not asked for either.
     ServerName::try_from(name).map_err(|_| Problem::Malformed)?;
-    let lookup = Lookup::from_system(Family::Any).map_err(|_| Problem::LookupFailed)?;
-    lookup.addresses(name).await.map_err(|error| match error {
-        LookupError::NotFound => Problem::NameNotFound,
-        LookupError::Failed(_) => Problem::LookupFailed,
+    clients.look_up(name).await.map_err(|error| match error.downcast_ref() {
+        Some(LookupError::NotFound) => Problem::NameNotFound,
+        _ => Problem::LookupFailed,
     })
 }
 
@@ -252,10 +251,11 @@ impl ServerCertVerifier for AnyCertificate {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use jiff::Timestamp;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, UdpSocket};
 
     use super::super::server::{Answer, serve, settings};
     use super::*;
+    use crate::http01::client::clients;
 
     const KEY: &str = "tok-en_1.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
 
@@ -288,6 +288,10 @@ mod tests {
     /// The pod is at the one place, the name leads to the other.
     fn target(domain: &str, pod_address: SocketAddr, port: u16) -> CheckTarget {
         CheckTarget { domain: domain.into(), key: KEY.into(), pod_address, port, timeout: TIMEOUT }
+    }
+
+    async fn check(target: &CheckTarget) -> CheckReport {
+        super::check(&clients(&[]).unwrap(), target).await
     }
 
     async fn pod_says(domain: &str, address: SocketAddr) -> Result<(), Problem> {
@@ -378,6 +382,18 @@ mod tests {
             let report = check(&target("localhost", own, public.port())).await;
             assert_eq!(report.leads_to_another(), leads_to_another, "{:?}", report.public);
         }
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_where_the_operator_says() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let clients = clients(&[server.local_addr().unwrap()]).unwrap();
+        let target = target("www.example.com", solver("www.example.com", KEY).await, 1);
+        let asking = tokio::spawn(async move { super::check(&clients, &target).await });
+        let mut query = [0; 512];
+        let (length, _) = timeout(TIMEOUT, server.recv_from(&mut query)).await.unwrap().unwrap();
+        assert!(query[..length].windows(7).any(|part| part == b"example"));
+        asking.abort();
     }
 
     #[tokio::test]

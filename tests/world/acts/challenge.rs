@@ -100,12 +100,12 @@ fn queued(process: &mut Process, world: &World, challenge: &Challenge, may_go: b
 }
 
 fn schedule<'a>(process: &'a mut Process, world: &World) -> &'a mut Schedule {
-    let hub = process.hub.clone();
+    let (hub, now) = (process.hub.clone(), world.now());
     process.schedule.get_or_insert_with(|| {
         let mut schedule = Schedule::new(world.most_challenges);
         for challenge in hub.challenges.all() {
             if let Claim::Holds(since) = Claim::of(&challenge, false) {
-                schedule.hold(&name_of(&challenge), since);
+                schedule.hold(&name_of(&challenge), since.min(now));
             }
         }
         schedule

@@ -123,3 +123,12 @@ async fn objects_that_lead_nowhere_are_told_and_not_asked() {
         "{told}"
     );
 }
+
+/// As where neither the API server nor a name server answers.
+#[tokio::test]
+async fn a_way_that_takes_its_time_to_be_found_is_not_asked() {
+    let solver_address = Some(solver("example.com").await);
+    let target = CheckTarget { solver_address, timeout: Duration::from_secs(1), ..target("example.com", 1) };
+    let report = timeout(10 * TIMEOUT, check(&test_clients(), &target, pending())).await.unwrap();
+    assert_eq!((report.solver, report.inside), (LayerResult::Passed, LayerResult::NotAsked));
+}
