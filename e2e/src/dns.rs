@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::launcher::Launcher;
 use crate::network::{NODE, SECONDARY_DNS};
-use crate::packages::require_program;
+use crate::packages::{copy_program, require_program};
 use crate::pebble::random;
 use crate::state::{Dns, Tsig};
 use crate::wait::until_ready;
@@ -171,7 +171,7 @@ enum Role {
 fn own_named(folder: &Path) -> Result<PathBuf> {
     let copy = folder.join("dns/named");
     fs::create_dir_all(folder.join("dns"))?;
-    fs::copy(require_program("named")?, &copy).context("copying named")?;
+    copy_program(&require_program("named")?, &copy)?;
     Ok(copy)
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::network::run;
 use crate::state::Tier;
 
 /// A Debian package, known by a file that it brings.
@@ -102,6 +103,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// Like [`find`], with an error that tells which program is missing.
 pub fn require_program(program: &str) -> Result<PathBuf> {
     find(program).with_context(|| format!("the program {program} is missing: run `testbed packages`"))
+}
+
+/// Copies a program to where it will be started from. By a process of its own: while this one has a file open for writing, a
+/// child that another thread just starts has it open too, and what is open for writing cannot be started ("text file busy").
+pub(crate) fn copy_program(program: &Path, copy: &Path) -> Result<()> {
+    run(Command::new("cp").arg("--").arg(program).arg(copy))
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

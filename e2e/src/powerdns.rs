@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::dns;
 use crate::network::run;
-use crate::packages::require_program;
+use crate::packages::{copy_program, require_program};
 use crate::pebble::random;
 use crate::process::Process;
 use crate::state::Tsig;
@@ -158,8 +158,7 @@ fn config_dir(folder: &Path) -> String {
 /// A copy: where AppArmor guards the program by its path, that may not read a testbed's folder.
 fn own_server(folder: &Path) -> Result<PathBuf> {
     let copy = folder.join("pdns_server");
-    fs::copy(require_program("pdns_server").context("`testbed packages --of-tests` installs it")?, &copy)
-        .context("copying pdns_server")?;
+    copy_program(&require_program("pdns_server").context("`testbed packages --of-tests` installs it")?, &copy)?;
     Ok(copy)
 }
 

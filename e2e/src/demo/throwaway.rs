@@ -13,6 +13,7 @@ use super::{issue, step};
 use crate::kubectl::Kubectl;
 use crate::launcher::Launcher;
 use crate::lifecycle::{self, Options};
+use crate::packages::copy_program;
 use crate::pebble::PebbleOptions;
 use crate::state::{State, Tier};
 use crate::wait::until_ready;
@@ -112,7 +113,7 @@ async fn start_process(state: State, place: &Place, binary: &Path) -> Result<()>
 fn write_wrappers(state: &State, place: &Place) -> Result<()> {
     let folder = state.folder.display();
     let me = state.folder.join("testbed");
-    fs::copy(std::env::current_exe()?, &me).context("copying this program to the demo's folder")?;
+    copy_program(&std::env::current_exe()?, &me)?;
     let kubectl = format!(
         "#!/bin/sh\nunset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY\nKUBECONFIG='{}' exec '{}' \"$@\"\n",
         place.kubectl.kubeconfig.display(),
