@@ -137,7 +137,17 @@ impl Hub {
 
     fn put_and<K: Watched>(&self, wake: fn(&Queue, &Key), mut object: K) {
         keep::what_is_read(&mut object);
-        if let Put::Stored { former, now } = K::store(self).put(object) {
+        self.wake_after(wake, K::store(self).put(object));
+    }
+
+    /// Takes in what became of an object that was held when the change was asked for.
+    pub fn replace<K: Watched>(&self, mut object: K) {
+        keep::what_is_read(&mut object);
+        self.wake_after(Queue::wake, K::store(self).replace(object));
+    }
+
+    fn wake_after<K: Watched>(&self, wake: fn(&Queue, &Key), put: Put<K>) {
+        if let Put::Stored { former, now } = put {
             self.wake_dependents(wake, former.as_deref(), Some(&*now));
         }
     }
@@ -157,9 +167,7 @@ impl Hub {
     /// Takes in an object that says more than the API server keeps, in place of what it said of the same version.
     pub fn amend<K: Watched>(&self, mut object: K) {
         keep::what_is_read(&mut object);
-        if let Put::Stored { former, now } = K::store(self).amend(object) {
-            self.wake_dependents(Queue::wake, former.as_deref(), Some(&*now));
-        }
+        self.wake_after(Queue::wake, K::store(self).amend(object));
     }
 
     fn wake_each<K: Watched>(&self, store: &Store<K>, kind: Kind, is_meant: &impl Fn(&Key) -> bool) {

@@ -66,21 +66,27 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
 
     /// Takes in what was seen, unless the store knows better.
     pub fn put(&self, object: K) -> Put<K> {
-        self.put_unless(object, |offered, held| !is_newer(offered, held))
+        self.put_unless(object, |offered, held| held.is_some_and(|held| !is_newer(offered, held)))
+    }
+
+    /// Takes in what became of an object that the store held when the change was asked for. If it holds it no more, the watch
+    /// has told of its end before the answer came.
+    pub fn replace(&self, object: K) -> Put<K> {
+        self.put_unless(object, |offered, held| held.is_none_or(|held| !is_newer(offered, held)))
     }
 
     /// The same also for what was made of the version that the store holds.
     pub fn amend(&self, object: K) -> Put<K> {
-        self.put_unless(object, |offered, held| is_newer(held, offered))
+        self.put_unless(object, |offered, held| held.is_none_or(|held| is_newer(held, offered)))
     }
 
-    fn put_unless(&self, object: K, is_stale: impl Fn(&K, &K) -> bool) -> Put<K> {
+    fn put_unless(&self, object: K, is_stale: impl Fn(&K, Option<&K>) -> bool) -> Put<K> {
         let name = ObjectName::of(&object);
         let mut contents = self.write();
         if object.meta().uid.as_ref().is_some_and(|uid| contents.tombstones.contains_key(uid)) {
             return Put::Stale;
         }
-        if contents.objects.get(&name).is_some_and(|held| is_stale(&object, held.as_ref())) {
+        if is_stale(&object, contents.objects.get(&name).map(Arc::as_ref)) {
             return Put::Stale;
         }
         let former = contents.remove(&name, self.index_of);
@@ -230,6 +236,17 @@ mod tests {
         assert!(matches!(store.put(object("a", "2", 8, "x")), Put::Stored { former: None, .. }));
         assert!(store.remove(&name("a"), "1").is_none(), "the end of the former object leaves the new one alone");
         assert!(store.get(&name("a")).is_some());
+    }
+
+    #[test]
+    fn an_object_that_the_watch_took_out_does_not_rise_from_a_late_answer() {
+        let store = store();
+        store.put(object("a", "1", 5, "x"));
+        assert!(matches!(store.replace(object("a", "1", 6, "x")), Put::Stored { former: Some(_), .. }));
+        store.remove(&name("a"), "1");
+        assert!(matches!(store.replace(object("a", "1", 7, "x")), Put::Stale));
+        assert!(matches!(store.amend(object("a", "1", 7, "x")), Put::Stale));
+        assert!(store.get(&name("a")).is_none());
     }
 
     #[test]

@@ -144,10 +144,6 @@ impl Cluster {
             Err(ApiError::Refused { what, code: 422, .. }) => Err(ApiError::Conflict { what }),
             other => other,
         };
-        if finalizers.is_empty() && seen.meta().deletion_timestamp.is_some() && outcome.is_ok() {
-            self.hub.bury::<K>(&name, seen.meta().uid.as_deref().unwrap_or_default());
-            return Ok(());
-        }
         self.settle::<K>(&api, &name, seen, outcome).await
     }
 
@@ -213,7 +209,7 @@ impl Cluster {
         let what = format!("delete {} {name}", K::kind(&()));
         match written((K::kind(&()), "delete"), what, api.delete(&name.name, &params)).await {
             Ok(answer) => match answer.left() {
-                Some(object) if stays_for_now(&object) => self.hub.put(object),
+                Some(object) if stays_for_now(&object) => self.hub.replace(object),
                 _ => self.hub.bury::<K>(&name, &uid),
             },
             // A conflict means that another object took the name: ours is gone.
@@ -231,8 +227,14 @@ impl Cluster {
         written: Result<K, ApiError>,
     ) -> Result<(), ApiError> {
         match written {
+            // The answer to the change that took the last finalizer of an object whose deletion was asked for, also by somebody
+            // else and after it was seen, shows it a last time.
+            Ok(object) if object.meta().deletion_timestamp.is_some() && !stays_for_now(&object) => {
+                self.hub.bury::<K>(name, object.meta().uid.as_deref().unwrap_or_default());
+                Ok(())
+            }
             Ok(object) => {
-                self.hub.put(object);
+                self.hub.replace(object);
                 Ok(())
             }
             Err(gone @ ApiError::Gone { .. }) => {
