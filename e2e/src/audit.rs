@@ -78,12 +78,13 @@ fn requests_on(log: &Path, mark: &mut Mark) -> Result<Vec<Write>> {
     file.seek(SeekFrom::Start(mark.0))?;
     let mut reader = BufReader::new(file);
     let mut writes = Vec::new();
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 {
-        if !line.ends_with('\n') {
+    // Bytes, for a line that is being written may end within a character.
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if !line.ends_with(b"\n") {
             break;
         }
-        let event: Event = serde_json::from_str(&line).context("reading an event of the audit log")?;
+        let event: Event = serde_json::from_slice(&line).context("reading an event of the audit log")?;
         writes.push(event.into_write());
         mark.0 += line.len() as u64;
         line.clear();

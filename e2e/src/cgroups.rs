@@ -34,7 +34,11 @@ pub fn remove(name: &str) -> Result<()> {
         let start = Instant::now();
         while group.exists() {
             match remove_tree(&group) {
-                Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < LAST_THREADS => {
+                // Not found is what somebody else has just removed.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::NotFound)
+                        && start.elapsed() < LAST_THREADS =>
+                {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 removed => removed.with_context(|| format!("removing the control group {}", group.display()))?,

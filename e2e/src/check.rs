@@ -29,8 +29,8 @@ pub fn check(tier: Tier, place: &Path) -> Result<()> {
 fn check_node(place: &Path) -> Result<()> {
     let bridge = "ip link add try0 type bridge && echo 1 > /proc/sys/net/ipv4/ip_forward";
     try_out("make a bridge and forward packets", "--net", bridge, true)?;
-    let rules = "iptables -t nat -A OUTPUT -p tcp -m comment --comment try -m statistic --mode random --probability 0.5 \
-                 -j DNAT --to-destination 10.77.0.1:1";
+    let rules = "iptables -w -t nat -A OUTPUT -p tcp -m comment --comment try -m statistic --mode random \
+                 --probability 0.5 -j DNAT --to-destination 10.77.0.1:1";
     try_out("set packet rules with iptables", "--net", rules, true)?;
     let trial = place.join(format!(".trial-{}", std::process::id()));
     for folder in ["upper", "work"] {

@@ -1,6 +1,7 @@
 //! The controller under test: the real binary as a process in the testbed.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +9,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
 use crate::image::CERTWRIGHT;
 use crate::install::install;
 use crate::packages::require_program;
-use crate::port::listen;
 use crate::process::Process;
 use crate::testbed::Testbed;
 use crate::wait::{until, until_ready};
@@ -21,7 +22,7 @@ use crate::wait::{until, until_ready};
 /// The environment variable that names the binary; without it, the one that Cargo built beside the running test.
 pub const BINARY_VARIABLE: &str = "CERTWRIGHT_BIN";
 
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 const OTHERS: Duration = Duration::from_mins(30);
 const PROBES: &str = "127.0.0.1:9403";
 
@@ -105,8 +106,6 @@ impl Shared {
         install(testbed).await?;
         let sole = only_one(testbed).await?;
         let (process, log) = start_for_ever(testbed.clone())?;
-        // The lock is held until this process ends, and so is the controller.
-        std::mem::forget(sole);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let look = async || {
             let answer = client.get(format!("http://{PROBES}/readyz")).send().await;
@@ -115,6 +114,8 @@ impl Shared {
         };
         let ready = until("the controller's watches", READY, look).await;
         ready.with_context(|| format!("the end of its log:\n{}", crate::process::tail(&log, 20)))?;
+        // The lock is held until this process ends, as the controller is. Before, others would wait for it in vain.
+        std::mem::forget(sole);
         Ok(Self { log, process })
     }
 }
@@ -190,7 +191,14 @@ pub(crate) async fn only_one(testbed: &Testbed) -> Result<File> {
         Err(std::fs::TryLockError::Error(error)) => Err(error),
     };
     until("the controller of another test program in this testbed to end", OTHERS, look).await?;
-    // One that ends together with its program may do so a moment later.
-    drop(listen(PROBES.parse::<SocketAddr>()?).await?);
+    // One that ends together with its program may do so a moment later. It is called, for who listens there to try it out
+    // shares the port with a child that another thread just starts.
+    let probes: SocketAddr = PROBES.parse()?;
+    let look = async || match TcpStream::connect(probes).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Some(())),
+        Err(error) => Err(error),
+    };
+    until("the port of the probes to be free", READY, look).await?;
     Ok(file)
 }

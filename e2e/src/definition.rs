@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::wait::until;
 
-const SERVED: Duration = Duration::from_mins(1);
+const SERVED: Duration = Duration::from_mins(3);
 
 /// Has the API server serve the kind, with any fields and a status, and waits until it does.
 pub async fn define(client: &Client, kind: &ApiResource) -> Result<()> {

@@ -25,7 +25,7 @@ pub const ZONES: [&str; 2] = ["certwright.test", "other.test"];
 
 const KEY_NAME: &str = "testbed-key";
 const ALGORITHM: &str = "hmac-sha256";
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 
 /// Starts both servers and waits until each serves every zone.
 pub async fn start(launcher: &mut Launcher) -> Result<()> {
@@ -62,7 +62,7 @@ pub fn challenge_records(dns: &Dns, part: &str) -> Result<Vec<String>> {
     for server in [dns.primary, dns.secondary] {
         for zone in &dns.zones {
             let mut dig = Command::new(require_program("dig")?);
-            dig.args([&format!("@{server}"), zone, "AXFR", "+time=15", "+tries=1"]);
+            dig.args([&format!("@{server}"), zone, "AXFR", "+time=30", "+tries=3"]);
             let output = dig.output().context("starting dig")?;
             let text = String::from_utf8_lossy(&output.stdout);
             if !output.status.success() || !text.contains("SOA") {
@@ -82,7 +82,8 @@ pub fn update(dns: &Dns, lines: &[String]) -> Result<()> {
     let script =
         format!("server {server}\nkey {}:{} {}\n{}\nsend\n", tsig.algorithm, tsig.name, tsig.secret, lines.join("\n"));
     let mut command = Command::new(require_program("nsupdate")?);
-    let mut nsupdate = command.args(["-t", "15"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // By TCP: by UDP an update is sent again every three seconds, and given up after a few times.
+    let mut nsupdate = command.args(["-v", "-t", "60"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     nsupdate.stdin.take().context("nsupdate takes no input")?.write_all(script.as_bytes())?;
     let output = nsupdate.wait_with_output()?;
     if !output.status.success() {
@@ -199,7 +200,7 @@ fn configuration(home: &Path, address: Ipv4Addr, role: Role, tsig: &Tsig) -> Str
          listen-on port 53 {{ {address}; }};\n  listen-on-v6 {{ none; }};\n  notify-source {address};\n  \
          transfer-source {address};\n  query-source address {address};\n  {recursion}\n  dnssec-validation no;\n  \
          empty-zones-enable no;\n  minimal-responses no;\n  notify-delay 0;\n  max-ncache-ttl 1;\n  tcp-clients 4000;\n  \
-         tcp-listen-queue 1000;\n}};\n\
+         tcp-listen-queue 1000;\n  transfers-out 100;\n}};\n\
          controls {{ }};\nkey \"{name}\" {{ algorithm {algorithm}; secret \"{secret}\"; }};\n"
     );
     if role == Role::Primary {

@@ -148,7 +148,11 @@ fn upstream_client(acme: &Acme) -> Result<reqwest::Client> {
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, line: Arc<Line>) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many files are open, most likely: let others get on and close some.
+            tokio::task::yield_now().await;
+            continue;
+        };
         while connections.try_join_next().is_some() {}
         if !line.is_down.load(Ordering::SeqCst) {
             connections.spawn(serve(stream, acceptor.clone(), line.clone()));

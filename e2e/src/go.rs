@@ -48,6 +48,9 @@ pub fn ensure_manifests(contour: &Module) -> Result<PathBuf> {
         return Ok(target);
     }
     let _lock = Lock::acquire(&folder)?;
+    if target.exists() {
+        return Ok(target);
+    }
     let source = write_module(contour, &folder)?;
     let own = module_folder(&source, "github.com/projectcontour/contour")?.join("examples/contour/01-crds.yaml");
     let gateway = module_folder(&source, "sigs.k8s.io/gateway-api")?.join("config/crd/experimental");
@@ -61,7 +64,6 @@ pub fn ensure_manifests(contour: &Module) -> Result<PathBuf> {
             fs::copy(&path, unfinished.join(name))?;
         }
     }
-    let _ = fs::remove_dir_all(&target);
     fs::rename(&unfinished, &target)?;
     Ok(target)
 }

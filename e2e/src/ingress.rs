@@ -28,7 +28,7 @@ const PASSED_THROUGH: &str = "*.tls.certwright.test";
 const CLASS: &str = "contour";
 /// Contour lets Envoy listen on a port only while some route leads there: this one always does.
 const ALIVE: &str = "alive.certwright.test";
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 
 /// Starts CoreDNS and makes it the cluster's DNS Service.
 pub async fn start_cluster_dns(launcher: &mut Launcher, authority: &Authority) -> Result<()> {
@@ -64,8 +64,11 @@ pub async fn start(launcher: &mut Launcher, authority: &Authority, mut definitio
     let look = async || definitions.exited();
     let status = until("the resource definitions", READY, look).await?;
     ensure!(status.success(), "the resource definitions were refused: {}", tail(definitions.log(), 20));
-    kubectl(&launcher.state, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
-    apply(&launcher.state, "ingress", &objects(authority)?)?;
+    kubectl(&launcher.state, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"])?;
+    // kubectl hears of new kinds a moment after they are established.
+    let objects = objects(authority)?;
+    let look = async || apply(&launcher.state, "ingress", &objects).map(Some);
+    until("the objects of the ingress", READY, look).await?;
     start_contour(launcher, authority, &folder).await?;
     start_envoy(launcher, &folder)?;
     redirect_ports()?;
@@ -143,7 +146,7 @@ async fn wait_for_gateway(state: &State) -> Result<()> {
     let look = async || tokio::net::TcpStream::connect((NODE, 443)).await.map(|_| Some(()));
     until("Envoy on port 443", READY, look).await?;
     let gateway = format!("gateway/{GATEWAY}");
-    kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=60s"])
+    kubectl(state, &["wait", "--for=condition=Programmed", &gateway, "-n", NAMESPACE, "--timeout=180s"])
 }
 
 /// Hands objects to the API server through `kubectl apply`.

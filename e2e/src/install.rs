@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use certwright::api::names::LEASE;
 use certwright::api::{Certificate, CertificateRequest, Challenge, ClusterIssuer, Issuer, Order};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -20,11 +22,12 @@ use tokio::sync::OnceCell;
 use crate::image;
 use crate::kubectl::Kubectl;
 use crate::kubernetes::CERTWRIGHT_USER;
+use crate::replica::LEASE_NAMESPACE;
 use crate::state::State;
 use crate::testbed::Testbed;
 use crate::wait::until;
 
-const ESTABLISHED: Duration = Duration::from_mins(1);
+const ESTABLISHED: Duration = Duration::from_mins(3);
 
 /// Installs `crds/`, the policies of `deploy/admission/`, and the rights of `deploy/rbac.yaml`, bound to the user
 /// `certwright`. May be called by every test:
@@ -59,7 +62,7 @@ async fn install_now(testbed: &Testbed) -> Result<()> {
 async fn rights_are_enforced(testbed: &Testbed) -> Result<()> {
     let client = testbed.certwright().await?;
     let one = ListParams::default().limit(1);
-    // Each kind of ours, and one of each role.
+    // Each kind of ours, and what was granted last to the whole cluster and within a namespace.
     let look = async || -> kube::Result<_> {
         Api::<Issuer>::all(client.clone()).list_metadata(&one).await?;
         Api::<ClusterIssuer>::all(client.clone()).list_metadata(&one).await?;
@@ -68,6 +71,7 @@ async fn rights_are_enforced(testbed: &Testbed) -> Result<()> {
         Api::<Order>::all(client.clone()).list_metadata(&one).await?;
         Api::<Challenge>::all(client.clone()).list_metadata(&one).await?;
         Api::<CustomResourceDefinition>::all(client.clone()).list_metadata(&one).await?;
+        Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE).get_opt(LEASE).await?;
         Ok(Some(()))
     };
     until("the rights to be enforced", ESTABLISHED, look).await
@@ -95,7 +99,7 @@ async fn install_policies(client: &Client) -> Result<()> {
 pub fn definitions(kubectl: &Kubectl) -> Result<()> {
     let folder = repository().join("crds").display().to_string();
     kubectl.run(&["apply", "-f", &folder])?;
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &folder])
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=180s", "-f", &folder])
 }
 
 /// Packs `binary` into an image and installs `deploy/` in a testbed of tier cluster, after [`definitions`]; waits until
@@ -103,14 +107,14 @@ pub fn definitions(kubectl: &Kubectl) -> Result<()> {
 pub fn deploy(state: &State, kubectl: &Kubectl, binary: &Path) -> Result<()> {
     image::import_certwright(state, binary)?;
     kubectl.run(&["apply", "-k", &repository().join("deploy").display().to_string()])?;
-    kubectl.run(&["rollout", "status", "--namespace=certwright", "--timeout=90s", "deployment/certwright"])
+    kubectl.run(&["rollout", "status", "--namespace=certwright", "--timeout=180s", "deployment/certwright"])
 }
 
 /// Takes away what [`deploy`] of another test program has left running, and waits until its pods are gone: a controller
 /// that is about to end still works on what a test lays down.
 pub fn end_deployed(kubectl: &Kubectl) -> Result<()> {
     let deployment = ["delete", "deployment", "certwright", "--namespace=certwright"];
-    kubectl.run(&[&deployment[..], &["--ignore-not-found", "--cascade=foreground", "--timeout=90s"]].concat())
+    kubectl.run(&[&deployment[..], &["--ignore-not-found", "--cascade=foreground", "--timeout=180s"]].concat())
 }
 
 /// The files of `crds/`, in order of their names.

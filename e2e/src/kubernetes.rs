@@ -29,7 +29,7 @@ pub const CERTWRIGHT_USER: &str = "certwright";
 
 /// Where etcd is.
 pub const ETCD: &str = "http://127.0.0.1:2379";
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 
 /// Starts etcd and the API server; returns the authority whose client certificates the API server believes.
 pub async fn start(launcher: &mut Launcher) -> Result<Authority> {
@@ -41,8 +41,7 @@ pub async fn start(launcher: &mut Launcher) -> Result<Authority> {
     command.args(arguments(&folder, &authority, &kubernetes)?);
     let process = launcher.start("kube-apiserver", command)?;
     let client = client(&kubernetes.admin_kubeconfig).await?;
-    let look = async || client.request_text(request("/readyz")?).await.map(drop).map_err(anyhow::Error::from);
-    until_ready(process, "the Kubernetes API server", READY, look).await?;
+    until_ready(process, "the Kubernetes API server", READY, async || is_ready(&client).await).await?;
     launcher.state.kubernetes = Some(kubernetes);
     launcher.state.save()?;
     Ok(authority)
@@ -95,6 +94,14 @@ pub fn kubectl_cache(state: &State) -> PathBuf {
 /// A GET request for [`Client::request_text`].
 pub fn request(path: &str) -> Result<http::Request<Vec<u8>>> {
     Ok(http::Request::get(path).body(Vec::new())?)
+}
+
+/// The API server says so, and has made the namespaces that every cluster has, which it does not wait for.
+async fn is_ready(client: &Client) -> Result<()> {
+    for path in ["/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/kube-system"] {
+        client.request_text(request(path)?).await?;
+    }
+    Ok(())
 }
 
 fn server() -> String {
@@ -176,6 +183,8 @@ fn arguments(folder: &Path, authority: &Authority, kubernetes: &Kubernetes) -> R
         ("kubelet-preferred-address-types", "InternalIP".to_owned()),
         ("audit-policy-file", file(&folder.join("audit-policy.json"))),
         ("audit-log-path", file(&kubernetes.audit_log)),
+        // In MB; else it begins anew after 100, where a test may be counting.
+        ("audit-log-maxsize", "100000".to_owned()),
     ];
     Ok(with_values.into_iter().map(|(flag, value)| format!("--{flag}={value}")).collect())
 }

@@ -20,7 +20,7 @@ use crate::{cache, catalogue, cgroups, check, dns, ingress, kubernetes, network,
 /// How long a testbed may take to start once its programs are there.
 const UP: Duration = Duration::from_mins(4);
 /// How long processes may take to die of SIGKILL.
-const DEATH: Duration = Duration::from_mins(1);
+const DEATH: Duration = Duration::from_mins(3);
 
 /// What a testbed is to be.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -90,14 +90,7 @@ pub fn down(folder: &Path) -> Result<()> {
     if !State::file_in(&folder).exists() {
         return Ok(());
     }
-    let state = State::load(&folder)?;
-    kill_all(&state)?;
-    if state.tier == Tier::Cluster {
-        cgroups::remove(&node::control_group(&state))?;
-    }
-    if let Network::Named(name) = &state.network {
-        network::delete(name)?;
-    }
+    end(&State::load(&folder)?)?;
     fs::remove_file(State::file_in(&folder)).context("removing the state file")
 }
 
@@ -226,6 +219,7 @@ fn options_file(folder: &Path) -> PathBuf {
 fn prepare(folder: &Path, options: &Options) -> Result<State> {
     fs::create_dir_all(folder.join("logs")).with_context(|| format!("making the folder {}", folder.display()))?;
     let folder = folder.canonicalize()?;
+    forget_former(&folder)?;
     link_programs(&folder, options.tier)?;
     fs::write(options_file(&folder), serde_json::to_vec_pretty(options)?)?;
     let root = rustix::process::geteuid().is_root();
@@ -265,10 +259,23 @@ fn link_programs(folder: &Path, tier: Tier) -> Result<()> {
     Ok(())
 }
 
+/// Removes what a former testbed in this folder has kept: it would pass for this one's.
+fn forget_former(folder: &Path) -> Result<()> {
+    for name in ["etcd", "containerd", "cni", "kubelet", "overlay"] {
+        let kept = folder.join(name);
+        if kept.exists() {
+            fs::remove_dir_all(&kept).with_context(|| format!("removing {}", kept.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the namespace and runs [`up_inside`] in it.
 fn start(state: &State) -> Result<()> {
     let mut command = match &state.network {
         Network::Named(name) => {
+            // A former testbed whose folder was removed while it was up has left its namespace.
+            end(state)?;
             network::create(name)?;
             network::enter(&state.network)?
         }
@@ -287,6 +294,18 @@ fn start(state: &State) -> Result<()> {
     child.kill()?;
     child.wait()?;
     bail!("not ready after {} s", UP.as_secs())
+}
+
+/// Kills every process, then removes what they leave outside the folder.
+fn end(state: &State) -> Result<()> {
+    kill_all(state)?;
+    if state.tier == Tier::Cluster {
+        cgroups::remove(&node::control_group(state))?;
+    }
+    if let Network::Named(name) = &state.network {
+        network::delete(name)?;
+    }
+    Ok(())
 }
 
 /// Kills every process written down, every other one inside the network namespace, and those of pods, until none is

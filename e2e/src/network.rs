@@ -112,8 +112,14 @@ fn file(name: &str) -> PathBuf {
     Path::new("/var/run/netns").join(name)
 }
 
+/// Of a process whose first thread has ended, that of its others.
 fn namespace_of(pid: u32) -> Option<u64> {
-    std::fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|metadata| metadata.ino())
+    let of = |task: &Path| std::fs::metadata(task.join("ns/net")).ok().map(|metadata| metadata.ino());
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    of(&process).or_else(|| {
+        let mut threads = std::fs::read_dir(process.join("task")).into_iter().flatten().filter_map(Result::ok);
+        threads.find_map(|thread| of(&thread.path()))
+    })
 }
 
 /// Runs a short command to its end; its words are in the error.

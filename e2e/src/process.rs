@@ -19,13 +19,14 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of the running process `pid`; `None` when there is none, or only its corpse.
+    /// The identity of the running process `pid`; `None` when there is none, or only its corpse. One whose first thread has
+    /// ended still runs while it has others.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field is the program's name in parentheses and may hold spaces and parentheses itself.
         let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
         let status = fields.next()?;
-        if status == "Z" || status == "X" {
+        if (status == "Z" || status == "X") && !has_other_threads(pid) {
             return None;
         }
         Some(Self { pid, start_time: fields.nth(18)?.parse().ok()? })
@@ -41,6 +42,10 @@ impl Identity {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
         self.is_alive() && kill_process(pid, signal).is_ok()
     }
+}
+
+fn has_other_threads(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
 }
 
 /// A child process with its output in a log file. Dropping it kills it.

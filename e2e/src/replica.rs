@@ -146,7 +146,12 @@ pub async fn grant_two_shares(testbed: &Testbed) -> Result<()> {
         "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": CERTWRIGHT_USER }],
     }))?;
     apply_in_namespace(&client, role).await?;
-    apply_in_namespace(&client, binding).await
+    apply_in_namespace(&client, binding).await?;
+    // The API server enforces them a moment later.
+    let leases: Api<Lease> = Api::namespaced(testbed.certwright().await?, LEASE_NAMESPACE);
+    let name = share_lease(1);
+    let look = async || leases.get_opt(&name).await.map(|_| Some(()));
+    until("the rights of two shares to be enforced", READY, look).await
 }
 
 /// What the Lease says, if it is there.
@@ -161,5 +166,5 @@ pub fn holder(lease: &LeaseSpec) -> &str {
 }
 
 fn probe_client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?)
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?)
 }

@@ -18,7 +18,7 @@ use crate::state::{STATE_VARIABLE, State, Tier};
 use crate::wait::until;
 
 /// What takes a moment, and longer only on a machine with much else to do.
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(3);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
