@@ -14,6 +14,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use serde_json::json;
@@ -67,7 +68,7 @@ impl Nodeless {
 /// Gives each solver pod an address, as a kubelet does once its container runs.
 async fn run_pods(client: Client, answers: Answers) {
     let solvers = watcher::Config::default().labels(&format!("{}=true", label::HTTP01_SOLVER));
-    let mut pods = watcher::watcher(Api::<Pod>::all(client.clone()), solvers).boxed();
+    let mut pods = watcher::watcher(Api::<Pod>::all(client.clone()), solvers).default_backoff().boxed();
     while let Some(event) = pods.next().await {
         match event {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => run_pod(&client, &answers, &pod).await,
@@ -86,8 +87,15 @@ async fn run_pod(client: &Client, answers: &Answers, pod: &Pod) {
     lock(answers).insert(argument(pod, "--token="), argument(pod, "--key="));
     let status = json!({ "status": { "phase": "Running", "podIP": PODS, "podIPs": [{ "ip": PODS }] } });
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    // It may be gone by now.
-    let _ = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+    let (name, params, patch) = (pod.name_any(), PatchParams::default(), Patch::Merge(status));
+    let tell = async || match pods.patch_status(&name, &params, &patch).await {
+        // It may be gone by now.
+        Err(kube::Error::Api(refusal)) if (400..429).contains(&refusal.code) => Ok(Some(())),
+        told => told.map(|_| Some(())),
+    };
+    if let Err(error) = until(&format!("the API server to take the address of {name}"), PATIENCE, tell).await {
+        eprintln!("{error:#}");
+    }
 }
 
 /// What follows `prefix` in the arguments of the pod's container.
