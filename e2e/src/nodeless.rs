@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use certwright::api::names::label;
@@ -21,6 +22,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::port::listen;
 use crate::scene::PATIENCE;
@@ -31,6 +33,8 @@ use crate::wait::until;
 const PODS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 4);
 /// Where pods and the controller answer.
 const SOLVER_PORT: u16 = 8089;
+/// Of a write that the API server has not answered.
+const BEFORE_ANOTHER_TRY: Duration = Duration::from_millis(200);
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: u64 = 8192;
 
@@ -88,13 +92,13 @@ async fn run_pod(client: &Client, answers: &Answers, pod: &Pod) {
     let status = json!({ "status": { "phase": "Running", "podIP": PODS, "podIPs": [{ "ip": PODS }] } });
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let (name, params, patch) = (pod.name_any(), PatchParams::default(), Patch::Merge(status));
-    let tell = async || match pods.patch_status(&name, &params, &patch).await {
+    while let Err(error) = pods.patch_status(&name, &params, &patch).await {
         // It may be gone by now.
-        Err(kube::Error::Api(refusal)) if (400..429).contains(&refusal.code) => Ok(Some(())),
-        told => told.map(|_| Some(())),
-    };
-    if let Err(error) = until(&format!("the API server to take the address of {name}"), PATIENCE, tell).await {
-        eprintln!("{error:#}");
+        if matches!(&error, kube::Error::Api(refusal) if (400..429).contains(&refusal.code)) {
+            return;
+        }
+        eprintln!("telling the address of the pod {name}: {error}");
+        sleep(BEFORE_ANOTHER_TRY).await;
     }
 }
 

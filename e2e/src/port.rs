@@ -45,4 +45,9 @@ mod tests {
         });
         assert_eq!(next.unwrap().local_addr().unwrap(), place);
     }
+
+    #[test]
+    fn no_two_programs_get_the_same_port() {
+        assert_ne!(for_a_program().unwrap(), for_a_program().unwrap());
+    }
 }
