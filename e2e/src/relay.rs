@@ -15,7 +15,7 @@ use crate::lifecycle;
 use crate::state::State;
 use crate::wait::until_ready;
 
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// Starts both halves, which end with the testbed, and writes a kubeconfig that works outside; its path is returned.
 pub async fn start(state: State) -> Result<(State, PathBuf)> {
