@@ -20,7 +20,7 @@ const SECRET: &str = "YSBzZWNyZXQgZm9yIHRlc3RzIG9ubHk=";
 const ALGORITHMS: [&str; 6] = ["hmac-md5", "hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
 /// A key that the server knows and gives no rights.
 const POWERLESS: &str = "powerless";
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running server of the zone knot.test; it ends when this is dropped.
 struct Knot {
@@ -75,7 +75,7 @@ impl Knot {
     /// Asked without any code of ours but the message codec.
     fn ask(&self, name: &str, record_type: RecordType) -> Option<Message> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
         let mut question = Message::query();
         question.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));
         socket.connect(self.address).unwrap();

@@ -73,7 +73,7 @@ fn import_archive(containerd: Identity, socket: &Path, archive: &Path) -> Result
         "--namespace",
         "k8s.io",
         "--timeout",
-        "60s",
+        "300s",
     ]);
     run(command.args(["images", "import"]).arg(archive))
 }

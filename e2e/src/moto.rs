@@ -2,7 +2,7 @@
 //! hosted zone is copied into the testbed's DNS servers.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use reqwest::{Client, Method};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
-use crate::dns;
 use crate::process::Process;
 use crate::state::Dns;
 use crate::testbed::Testbed;
 use crate::wait::until_ready;
-use crate::wheel;
+use crate::{dns, port, wheel};
 
 const SERVER: &str = include_str!("moto.py");
-const READY: Duration = Duration::from_mins(1);
+/// On a busy machine Python takes long to read all of it, and several tests start theirs at the same time.
+const READY: Duration = Duration::from_mins(3);
 const BETWEEN_COPIES: Duration = Duration::from_millis(100);
 
 /// The rights that cert-manager's documentation asks for, which are all that certwright may need. moto knows no resources.
@@ -56,9 +56,8 @@ struct Caller {
 impl Moto {
     /// Starts it and makes the zone. Every request has to be signed after that.
     pub async fn start(testbed: &Testbed) -> Result<Self> {
-        let address = free_address()?;
-        let process = testbed.start("moto", command(address)?)?;
-        let mut process = process;
+        let address = port::for_a_program()?;
+        let mut process = testbed.start("moto", command(address)?)?;
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
         let url = format!("http://{address}");
         let look = async || http.get(format!("{url}/moto-api/")).send().await?.error_for_status().map(drop);
@@ -240,10 +239,6 @@ fn command(address: SocketAddr) -> Result<Command> {
         .env("AWS_ACCESS_KEY_ID", "none")
         .env("AWS_SECRET_ACCESS_KEY", "none");
     Ok(command)
-}
-
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// The text of the first element of this name.

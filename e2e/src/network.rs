@@ -31,8 +31,10 @@ pub const SPARE: [Ipv4Addr; 6] = [
 /// The node's IPv6 address, once a test has asked for it by [`add_ipv6`].
 pub const NODE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 1);
 
-/// Makes the named namespace (root only). Its interfaces come from [`configure`], run inside.
+/// Makes the named namespace (root only). Its interfaces come from [`configure`], run inside. One of that name makes room: it is
+/// left from a testbed whose folder was removed before the testbed was ended.
 pub fn create(name: &str) -> Result<()> {
+    delete(name)?;
     run(Command::new(require_program("ip")?).args(["netns", "add", name]))
 }
 

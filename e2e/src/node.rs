@@ -32,7 +32,7 @@ pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 const PAUSE: &str = "docker.io/local/pause:1";
 const POD_RANGE: &str = "10.244.0.0/24";
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(2);
 
 /// A socket's path has room for 107 bytes; the longest of a testbed is this much longer than its folder's path.
 const LONGEST_SOCKET: usize = "/ingress/envoy-admin.sock".len();

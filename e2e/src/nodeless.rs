@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use certwright::api::names::label;
@@ -14,12 +15,14 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::port::listen;
 use crate::scene::PATIENCE;
@@ -30,6 +33,8 @@ use crate::wait::until;
 const PODS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 4);
 /// Where pods and the controller answer.
 const SOLVER_PORT: u16 = 8089;
+/// Of a write that the API server has not answered.
+const BEFORE_ANOTHER_TRY: Duration = Duration::from_millis(200);
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: u64 = 8192;
 
@@ -67,7 +72,7 @@ impl Nodeless {
 /// Gives each solver pod an address, as a kubelet does once its container runs.
 async fn run_pods(client: Client, answers: Answers) {
     let solvers = watcher::Config::default().labels(&format!("{}=true", label::HTTP01_SOLVER));
-    let mut pods = watcher::watcher(Api::<Pod>::all(client.clone()), solvers).boxed();
+    let mut pods = watcher::watcher(Api::<Pod>::all(client.clone()), solvers).default_backoff().boxed();
     while let Some(event) = pods.next().await {
         match event {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => run_pod(&client, &answers, &pod).await,
@@ -86,8 +91,15 @@ async fn run_pod(client: &Client, answers: &Answers, pod: &Pod) {
     lock(answers).insert(argument(pod, "--token="), argument(pod, "--key="));
     let status = json!({ "status": { "phase": "Running", "podIP": PODS, "podIPs": [{ "ip": PODS }] } });
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    // It may be gone by now.
-    let _ = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+    let (name, params, patch) = (pod.name_any(), PatchParams::default(), Patch::Merge(status));
+    while let Err(error) = pods.patch_status(&name, &params, &patch).await {
+        // It may be gone by now.
+        if matches!(&error, kube::Error::Api(refusal) if (400..429).contains(&refusal.code)) {
+            return;
+        }
+        eprintln!("telling the address of the pod {name}: {error}");
+        sleep(BEFORE_ANOTHER_TRY).await;
+    }
 }
 
 /// What follows `prefix` in the arguments of the pod's container.

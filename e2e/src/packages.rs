@@ -112,7 +112,10 @@ pub(crate) fn copy_program(program: &Path, copy: &Path) -> Result<()> {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
-    let status = Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments).status();
+    let mut command = Command::new("apt-get");
+    // In seconds: another one, such as that which upgrades the machine by itself, may be at work.
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]);
+    let status = command.args(arguments).status();
     let status = status.context("starting apt-get; this is only for Debian and its kin")?;
     if !status.success() {
         bail!("apt-get {} ended with {status}", arguments.join(" "));

@@ -179,9 +179,15 @@ fn environment(options: &PebbleOptions) -> BTreeMap<String, String> {
 
 async fn wait(process: &mut Process, acme: &Acme) -> Result<()> {
     let client = acme.http_client()?;
-    let url = &acme.directory_url;
-    let look = async || client.get(url).send().await?.error_for_status().map(drop);
-    until_ready(process, "Pebble's directory", READY, look).await
+    // The two interfaces begin to listen independently of each other.
+    let urls = [acme.directory_url.clone(), format!("{}/roots/0", acme.management_url)];
+    let look = async || {
+        for url in &urls {
+            client.get(url).send().await?.error_for_status()?;
+        }
+        Ok::<_, reqwest::Error>(())
+    };
+    until_ready(process, "Pebble's two interfaces", READY, look).await
 }
 
 impl Acme {

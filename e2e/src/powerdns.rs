@@ -22,7 +22,7 @@ use crate::testbed::Testbed;
 use crate::wait::until_ready;
 
 const API_PORT: u16 = 8081;
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running server. Dropping it ends it.
 pub struct PowerDns {
@@ -101,9 +101,10 @@ impl PowerDns {
     }
 }
 
-/// A folder with the server's configuration.
+/// A folder with the server's configuration. Its name is short, because the path of a socket in it has room for 107 bytes.
 fn folder(testbed: &Testbed, address: Ipv4Addr, api_key: &str) -> Result<PathBuf> {
-    let folder = testbed.state.folder.join(format!("powerdns-{address}-{}", std::process::id()));
+    let [.., host] = address.octets();
+    let folder = testbed.state.folder.join(format!("pdns-{host}-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
     fs::write(folder.join("pdns.conf"), configuration(&folder, address, api_key))?;
     Ok(folder)

@@ -15,7 +15,7 @@ use crate::lifecycle;
 use crate::state::State;
 use crate::wait::until_ready;
 
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// Starts both halves, which end with the testbed, and writes a kubeconfig that works outside; its path is returned.
 pub async fn start(state: State) -> Result<(State, PathBuf)> {
@@ -25,16 +25,18 @@ pub async fn start(state: State) -> Result<(State, PathBuf)> {
     let words = ["setsid", &me.display().to_string(), "relay"].map(str::to_owned);
     let mut inside = lifecycle::command(&state, &words)?;
     inside.arg(&socket);
-    let port = free_port().await?;
+    // Whichever port is free.
     let mut outside = Launcher::command(&me)?;
-    outside.arg("relay").arg(&socket).args(["--port", &port.to_string()]);
+    outside.arg("relay").arg(&socket).args(["--port", "0"]);
 
     let mut launcher = Launcher::new(state);
     let process = launcher.start("relay-inside", inside)?;
     until_ready(process, "the relay inside", READY, async || UnixStream::connect(&socket).await.map(drop)).await?;
     let process = launcher.start("relay-outside", outside)?;
-    let look = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map(drop);
+    let log = process.log().to_owned();
+    let look = async || TcpStream::connect(address_in(&log)?).await.map(drop).map_err(anyhow::Error::from);
     until_ready(process, "the relay outside", READY, look).await?;
+    let port = address_in(&log)?.port();
     let state = launcher.finish()?;
     let kubeconfig = write_kubeconfig(&state, port)?;
     Ok((state, kubeconfig))
@@ -52,10 +54,11 @@ pub async fn inside(socket: &Path, server: SocketAddr) -> Result<()> {
     }
 }
 
-/// The half outside: from a port of the loopback to the socket file.
+/// The half outside: from a port of the loopback to the socket file. Its first words are where it listens.
 pub async fn outside(port: u16, socket: &Path) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    println!("{}", listener.local_addr()?);
     loop {
         let (mut near, _) = listener.accept().await?;
         let socket = socket.to_owned();
@@ -66,9 +69,11 @@ pub async fn outside(port: u16, socket: &Path) -> Result<()> {
     }
 }
 
-async fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("finding a free port")?;
-    Ok(listener.local_addr()?.port())
+/// Where the half outside listens, as the last whole line of its log says.
+fn address_in(log: &Path) -> Result<SocketAddr> {
+    let text = std::fs::read_to_string(log)?;
+    let (lines, _) = text.rsplit_once('\n').context("it does not listen yet")?;
+    Ok(lines.rsplit('\n').next().unwrap_or_default().parse()?)
 }
 
 /// The API server's certificate is for 127.0.0.1 too.

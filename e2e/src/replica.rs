@@ -18,7 +18,7 @@ use crate::process::{Identity, Process};
 use crate::testbed::Testbed;
 use crate::wait::{until, until_ready};
 
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(2);
 
 /// Where the Lease lies: the controller's default.
 pub const LEASE_NAMESPACE: &str = "kube-system";
@@ -47,7 +47,11 @@ impl Replicas {
         let leases: Api<Lease> = Api::namespaced(testbed.admin().await?, LEASE_NAMESPACE);
         // What a former test has left.
         for name in [LEASE.to_owned(), share_lease(1)] {
-            let _ = leases.delete(&name, &DeleteParams::default()).await;
+            let look = async || match leases.delete(&name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Some(())),
+                answer => answer.map(|_| None),
+            };
+            until(&format!("the Lease {name} of a former test to be gone"), READY, look).await?;
         }
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Ok(Self { testbed: testbed.clone(), arguments, started: 0, _only_one: lock })

@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Authority;
 use crate::dns;
+use crate::kubernetes::request;
 use crate::state::Dns;
 use crate::testbed::Testbed;
 use crate::wait::until;
@@ -35,9 +36,11 @@ use crate::wait::until;
 const SERVICE: &str = "webhook";
 /// The group of what is posted, whichever group it is posted to.
 const PAYLOAD_GROUP: &str = "webhook.acme.cert-manager.io";
+/// The port on which nobody listens.
+const NOBODY: u16 = 1;
 /// The longest request that is taken, in bytes.
 const LONGEST_REQUEST: usize = 1 << 20;
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(30);
 /// The API server looks at a new aggregated API at once, and again after half a minute.
 const AVAILABLE: Duration = Duration::from_mins(2);
 
@@ -111,8 +114,10 @@ impl WebhookSolver {
     }
 
     async fn available(&self, testbed: &Testbed) -> Result<()> {
-        let services: Api<APIService> = Api::all(testbed.admin().await?);
+        let client = testbed.admin().await?;
+        let services: Api<APIService> = Api::all(client.clone());
         let name = format!("v1alpha1.{}", self.group);
+        let path = format!("/apis/{}/v1alpha1", self.group);
         let look = async || {
             let conditions = services.get(&name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
             let available = conditions.into_iter().find(|condition| condition.type_ == "Available");
@@ -120,6 +125,8 @@ impl WebhookSolver {
             if available.status != "True" {
                 bail!("{}", available.message.unwrap_or_default());
             }
+            // What leads there hears of it a moment later than others.
+            client.request_text(request(&path)?).await?;
             Ok::<_, anyhow::Error>(Some(()))
         };
         until(&format!("the APIService {name} to be available"), AVAILABLE, look).await
@@ -136,9 +143,8 @@ impl Drop for WebhookSolver {
 pub async fn register_absent(testbed: &Testbed, namespace: &str, group: &str) -> Result<()> {
     let folder = testbed.state.folder.join(format!("webhook-{group}"));
     let authority = Authority::create(&folder, "webhook-ca")?;
-    let listener = TcpListener::bind((testbed.state.node_address, 0)).await?;
-    let address = listener.local_addr()?;
-    drop(listener);
+    // Of the ports that are given to whoever asks for any, another might be given this one.
+    let address = SocketAddr::from((testbed.state.node_address, NOBODY));
     register(&testbed.admin().await?, group, namespace, address, Trust::Bundle(authority.certificate_pem())).await
 }
 

@@ -72,6 +72,9 @@ impl Modules {
         }
         std::fs::create_dir_all(&folder)?;
         let unfinished = folder.join(".package.unfinished");
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
+        }
         let mut pip = pip(&unfinished);
         pip.args(self.pins);
         let name = self.name;

@@ -29,7 +29,7 @@ pub const ALGORITHMS: [&str; 6] = ["hmac-md5", "hmac-sha1", "hmac-sha224", "hmac
 /// A key that the server knows and gives no rights.
 pub const POWERLESS_KEY: &str = "powerless";
 
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// One running server.
 pub struct Bind {
@@ -148,7 +148,7 @@ fn wait_until_running(bind: &mut Bind) {
 /// The TXT values a server has at a name, asked without any code of ours but the message codec.
 pub fn txt_values(server: SocketAddr, name: &str) -> BTreeSet<String> {
     let socket = UdpSocket::bind((server.ip(), 0)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
     let mut question = Message::query();
     question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::TXT));
     socket.send_to(&question.to_vec().unwrap(), server).unwrap();

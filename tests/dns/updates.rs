@@ -12,7 +12,7 @@ fn changes(action: Action, names: impl IntoIterator<Item = String>) -> Vec<Chang
 /// The serial number of the zone, which every update that changes something raises.
 fn serial(world: &World) -> u32 {
     let socket = UdpSocket::bind((PRIMARY, 0)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
     let mut question = Message::query();
     question.add_query(Query::query(Name::from_ascii("example.test.").unwrap(), RecordType::SOA));
     socket.send_to(&question.to_vec().unwrap(), world.primary()).unwrap();

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -16,7 +17,10 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Seconds since 1970 that everything in an image is dated to (reproducible-builds.org); else nothing is dated.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// Writes images of one name, one for each architecture, to `FOLDER/NAME.tar`.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Writes images of one name, one for each architecture, to `FOLDER/NAME.tar`. Another test may be reading that: it keeps what it
+/// has opened.
 pub(super) fn archive(folder: &Path, images: &[Image<'_>], compressed: bool) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     let name = images.first().context("there is no binary")?.name;
@@ -36,13 +40,17 @@ pub(super) fn archive(folder: &Path, images: &[Image<'_>], compressed: bool) -> 
         "manifests": manifests,
     });
     let file = folder.join(format!("{}.tar", name.replace(['/', ':'], "-")));
-    let mut archive = tar::Builder::new(File::create(&file).with_context(|| format!("creating {}", file.display()))?);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let unfinished = file.with_extension(format!("{}-{number}.unfinished", std::process::id()));
+    let created = File::create(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
+    let mut archive = tar::Builder::new(created);
     append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
     append(&mut archive, "index.json", &serde_json::to_vec(&index)?, 0o644)?;
     for blob in &blobs {
         append(&mut archive, &format!("blobs/{}", digest(blob).replace(':', "/")), blob, 0o644)?;
     }
     archive.into_inner()?.flush()?;
+    fs::rename(&unfinished, &file).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
 }
 

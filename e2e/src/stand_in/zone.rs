@@ -95,12 +95,12 @@ impl Zone {
     /// Removes a record; none if there is none of that id.
     pub fn remove(&self, id: u64) -> Result<Option<Record>> {
         let mut held = self.lock();
-        let Some(place) = held.records.iter().position(|record| record.id == id) else { return Ok(None) };
-        let record = held.records.remove(place);
-        let is_last = !held.records.iter().any(|other| other.name == record.name && other.value == record.value);
-        if is_last {
+        let Some(record) = held.records.iter().find(|record| record.id == id).cloned() else { return Ok(None) };
+        let is_same = |other: &&Record| other.name == record.name && other.value == record.value;
+        if held.records.iter().filter(is_same).count() == 1 {
             dns::update(&self.dns, &[format!("delete {}. TXT {}", record.name, quoted(&record.value))])?;
         }
+        held.records.retain(|other| other.id != id);
         Ok(Some(record))
     }
 

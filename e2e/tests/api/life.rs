@@ -21,6 +21,7 @@ use certwright::api::names::condition;
 use certwright::api::{Certificate, CertificateRequest, Issuer, find_condition};
 use certwright_e2e::Scene;
 use certwright_e2e::scene::{Conditions as _, Issued, PATIENCE, certificate_spec, is_ready};
+use certwright_e2e::wait::until;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
@@ -93,8 +94,14 @@ pub fn ready_message(certificate: &Certificate) -> String {
 
 /// Asks for a new certificate as `cmctl renew` does: by a condition.
 pub async fn ask_for_renewal(scene: &Scene, name: &str) {
+    let ask = async || ask_once(scene, name).await.map(Some);
+    until("the wish for another certificate to be taken", PATIENCE, ask).await.unwrap();
+}
+
+/// Refused if somebody else has written meanwhile.
+async fn ask_once(scene: &Scene, name: &str) -> kube::Result<()> {
     let certificates = scene.api::<Certificate>();
-    let certificate = certificates.get(name).await.unwrap();
+    let certificate = certificates.get(name).await?;
     let mut conditions = serde_json::to_value(certificate.conditions()).unwrap();
     let conditions_but_issuing = conditions.as_array_mut().unwrap();
     conditions_but_issuing.retain(|other| other["type"] != condition::ISSUING);
@@ -106,8 +113,9 @@ pub async fn ask_for_renewal(scene: &Scene, name: &str) {
         "lastTransitionTime": jiff::Timestamp::now().to_string(),
         "observedGeneration": certificate.metadata.generation,
     }));
-    let patch = kube::api::Patch::Merge(json!({ "status": { "conditions": conditions } }));
-    certificates.patch_status(name, &kube::api::PatchParams::default(), &patch).await.unwrap();
+    let read = json!({ "resourceVersion": certificate.metadata.resource_version });
+    let patch = kube::api::Patch::Merge(json!({ "metadata": read, "status": { "conditions": conditions } }));
+    certificates.patch_status(name, &kube::api::PatchParams::default(), &patch).await.map(drop)
 }
 
 /// Names of all CertificateRequests of the namespace but the CA's own, in order.

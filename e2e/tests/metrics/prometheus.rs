@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const ADDRESS: &str = "127.0.0.1:9090";
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// See the module's description. It ends when it is dropped.
 pub struct Prometheus {
@@ -43,7 +43,7 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
         command.arg(format!("--web.listen-address={ADDRESS}"));
         let process = testbed.start("prometheus", command).unwrap();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         let prometheus = Self { client, _process: process, _folder: folder };
         prometheus.wait_for("up == 1").await;
         prometheus

@@ -250,4 +250,7 @@ async fn without_the_rights_of_solvers() {
     // What was never presented keeps nobody from deleting it.
     scene.give_up().await.unwrap();
     grant_as_charted(&testbed, "global.rbac.disableHTTPChallengesRole=false").await;
+    // Another test begins with all rights.
+    let look = async || pods.list(&ListParams::default()).await.map(|_| Some(()));
+    until("the rights to be there again", PATIENCE, look).await.unwrap();
 }
