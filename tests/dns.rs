@@ -99,7 +99,8 @@ impl World {
     }
 
     async fn verify(&self, zone: &Zone, name: &str, value: &str) -> Verification {
-        verify_txt(zone, sought(name, value, &BTreeSet::new()), self.config(), &Silence::default()).await.unwrap()
+        let (values, none) = ([value.to_owned()], BTreeSet::new());
+        verify_txt(zone, sought(name, &values, &none), self.config(), &Silence::default()).await.unwrap()
     }
 
     fn txt_values(&self, name: &str) -> BTreeSet<String> {
@@ -108,14 +109,14 @@ impl World {
 }
 
 /// Nothing that was seen is enough.
-fn sought<'a>(name: &'a str, value: &'a str, found_at: &'a BTreeSet<String>) -> Sought<'a> {
-    Sought { name, value, found_at, is_enough: &|_| false }
+fn sought<'a>(name: &'a str, values: &'a [String], found_at: &'a BTreeSet<String>) -> Sought<'a> {
+    Sought { name, values, found_at, is_enough: &|_| false }
 }
 
 async fn verify_recursively(resolver: &Resolver, name: &str, value: &str) -> Verification {
     let config = VerifyConfig { query_limit: QUICK, ..VerifyConfig::default() };
-    let none = BTreeSet::new();
-    verify_txt_recursively(resolver, sought(name, value, &none), config, &Silence::default()).await.unwrap()
+    let (values, none) = ([value.to_owned()], BTreeSet::new());
+    verify_txt_recursively(resolver, sought(name, &values, &none), config, &Silence::default()).await.unwrap()
 }
 
 fn record(name: &str, value: &str) -> TxtRecord {
@@ -317,8 +318,9 @@ async fn a_dead_second_server_is_named_and_costs_bounded_time() {
         assert_eq!((refused.found(), refused.unheard()), (set(&["ns1.example.test."]), set(&["ns2.example.test."])));
 
         let found_at = set(&["ns2.example.test."]);
+        let values = ["value".to_owned()];
         let others =
-            verify_txt(&zone, sought(name, "value", &found_at), world.config(), &Silence::default()).await.unwrap();
+            verify_txt(&zone, sought(name, &values, &found_at), world.config(), &Silence::default()).await.unwrap();
         assert!(others.all_found());
         assert_eq!(others.found(), set(&["ns1.example.test."]), "what is known is not asked");
     })

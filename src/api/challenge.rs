@@ -62,6 +62,13 @@ pub struct ChallengeSpec {
 }
 
 impl Challenge {
+    /// The domain that is proved by a TXT record, if it is: a name and its wildcard are proved by values of the same one (RFC 8555
+    /// section 8.4).
+    pub fn dns01_domain(&self) -> Option<String> {
+        let name = self.spec.dns_name.trim_start_matches("*.");
+        (self.spec.type_ == challenge_type::DNS01).then(|| name.to_ascii_lowercase())
+    }
+
     /// Whether it is to be answered by TLS-ALPN-01 (RFC 8737) although its type, which has no word for that, is HTTP-01.
     pub fn is_tls_alpn01(&self) -> bool {
         let mark = self.metadata.annotations.as_ref().and_then(|all| all.get(annotation::CHALLENGE_TYPE));

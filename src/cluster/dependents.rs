@@ -268,9 +268,10 @@ impl Watched for Challenge {
         &hub.challenges
     }
 
-    /// Itself, its Order, and those that wait for the name.
+    /// Itself, its Order, those that wait for the name, and those at the same TXT record.
     fn dependents(&self, hub: &Hub) -> Vec<Key> {
         let mut keys = own_and_owner(Kind::Challenge, self, Kind::Order);
+        keys.extend(at_same_record(hub, self));
         if self.is_tls_alpn01() {
             keys.extend(keys_of(Kind::Challenge, &hub.challenges, &tls_name_entry(&self.spec.dns_name)));
         }
@@ -280,6 +281,17 @@ impl Watched for Challenge {
     fn is_at_rest(&self) -> bool {
         false
     }
+}
+
+/// The Challenges of the same Order whose values stand at the same TXT record.
+fn at_same_record(hub: &Hub, challenge: &Challenge) -> Vec<Key> {
+    let (Some(domain), Some(owner)) = (challenge.dns01_domain(), controller_uid(challenge.meta())) else {
+        return Vec::new();
+    };
+    let mut siblings = hub.challenges.indexed(&owner_entry(owner));
+    siblings.retain(|sibling| sibling.metadata.uid != challenge.metadata.uid);
+    siblings.retain(|sibling| sibling.dns01_domain().as_ref() == Some(&domain));
+    siblings.iter().map(|sibling| key_of(Kind::Challenge, &**sibling)).collect()
 }
 
 impl Watched for Issuer {

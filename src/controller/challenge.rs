@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Context,
     account::{account_of, settled},
-    dns01,
+    company, dns01,
     held_issuer::HeldIssuer,
     memory::Memory,
     origin,
@@ -24,7 +24,7 @@ use crate::{
         Challenge,
         names::{finalizer, state},
     },
-    cluster::{Key, ObjectName, owner_entry},
+    cluster::{Key, ObjectName},
     decide::{
         Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours, may_go, withdraw},
@@ -66,10 +66,12 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     // A name is taken only by who can use it now.
     let taken = if queued.is_none() { tls_alpn01::taken(context, &challenge) } else { None };
     let pending = dns01::pending(context, &challenge).await;
+    let others = company::others(context, &challenge);
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen().unless(refusal.as_deref()),
-        has_open_siblings: has_open_siblings(context, &challenge),
+        has_open_siblings: others.iter().any(|other| is_open(other)),
+        awaited_until: company::awaited_until(context, &challenge, &others),
         queued: queued.as_ref(),
         taken: taken.as_ref(),
         presented: memory.presented,
@@ -116,15 +118,9 @@ async fn forget_outdated_trouble(
     Ok(())
 }
 
-fn has_open_siblings(context: &Context, challenge: &Challenge) -> bool {
-    let owners = challenge.metadata.owner_references.iter().flatten();
-    let siblings = owners.flat_map(|owner| context.cluster.hub.challenges.indexed(&owner_entry(&owner.uid)));
-    let is_open = |sibling: &Challenge| {
-        let state = sibling.status.as_ref().and_then(|status| status.state.as_deref());
-        Progress::of_word(state) == Progress::Open
-    };
-    let mut others = siblings.filter(|sibling| sibling.metadata.uid != challenge.metadata.uid);
-    others.any(|sibling| is_open(&sibling))
+fn is_open(challenge: &Challenge) -> bool {
+    let state = challenge.status.as_ref().and_then(|status| status.state.as_deref());
+    Progress::of_word(state) == Progress::Open
 }
 
 async fn act(

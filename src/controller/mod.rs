@@ -14,6 +14,7 @@ mod beside;
 mod caa;
 mod certificate;
 mod challenge;
+mod company;
 mod contexts;
 pub mod dns01;
 mod download;

@@ -52,6 +52,8 @@ pub struct SeenChallenge<'a> {
     pub issuer: SeenIssuerOf<'a>,
     /// Whether the Order has other Challenges that are still under way.
     pub has_open_siblings: bool,
+    /// Until when another value of the same TXT record is [waited for](super::company).
+    pub awaited_until: Option<Timestamp>,
     /// What it waits for if too many others are presented.
     pub queued: Option<&'a Queued>,
     /// Who else answers for the name at present, where only one can.
@@ -296,7 +298,10 @@ fn check(seen: &SeenChallenge<'_>, status: &ChallengeStatus, now: Timestamp) -> 
             let reason = format!("Waiting for {type_} challenge propagation: {}", check.summary);
             with_reason(status, &reason, rest)
         }
-        _ => Decision::act(vec![ChallengeStep::SelfCheck]),
+        _ => match seen.awaited_until.filter(|until| now < *until) {
+            Some(until) => Decision::rest_until(until),
+            None => Decision::act(vec![ChallengeStep::SelfCheck]),
+        },
     }
 }
 

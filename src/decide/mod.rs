@@ -14,6 +14,7 @@ pub mod certificate;
 pub mod chain;
 pub mod challenge;
 pub mod children;
+pub mod company;
 pub mod contest;
 pub mod division;
 pub mod external_account;

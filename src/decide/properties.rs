@@ -167,15 +167,15 @@ proptest! {
         let was_asked_here = dice.chance(2);
         let queued = dice.maybe(|dice| Queued { since: dice.time(), most: dice.below(3) });
         let taken = dice.maybe(|dice| Taken { by: dice.text(), until: dice.time() });
-        let presented = dice.maybe(Dice::time);
+        let (presented, awaited_until) = (dice.maybe(Dice::time), dice.maybe(Dice::time));
         let pending = dice.maybe(|dice| Pending { since: dice.time(), removes: dice.chance(2), reason: dice.text() });
         let now = dice.soon();
         let decision = settled(&mut scene, |challenge| {
             let (issuer, check, ca, trouble) = (issuer.seen(), check.as_ref(), ca.as_ref(), trouble.as_ref());
             let (queued, taken, pending) = (queued.as_ref(), taken.as_ref(), pending.as_ref());
             let seen = SeenChallenge {
-                challenge, issuer, has_open_siblings, queued, taken, presented, check, ca, was_asked_here, clean_up, pending,
-                trouble,
+                challenge, issuer, has_open_siblings, awaited_until, queued, taken, presented, check, ca, was_asked_here,
+                clean_up, pending, trouble,
             };
             challenge::decide(&seen, now)
         }, |challenge, steps| {

@@ -55,10 +55,11 @@ pub struct ServerResult {
 /// Whether a server has the value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
+    /// It has all values that are looked for.
     Found,
-    /// It answered, without the value.
+    /// It answered, without all of them.
     Missing {
-        /// How many other TXT values it has at this name.
+        /// How many TXT values it has at this name.
         values_seen: usize,
     },
     /// It answered with a CNAME record at the name, to this one.
@@ -72,7 +73,8 @@ pub enum Outcome {
 pub struct Sought<'a> {
     /// The name at which it stands, or rather the end of its CNAME chain.
     pub name: &'a str,
-    pub value: &'a str,
+    /// The values that have to be there, all of them.
+    pub values: &'a [String],
     /// Servers that are not asked, because they have it: hosts with the closing dot, or nameservers as configured.
     pub found_at: &'a BTreeSet<String>,
     /// Servers that gave no answer lately are asked last, and only if no other is waited for and what was seen so far is not
@@ -83,7 +85,7 @@ pub struct Sought<'a> {
 /// See [`Sought::is_enough`].
 pub type IsEnough<'a> = dyn Fn(&Verification) -> bool + Send + Sync + 'a;
 
-/// Asks every authoritative server of the zone for one TXT value at a name, all at once.
+/// Asks every authoritative server of the zone for TXT values at a name, all at once.
 ///
 /// The name must lie in the zone itself: aliases are followed beforehand.
 ///
@@ -146,7 +148,7 @@ pub async fn verify_txt_recursively(
 impl<'a> Sought<'a> {
     fn round(self, recursive: bool, config: VerifyConfig, silence: &'a Silence) -> Result<Round<'a>, NameError> {
         let question = Question { name: name::parse(self.name)?, record_type: RecordType::TXT, recursive };
-        Ok(Round { question, value: self.value, limit: config.query_limit, silence, is_enough: self.is_enough })
+        Ok(Round { question, values: self.values, limit: config.query_limit, silence, is_enough: self.is_enough })
     }
 }
 
@@ -154,8 +156,8 @@ fn unknown_address(why: &str) -> Outcome {
     Outcome::Failed(format!("could not be asked, for no address of it was found: {why}"))
 }
 
-/// What an answer to a TXT question tells about the value.
-fn judge(message: &Message, asked: &Name, value: &str) -> Outcome {
+/// What an answer to a TXT question tells about the values.
+fn judge(message: &Message, asked: &Name, wanted: &[String]) -> Outcome {
     let code = message.metadata.response_code;
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Outcome::Failed(format!("answered {}", code_text(code)));
@@ -169,7 +171,7 @@ fn judge(message: &Message, asked: &Name, value: &str) -> Outcome {
             _ => None,
         })
         .collect();
-    if values.iter().any(|seen| seen == value.as_bytes()) {
+    if wanted.iter().all(|value| values.iter().any(|seen| seen == value.as_bytes())) {
         return Outcome::Found;
     }
     if let Some(target) = alias(message, asked) {
@@ -311,7 +313,8 @@ mod tests {
 
     #[test]
     fn the_value_is_looked_for_whole() {
-        let judge = |message: &Message| judge(message, &asked(), "abcdef");
+        let wanted = ["abcdef".to_owned()];
+        let judge = |message: &Message| judge(message, &asked(), &wanted);
         assert_eq!(judge(&answer(vec![txt(&["x"]), txt(&["abc", "def"])])), Outcome::Found);
         assert_eq!(judge(&answer(vec![txt(&["abc"]), txt(&["def"])])), Outcome::Missing { values_seen: 2 });
         assert_eq!(judge(&answer(vec![txt(&["ABCDEF"])])), Outcome::Missing { values_seen: 1 });
@@ -322,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_answer_says_so() {
-        let reason = |message: &Message| match judge(message, &asked(), "abc") {
+        let reason = |message: &Message| match judge(message, &asked(), &["abc".to_owned()]) {
             Outcome::Failed(reason) => reason,
             other => panic!("{other:?}"),
         };
@@ -330,7 +333,7 @@ mod tests {
         refused.metadata.response_code = ResponseCode::Refused;
         assert!(reason(&refused).starts_with("answered REFUSED"));
         let alias = answer(vec![RData::CNAME(CNAME(Name::from_ascii("a.example.net.").unwrap()))]);
-        assert_eq!(judge(&alias, &asked(), "abc"), Outcome::Alias("a.example.net.".to_owned()));
+        assert_eq!(judge(&alias, &asked(), &["abc".to_owned()]), Outcome::Alias("a.example.net.".to_owned()));
         let mut referral = answer(vec![]);
         referral.metadata.authoritative = false;
         referral.add_authority(Record::from_rdata(asked(), 60, RData::NS(NS(asked()))));

@@ -34,7 +34,8 @@ async fn a_server_that_was_silent_is_asked_last_and_not_in_vain() {
         let zone = find_zone(&world.resolver(), name).await.unwrap();
         let (silence, none) = (Silence::default(), BTreeSet::new());
         let verify = async |value: &'static str, is_enough: bool| {
-            let sought = Sought { is_enough: &|_| is_enough, ..sought(name, value, &none) };
+            let values = [value.to_owned()];
+            let sought = Sought { is_enough: &|_| is_enough, ..sought(name, &values, &none) };
             verify_txt(&zone, sought, world.config(), &silence).await.unwrap()
         };
         let first = verify("value", false).await;

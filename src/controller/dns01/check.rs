@@ -46,7 +46,8 @@ pub(super) struct Question {
     pub(super) resolver: Arc<Resolver>,
     pub(super) verification: Verification,
     pub(super) dns_name: String,
-    pub(super) value: String,
+    /// All of them are to be at the name.
+    pub(super) values: Vec<String>,
     pub(super) since_presented: SignedDuration,
     pub(super) known: Propagation,
 }
@@ -156,7 +157,7 @@ impl Question {
     }
 
     fn sought<'a>(&'a self, name: &'a str, is_enough: &'a verify::IsEnough<'a>) -> Sought<'a> {
-        Sought { name, value: &self.value, found_at: &self.known.found_at, is_enough }
+        Sought { name, values: &self.values, found_at: &self.known.found_at, is_enough }
     }
 
     /// Keeps what was found, and says what is missing.
@@ -222,7 +223,7 @@ mod tests {
             resolver: Arc::new(Resolver::from_nameservers(&["192.0.2.53".to_owned()]).unwrap()),
             verification: Verification::Authoritative,
             dns_name: "example.com".to_owned(),
-            value: "value".to_owned(),
+            values: vec!["value".to_owned()],
             since_presented: SignedDuration::from_secs(since_presented),
             known: Propagation::default(),
         }

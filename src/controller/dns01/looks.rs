@@ -83,7 +83,7 @@ mod tests {
             resolver: Arc::new(Resolver::from_nameservers(&["127.0.0.1:1".to_owned()]).unwrap()),
             verification: Verification::Authoritative,
             dns_name: "example.com".to_owned(),
-            value: "value".to_owned(),
+            values: vec!["value".to_owned()],
             since_presented: SignedDuration::ZERO,
             known: super::super::Propagation::default(),
         }

@@ -38,11 +38,11 @@ use self::{
     measured::Measured,
     pool::{Made, Pool},
 };
-use super::{Context, beside::Beside, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
+use super::{Context, beside::Beside, company, held_issuer::HeldIssuer, presenter, resolvers, step_error::StepError};
 use crate::{
     api::{Challenge, dns01::Dns01Solver, names::annotation},
     cluster::{Hub, Key, Kind, ObjectName},
-    decide::{place::Place, propagation::Verification},
+    decide::{company::values, place::Place, propagation::Verification},
     dns::provider::{Provider, endpoints::Endpoints, http},
 };
 
@@ -143,12 +143,13 @@ pub(super) fn check(
     }
     let resolver = context.resolvers.of(challenge)?;
     let owner = Key { kind: Kind::Challenge, object: ObjectName::of(challenge) };
+    let since_presented = presenter::waited_since_presented(challenge);
     let look = context.looks.take(&owner, || Question {
         resolver,
         verification,
         dns_name: challenge.spec.dns_name.clone(),
-        value: challenge.spec.key.expose().to_owned(),
-        since_presented: presenter::waited_since_presented(challenge),
+        values: values(challenge, &company::others(context, challenge), since_presented),
+        since_presented,
         known: known.clone(),
     })?;
     *known = look.known;

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     api::{Challenge, names::annotation},
-    cluster::{Key, Kind, ObjectName, dns_value_entry, owner_entry},
+    cluster::{Key, Kind, ObjectName, dns_value_entry},
     controller::{
-        Context,
+        Context, company,
         step_error::{StepError, signed},
     },
     decide::{
@@ -243,16 +243,11 @@ fn is_wanted_by_another(context: &Context, challenge: &Challenge) -> bool {
 
 /// Whether other Challenges of the Order are about to be presented.
 fn has_company(context: &Context, challenge: &Challenge) -> bool {
-    let owners = challenge.metadata.owner_references.iter().flatten();
-    let mut siblings = owners.flat_map(|owner| context.cluster.hub.challenges.indexed(&owner_entry(&owner.uid)));
-    siblings.any(|sibling: Arc<Challenge>| {
+    company::others(context, challenge).iter().any(|sibling| {
         let status = sibling.status.as_ref();
         let is_open = Outcome::of_word(status.and_then(|status| status.state.as_deref())) == Outcome::Open;
         let is_presented = status.is_some_and(|status| status.presented);
-        sibling.metadata.uid != challenge.metadata.uid
-            && Method::of(&sibling) == Some(Method::Dns01)
-            && is_open
-            && !is_presented
+        Method::of(sibling) == Some(Method::Dns01) && is_open && !is_presented
     })
 }
 

@@ -17,6 +17,7 @@ struct Scene {
     issuer: Condition,
     acme: AcmeIssuer,
     has_open_siblings: bool,
+    awaited_until: Option<Timestamp>,
     queued: Option<Queued>,
     taken: Option<Taken>,
     presented: Option<Timestamp>,
@@ -46,6 +47,7 @@ impl Scene {
             issuer: ready("True", ""),
             acme: acme(),
             has_open_siblings: false,
+            awaited_until: None,
             queued: None,
             taken: None,
             presented: None,
@@ -82,6 +84,7 @@ impl Scene {
             challenge: &self.challenge,
             issuer,
             has_open_siblings: self.has_open_siblings,
+            awaited_until: self.awaited_until,
             queued: self.queued.as_ref(),
             taken: self.taken.as_ref(),
             presented: self.presented,
@@ -134,6 +137,17 @@ impl Scene {
         let status = self.challenge.status.clone().unwrap_or_default();
         (status.processing, status.presented)
     }
+}
+
+#[test]
+fn another_value_of_the_record_is_waited_for_before_anybody_looks() {
+    let mut scene = Scene::presented();
+    scene.awaited_until = Some(at(30));
+    assert_eq!(scene.decide(), Decision::rest_until(at(30)));
+    scene.now = at(30);
+    assert_eq!(kinds(&scene.decide()), ["SelfCheck"]);
+    (scene.now, scene.awaited_until) = (at(1), None);
+    assert_eq!(kinds(&scene.decide()), ["SelfCheck"]);
 }
 
 #[test]

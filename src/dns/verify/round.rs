@@ -23,7 +23,7 @@ pub(super) struct Host<'a> {
 /// What is asked of all.
 pub(super) struct Round<'a> {
     pub(super) question: Question,
-    pub(super) value: &'a str,
+    pub(super) values: &'a [String],
     /// For one query over one transport.
     pub(super) limit: Duration,
     pub(super) silence: &'a Silence,
@@ -88,7 +88,7 @@ impl Round<'_> {
         let outcome = match exchange::ask(endpoint, &self.question, self.limit).await {
             Ok(message) => {
                 self.heard(endpoint);
-                judge(&message, &self.question.name, self.value)
+                judge(&message, &self.question.name, self.values)
             }
             Err(error) => {
                 let reason = error.to_string();

@@ -13,6 +13,7 @@ use certwright::{
         challenge::{
             CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge, decide, is_ours, may_go, wants_value,
         },
+        company::awaited_until,
         fixed_name,
         progress::Progress,
         propagation::check_interval,
@@ -61,7 +62,10 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let issuer = HeldIssuer::look_up(&hub, &key.object.namespace, &challenge.spec.issuer_ref);
     let owners = challenge.metadata.owner_references.iter().flatten();
     let siblings = owners.flat_map(|owner| hub.challenges.indexed(&owner_entry(&owner.uid)));
-    let mut others = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid);
+    let others: Vec<_> = siblings.filter(|other| other.metadata.uid != challenge.metadata.uid).collect();
+    let mut owners = challenge.metadata.owner_references.iter().flatten();
+    let order =
+        owners.find_map(|owner| hub.orders.get(&ObjectName::new(key.object.namespace.clone(), owner.name.clone())));
     let may_go = may_go(&challenge, issuer.seen(), memory.trouble.as_ref(), world.now());
     let queued = queued(process, world, &challenge, may_go);
     let taken = if queued.is_none() { taken(process, world, &challenge) } else { None };
@@ -69,7 +73,8 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let seen = SeenChallenge {
         challenge: &challenge,
         issuer: issuer.seen(),
-        has_open_siblings: others.any(|other| is_open(&other)),
+        has_open_siblings: others.iter().any(|other| is_open(other)),
+        awaited_until: awaited_until(&challenge, order.as_deref(), &others),
         queued: queued.as_ref(),
         taken: taken.as_ref(),
         presented: memory.presented,
