@@ -1,8 +1,6 @@
 //! Presenting the TXT record of a Challenge and taking it away, each over several passes: the place is found and the change is
 //! made beside them.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
