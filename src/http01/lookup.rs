@@ -56,13 +56,14 @@ impl Lookup {
         Self::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()), family)
     }
 
-    /// The addresses of a name, at least one. It is absolute, as it is for CAs: what pods have below their search domains is not
+    /// The addresses of a name, at least one, in an order that stays the same: servers turn their answers around. It is absolute, as it is for CAs: what pods have below their search domains is not
     /// looked at.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         let mut name = DomainName::from_utf8(name).map_err(|error| LookupError::Failed(error.into()))?;
         name.set_fqdn(true);
         let found = self.0.lookup_ip(name).await.map_err(classify)?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
+        let mut addresses: Vec<IpAddr> = found.iter().collect();
+        addresses.sort();
         if addresses.is_empty() { Err(LookupError::NotFound) } else { Ok(addresses) }
     }
 
@@ -129,8 +130,10 @@ mod tests {
         reply.add_query(question.clone());
         match question.name().to_ascii().as_str() {
             "known.example." | "web.example.svc.cluster.local." if question.query_type() == RecordType::A => {
-                let data = RData::A(A(Ipv4Addr::new(192, 0, 2, 7)));
-                reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+                for last in [9, 7] {
+                    let data = RData::A(A(Ipv4Addr::new(192, 0, 2, last)));
+                    reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+                }
             }
             "known.example." => {}
             "broken.example." => reply.metadata.response_code = ResponseCode::ServFail,
@@ -151,7 +154,8 @@ mod tests {
     #[tokio::test]
     async fn no_such_name_is_told_from_no_answer() {
         for family in [Family::Any, Family::V4] {
-            assert_eq!(addresses("known.example", family).await, Ok(vec![IpAddr::from([192, 0, 2, 7])]));
+            let in_order = [7, 9].map(|last| IpAddr::from([192, 0, 2, last]));
+            assert_eq!(addresses("known.example", family).await, Ok(in_order.to_vec()));
         }
         assert_eq!(addresses("known.example", Family::V6).await, Err("the name does not resolve".into()));
         assert_eq!(addresses("unknown.example", Family::Any).await, Err("the name does not resolve".into()));

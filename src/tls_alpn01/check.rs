@@ -139,9 +139,13 @@ async fn ask_public(clients: &Clients, target: &CheckTarget) -> Result<(), Probl
         Ok(address) => vec![address],
         Err(_) => look_up(clients, &target.domain).await?,
     };
-    let places: Vec<_> =
-        addresses.into_iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, target.port)).collect();
-    ask(target, &places).await
+    ask(target, &in_order(addresses, target.port)).await
+}
+
+/// As Let's Encrypt does it: the IPv6 addresses first. In a fixed order, so that an equal outcome gives an equal report.
+fn in_order(mut addresses: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
+    addresses.sort_by_key(|address| (address.is_ipv4(), *address));
+    addresses.into_iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, port)).collect()
 }
 
 async fn look_up(clients: &Clients, name: &str) -> Result<Vec<IpAddr>, Problem> {
@@ -166,7 +170,7 @@ async fn ask(target: &CheckTarget, places: &[SocketAddr]) -> Result<(), Problem>
     acme_identifier::check(presented, &target.domain, target.key.expose()).map_err(Problem::OtherCertificate)
 }
 
-/// The first address that takes the connection, in the order of the look-up.
+/// The first address that takes the connection.
 async fn connect(places: &[SocketAddr]) -> Result<TcpStream, Problem> {
     let mut last = Problem::NameNotFound;
     for place in places {
@@ -394,6 +398,14 @@ mod tests {
         let (length, _) = timeout(TIMEOUT, server.recv_from(&mut query)).await.unwrap().unwrap();
         assert!(query[..length].windows(7).any(|part| part == b"example"));
         asking.abort();
+    }
+
+    #[test]
+    fn addresses_are_asked_in_a_fixed_order() {
+        let addresses = ["203.0.113.9", "2001:db8::9", "203.0.113.7", "2001:db8::7"].map(|text| text.parse().unwrap());
+        let forward = in_order(addresses.to_vec(), 443);
+        assert_eq!(forward, in_order(addresses.into_iter().rev().collect(), 443));
+        assert_eq!(forward[0], "[2001:db8::7]:443".parse().unwrap());
     }
 
     #[tokio::test]
