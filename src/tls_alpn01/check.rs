@@ -142,9 +142,13 @@ async fn ask_public(clients: &Clients, target: &CheckTarget) -> Result<(), Probl
     ask(target, &in_order(addresses, target.port)).await
 }
 
-/// As Let's Encrypt does it: the IPv6 addresses first. In a fixed order, so that an equal outcome gives an equal report.
+/// As Let's Encrypt does it: IPv6 is tried first, and once if there is IPv4. In a fixed order, so that an equal outcome gives an equal
+/// report.
 fn in_order(mut addresses: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
-    addresses.sort_by_key(|address| (address.is_ipv4(), *address));
+    addresses.sort();
+    if let Some(first) = addresses.iter().position(IpAddr::is_ipv6) {
+        addresses[..=first].rotate_right(1);
+    }
     addresses.into_iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, port)).collect()
 }
 
@@ -405,7 +409,9 @@ mod tests {
         let addresses = ["203.0.113.9", "2001:db8::9", "203.0.113.7", "2001:db8::7"].map(|text| text.parse().unwrap());
         let forward = in_order(addresses.to_vec(), 443);
         assert_eq!(forward, in_order(addresses.into_iter().rev().collect(), 443));
-        assert_eq!(forward[0], "[2001:db8::7]:443".parse().unwrap());
+        let expected = ["[2001:db8::7]:443", "203.0.113.7:443", "203.0.113.9:443", "[2001:db8::9]:443"];
+        assert_eq!(forward.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        assert_eq!(in_order(addresses[..1].to_vec(), 443).len(), 1);
     }
 
     #[tokio::test]
