@@ -3,6 +3,8 @@
 //! Gateway: `testbed run -- cargo test -p certwright-e2e --test http01_routes -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "http01_routes/edited.rs"]
+mod edited;
 #[path = "http01_routes/interruptions.rs"]
 mod interruptions;
 #[path = "http01_routes/parents.rs"]

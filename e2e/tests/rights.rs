@@ -21,7 +21,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// What is granted and not used here, and who uses it.
-const ELSEWHERE: [(&str, &str); 39] = [
+const ELSEWHERE: [(&str, &str); 40] = [
     ("get cert-manager.io/issuers", "read again where a write meets another's"),
     ("get cert-manager.io/clusterissuers", "the same"),
     ("get cert-manager.io/certificates", "read again where a write meets another's"),
@@ -31,6 +31,7 @@ const ELSEWHERE: [(&str, &str); 39] = [
     ("delete acme.cert-manager.io/orders", "a foreign Order of the name that is wanted"),
     ("get pods", "read again where the name is taken"),
     ("get services", "the same"),
+    ("patch events", "what still happens after ten minutes"),
     ("get networking.k8s.io/ingresses", "the same, and an Ingress that a solver names"),
     ("patch networking.k8s.io/ingresses", "an Ingress that a solver names"),
     ("create route.openshift.io/routes/custom-host", "asked of the authorizer by OpenShift"),

@@ -35,7 +35,7 @@ use super::{IssuerReference, Sensitive};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_spec()))]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_challenge_spec()))]
 pub struct ChallengeSpec {
     /// URL of the challenge at the ACME server.
     pub url: String,

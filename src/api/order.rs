@@ -34,7 +34,7 @@ use super::{GoDuration, IssuerReference};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_spec()))]
+#[schemars(!default, extend("x-kubernetes-validations" = rules::frozen_order_spec()))]
 pub struct OrderSpec {
     /// The certificate signing request that finalizes the order, in PEM form. Readers should accept DER too.
     #[schemars(schema_with = "schema::bytes")]

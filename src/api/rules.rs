@@ -6,6 +6,7 @@
 //! What a pattern or a format can say therefore stands in [`super::schema`]: these cost nothing.
 
 mod certificate;
+mod frozen;
 mod issuer;
 mod request;
 
@@ -18,13 +19,14 @@ pub(super) use certificate::{
     issuer_reference, keystore, label_keys, name_constraints, object_identifier, other_name, output_formats,
     private_key, renew_before, renewal, secret_name, wait,
 };
+pub(super) use frozen::{frozen_challenge_spec, frozen_order_spec};
 pub(super) use issuer::{
     acme, ca, dns01, external_account_binding, gateway_route, http01, ingress, ingress_class_name, nameserver,
     providers, solver, tsig_algorithm, update_server,
 };
 pub(super) use request::{
-    conditions_of_requests, final_approval, frozen_authorizations, frozen_request_spec, frozen_spec, frozen_text,
-    kept_approval, kept_order_status,
+    conditions_of_requests, final_approval, frozen_authorizations, frozen_request_spec, frozen_text, kept_approval,
+    kept_order_status,
 };
 
 /// One entry of `x-kubernetes-validations`.

@@ -1,28 +1,24 @@
 //! Events that `kubectl describe` shows, sent beside the path of the work.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event as CoreEvent, EventSource, ObjectReference},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
     Api, Client, Resource,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
+use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::repeated::{Repeated, Times};
 use crate::{api::SourceKind, measure};
 
 /// More waiting events than this are dropped, with a line in the log.
 const QUEUE_LENGTH: usize = 10_000;
-
-/// The same event about the same object is not sent again within this time.
-const SILENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The API server refuses a longer note.
 const LONGEST_NOTE: usize = 1024;
@@ -101,17 +97,20 @@ impl Event {
         self.regarding.namespace.as_deref().unwrap_or("default")
     }
 
-    fn to_core(&self, now: Timestamp) -> CoreEvent {
-        let time = Some(Time(now));
+    fn name(&self, first: Timestamp) -> String {
+        event_name(self.regarding.name.as_deref().unwrap_or_default(), self.fingerprint(), first)
+    }
+
+    fn to_core(&self, times: Times, now: Timestamp) -> CoreEvent {
         CoreEvent {
             metadata: ObjectMeta {
                 namespace: Some(self.namespace().to_owned()),
-                name: Some(event_name(self.regarding.name.as_deref().unwrap_or_default(), self.fingerprint(), now)),
+                name: Some(self.name(times.first)),
                 ..ObjectMeta::default()
             },
-            count: Some(1),
-            first_timestamp: time.clone(),
-            last_timestamp: time,
+            count: Some(times.count),
+            first_timestamp: Some(Time(times.first)),
+            last_timestamp: Some(Time(now)),
             involved_object: self.regarding.clone(),
             message: Some(self.note.clone()),
             reason: Some(self.reason.clone()),
@@ -146,20 +145,33 @@ impl Recorder {
 }
 
 async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
-    let mut sent: HashMap<u64, Timestamp> = HashMap::new();
+    let mut sent = Repeated::default();
     while let Some(event) = receiver.recv().await {
         let now = Timestamp::now();
-        sent.retain(|_, at| now.duration_since(*at) < SILENCE);
-        if sent.insert(event.fingerprint(), now).is_some() {
-            continue;
-        }
+        let Some(times) = sent.happened(event.fingerprint(), now) else { continue };
         let api: Api<CoreEvent> = Api::namespaced(client.clone(), event.namespace());
-        let sent = api.create(&PostParams::default(), &event.to_core(now)).await;
-        measure::api_write("Event".to_owned(), "create", if sent.is_ok() { "ok" } else { "refused" });
-        if let Err(error) = sent {
+        if let Err(error) = send(&api, &event, times, now).await {
             tracing::warn!(reason = event.reason, %error, "event not sent");
         }
     }
+}
+
+/// One that was sent before is counted on, if it is still there: the API server forgets events after an hour.
+async fn send(api: &Api<CoreEvent>, event: &Event, times: Times, now: Timestamp) -> Result<(), kube::Error> {
+    if times.count > 1 {
+        let counted = Patch::Merge(json!({"count": times.count, "lastTimestamp": Time(now)}));
+        let patched = api.patch(&event.name(times.first), &PatchParams::default(), &counted).await;
+        match measured("patch", patched) {
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
+            outcome => return outcome,
+        }
+    }
+    measured("create", api.create(&PostParams::default(), &event.to_core(times, now)).await)
+}
+
+fn measured<T>(verb: &'static str, outcome: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    measure::api_write("Event".to_owned(), verb, if outcome.is_ok() { "ok" } else { "refused" });
+    outcome.map(drop)
 }
 
 fn event_name(object: &str, fingerprint: u64, now: Timestamp) -> String {
@@ -196,6 +208,17 @@ mod tests {
     fn a_long_name_is_cut_where_a_name_may_end() {
         let name = event_name(&format!("{}.-b", "a".repeat(198)), 1, Timestamp::UNIX_EPOCH);
         assert_eq!(name, format!("{}.000000001", "a".repeat(198)));
+    }
+
+    #[test]
+    fn what_is_told_again_has_the_name_and_the_time_of_the_first() {
+        let (first, now) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(900).unwrap_or_default());
+        let event = Event::warning("Failed", "no");
+        let (once, again) =
+            (event.to_core(Times { first, count: 1 }, first), event.to_core(Times { first, count: 7 }, now));
+        assert_eq!(again.metadata, once.metadata);
+        assert_eq!((again.count, again.first_timestamp), (Some(7), once.first_timestamp));
+        assert_eq!(again.last_timestamp, Some(Time(now)));
     }
 
     #[test]

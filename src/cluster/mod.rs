@@ -16,6 +16,7 @@ mod key;
 mod lease;
 mod namespaces;
 mod queue;
+mod repeated;
 mod rights;
 mod secret;
 mod sources;

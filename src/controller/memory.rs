@@ -20,6 +20,7 @@ use crate::{
         order::CaOrder,
         renewal_information,
         revocation::Revoked,
+        self_check::Addresses,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct Memory {
     pub checked_since: Option<Timestamp>,
     /// Since when the HTTP-01 solver itself has answered.
     pub solver_since: Option<Timestamp>,
+    /// Where the name of an HTTP-01 challenge led.
+    pub addresses: Addresses,
     /// How far the TXT record of a challenge has come.
     pub propagation: Propagation,
     pub clean_up: CleanUp,
@@ -120,6 +123,7 @@ impl Memory {
             checked_solver,
             checked_since,
             solver_since,
+            addresses,
             propagation,
             clean_up,
             has_asked,
@@ -144,6 +148,7 @@ impl Memory {
             || checked_solver.is_some()
             || checked_since.is_some()
             || solver_since.is_some()
+            || !addresses.is_blank()
             || !propagation.is_blank()
             || *clean_up != CleanUp::Untried
             || *has_asked

@@ -32,7 +32,7 @@ use crate::{
     decide::progress::Progress,
     http01::{
         SOLVER_PORT,
-        endpoints::{addresses, endpoints},
+        endpoints::{endpoints, leads_as},
         objects,
         server::{Answer, Answers},
     },
@@ -173,7 +173,7 @@ async fn make_endpoints(
     }
 }
 
-/// Makes the endpoints if they are not there, and puts the addresses right.
+/// Makes the endpoints if they are not there, and puts right what they lead to.
 async fn correct_endpoints(context: &Context, wanted: &EndpointSlice) -> Result<(), StepError> {
     let cluster = &context.cluster;
     let name = ObjectName::of(wanted);
@@ -182,12 +182,12 @@ async fn correct_endpoints(context: &Context, wanted: &EndpointSlice) -> Result<
     };
     owned_alike("EndpointSlice", &found.metadata, wanted.meta())?;
     let held: Option<EndpointSlice> = found.clone().try_parse().ok();
-    let held = held.map(|held| (addresses(&held), held.address_type));
-    if held == Some((addresses(wanted), wanted.address_type.clone())) {
+    if held.as_ref().is_some_and(|held| leads_as(held, wanted)) {
         return Ok(());
     }
-    if held.is_some_and(|(_, family)| family == wanted.address_type) {
-        let part = json!({"endpoints": wanted.endpoints});
+    if held.is_some_and(|held| held.address_type == wanted.address_type) {
+        let labels = json!({"labels": wanted.metadata.labels});
+        let part = json!({"metadata": labels, "endpoints": wanted.endpoints, "ports": wanted.ports});
         return Ok(cluster.patch_unwatched(&found, &kind(), part).await?);
     }
     cluster.delete_unwatched(&found.metadata, &kind()).await?;

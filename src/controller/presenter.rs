@@ -35,7 +35,11 @@ pub(super) async fn check(
     memory: &mut Memory,
 ) -> Result<Option<String>, StepError> {
     match Method::of(challenge) {
-        Some(Method::Dns01) => dns01::check(context, challenge, issuer, &mut memory.propagation),
+        Some(Method::Dns01) => {
+            let missing = dns01::check(context, challenge, issuer, &mut memory.propagation)?;
+            let longest = backoff::in_words(context.options.check_retry_period);
+            Ok(missing.map(|missing| format!("{missing}; asked again within {longest}")))
+        }
         Some(Method::Http01) => Box::pin(self_check::check(context, challenge, memory)).await,
         Some(Method::TlsAlpn01) => Box::pin(tls_alpn01::check(context, challenge)).await,
         None => Err(unknown_type(challenge)),
@@ -112,7 +116,7 @@ pub(super) fn existing<T>(created: Result<T, ApiError>) -> Result<(), StepError>
 
 /// The pod is the part that certwright is answerable for; the public way is asked too, but a cluster that cannot reach
 /// its own public name does not hold up the issuance for longer than this.
-const PUBLIC_WAY_WAITED_FOR: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const PUBLIC_WAY_WAITED_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 /// Changes whenever the solver pod does; then a check that failed is worth repeating at once.
 pub(super) fn solver_version(context: &Context, challenge: &Challenge) -> Option<String> {

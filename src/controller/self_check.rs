@@ -20,7 +20,7 @@ use crate::{
     cluster::{Cluster, Key, Kind, ObjectName},
     decide::{
         backoff,
-        self_check::{Finding, Findings, Verdict},
+        self_check::{Addresses, Finding, Findings, Verdict},
     },
     http01::{
         check::{CheckReport, CheckTarget, LayerResult, Problem, check as ask},
@@ -102,7 +102,8 @@ pub(super) async fn check(
         Err(why) => return Ok(Some(why)),
     };
     let target = CheckTarget::of(challenge, Some(address), context.solver.host_header.clone());
-    let report = context.self_checks.take(challenge, target)?;
+    let mut report = context.self_checks.take(challenge, target)?;
+    leave_out_unsteady_addresses(&mut report, &mut memory.addresses);
     let verdict = findings(&report).verdict(since_solver(memory, &report, Timestamp::now()));
     let Some(failure) = report.failure() else { return Ok(None) };
     // What no Gateway takes the CA cannot find either, however long it is waited.
@@ -122,6 +123,15 @@ pub(super) async fn check(
     let failure = hint.map_or_else(|| failure.clone(), |hint| format!("{failure}; {hint}"));
     let longest = context.options.check_retry_period;
     Ok(Some(sentence(&failure, obstacle.as_deref(), verdict, longest)))
+}
+
+/// Or the status would be written with each look.
+fn leave_out_unsteady_addresses(report: &mut CheckReport, known: &mut Addresses) {
+    if let LayerResult::Failed(public) = &mut report.public
+        && !known.are_steady(&public.addresses)
+    {
+        public.addresses.clear();
+    }
 }
 
 /// For whoever wonders why the CA was asked. The whole failure has the token in it.
@@ -204,7 +214,12 @@ mod tests {
     use crate::http01::check::CheckError;
 
     fn failed(place: &str, problem: Problem) -> LayerResult {
-        LayerResult::Failed(CheckError { place: place.to_owned(), problem, elsewhere: String::new() })
+        LayerResult::Failed(CheckError {
+            place: place.to_owned(),
+            problem,
+            elsewhere: String::new(),
+            addresses: Vec::new(),
+        })
     }
 
     fn report(solver: LayerResult, public: Problem) -> CheckReport {
@@ -241,6 +256,23 @@ mod tests {
         assert_eq!(seconds(&mut memory, &answers, 9), 4);
         assert_eq!(seconds(&mut memory, &silent, 12), 0);
         assert_eq!(seconds(&mut memory, &answers, 20), 0);
+    }
+
+    #[test]
+    fn addresses_that_go_round_are_not_told() {
+        let mut known = Addresses::default();
+        let mut told = |last: u8| {
+            let mut report = report(LayerResult::Passed, Problem::Refused);
+            if let LayerResult::Failed(public) = &mut report.public {
+                public.addresses = vec![[192, 0, 2, last].into()];
+            }
+            leave_out_unsteady_addresses(&mut report, &mut known);
+            report.failure().unwrap_or_default().contains("(the name leads to 192.0.2.")
+        };
+        assert_eq!(
+            [1, 1, 2, 2, 3, 3, 4, 1, 1].map(&mut told),
+            [true, true, true, true, true, true, false, false, false]
+        );
     }
 
     #[test]

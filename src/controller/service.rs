@@ -1,19 +1,31 @@
-//! The Service in front of whoever answers HTTP-01 challenges.
+//! The Service in front of whoever answers challenges over HTTP or TLS.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::api::ApiResource;
 
 use super::{Context, presenter::existing, shared_route::name_of, step_error::StepError};
-use crate::{api::Challenge, cluster::ObjectName, http01::objects};
+use crate::{
+    api::Challenge,
+    cluster::ObjectName,
+    http01::objects::{self, service_leads_as},
+};
 
-/// Creates the Service, unless it is there.
+/// Creates the Service, unless it is there as it is wanted.
 pub(super) async fn ensure(context: &Context, challenge: &Challenge) -> Result<(), StepError> {
-    let name = name_of(challenge);
-    let wanted = objects::service(challenge, &name.name, &context.solver);
-    let services = &context.cluster.hub.solver_services;
-    if services.get(&name).is_none() {
-        existing(context.cluster.create(&wanted).await)?;
+    put(context, &objects::service(challenge, &name_of(challenge).name, &context.solver)).await
+}
+
+/// The same for one of another making. One that somebody has edited is made anew: certwright asks for no right to change Services.
+pub(super) async fn put(context: &Context, wanted: &Service) -> Result<(), StepError> {
+    let (name, services) = (ObjectName::of(wanted), &context.cluster.hub.solver_services);
+    if let Some(found) = services.get(&name) {
+        owned_alike("Service", &found.metadata, &wanted.metadata)?;
+        if service_leads_as(&found, wanted) {
+            return Ok(());
+        }
+        context.cluster.delete(&*found).await?;
     }
+    existing(context.cluster.create(wanted).await)?;
     match services.get(&name) {
         Some(found) => owned_alike("Service", &found.metadata, &wanted.metadata),
         None => Ok(()),

@@ -8,16 +8,17 @@ use kube::{ResourceExt, api::ApiResource};
 use super::{
     Context,
     presenter::{
-        existing, existing_pod, public_way_was_waited_for, remove_solver, solver_address, waited_since_presented,
+        PUBLIC_WAY_WAITED_FOR, existing, existing_pod, public_way_was_waited_for, remove_solver, solver_address,
+        waited_since_presented,
     },
-    service::remove_unwatched,
+    service::{self, owned_alike, remove_unwatched},
     step_error::StepError,
 };
 use crate::{
     api::{Challenge, names::GATEWAY_GROUP},
     cluster::{ObjectName, owner_entry, tls_name_entry},
     decide::{
-        fixed_name,
+        backoff, fixed_name,
         turns::{Rival, Taken},
     },
     http01,
@@ -77,15 +78,31 @@ pub(super) async fn check(context: &Context, challenge: &Challenge) -> Result<Op
     };
     let report = context.self_checks.take_handshake(challenge, CheckTarget::of(challenge, pod_address))?;
     let Some(failure) = report.failure() else { return Ok(None) };
+    let told = |why: Option<&str>, may_do_without| {
+        Ok(Some(sentence(&failure, why, may_do_without, context.options.check_retry_period)))
+    };
     if report.pod.is_err() {
-        return Ok(Some(failure));
+        return told(None, false);
     }
     // What no Gateway takes the CA cannot find either, however long it is waited.
     match what_became_of_the_route(context, challenge).await? {
-        Some(why) => Ok(Some(format!("{failure}; {why}"))),
-        None if public_way_was_waited_for(challenge) && !report.leads_to_another() => Ok(None),
-        None => Ok(Some(failure)),
+        Some(why) => told(Some(&why), false),
+        None if report.leads_to_another() => told(None, false),
+        None if public_way_was_waited_for(challenge) => Ok(None),
+        None => told(None, true),
     }
+}
+
+/// What was found, and what comes next: `longest` is the time until the next look, at the latest.
+fn sentence(failure: &str, why: Option<&str>, may_do_without: bool, longest: SignedDuration) -> String {
+    let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+    let again = backoff::in_words(longest);
+    let told = format!("asked by the controller, {failure}{why}; asked again within {again}");
+    if !may_do_without {
+        return told;
+    }
+    let patience = backoff::in_words(PUBLIC_WAY_WAITED_FOR);
+    format!("{told}, and {patience} after it was presented the CA is asked all the same")
 }
 
 /// The route goes first, so that nobody is sent to a pod that is on its way out.
@@ -110,16 +127,43 @@ fn route_name(challenge: &Challenge) -> ObjectName {
     ObjectName::new(challenge.namespace().unwrap_or_default(), name)
 }
 
-/// Why the route does not lead to the pod, as far as it tells. One that is gone is made again.
+/// Why the route does not lead to the pod, as far as it tells. What is gone or edited is made again.
 async fn what_became_of_the_route(context: &Context, challenge: &Challenge) -> Result<Option<String>, StepError> {
     if waited_since_presented(challenge) < ROUTE_WAITED_FOR {
         return Ok(None);
     }
-    let Some((_, kind)) = route_kind(context).await? else { return Ok(None) };
+    let Some((version, kind)) = route_kind(context).await? else { return Ok(None) };
     let name = route_name(challenge);
-    if let Some(route) = context.cluster.read_unwatched(&name, &kind).await? {
-        return Ok(objects::rejection(&route).map(|why| format!("of the TLSRoute {name}: {why}")));
+    service::put(context, &objects::service(challenge, &name.name, &context.solver)).await?;
+    let wanted = objects::route(challenge, &name.name, &context.solver, version);
+    let Some(found) = context.cluster.read_unwatched(&name, &kind).await? else {
+        existing(context.cluster.create_unwatched(&wanted, &kind).await)?;
+        return Ok(Some("the TLSRoute was gone and is made again".to_owned()));
+    };
+    owned_alike("TLSRoute", &found.metadata, &wanted.metadata)?;
+    if objects::leads_as(&found, &wanted) {
+        return Ok(objects::rejection(&found).map(|why| format!("of the TLSRoute {name}: {why}")));
     }
-    Box::pin(present(context, challenge)).await?;
-    Ok(Some("the TLSRoute was gone and is made again".to_owned()))
+    context.cluster.delete_unwatched(&found.metadata, &kind).await?;
+    existing(context.cluster.create_unwatched(&wanted, &kind).await)?;
+    Ok(Some("the TLSRoute was edited and is made again".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_says_what_comes_next() {
+        let failure = "www.example.com:443 refused the connection; the solver pod itself answers rightly";
+        let longest = SignedDuration::from_secs(10);
+        assert_eq!(
+            sentence(failure, None, true, longest),
+            "asked by the controller, www.example.com:443 refused the connection; the solver pod itself answers rightly; asked \
+             again within 10 s, and 1 min after it was presented the CA is asked all the same"
+        );
+        let refused =
+            sentence(failure, Some("of the TLSRoute shop/x: the Gateway \"edge\" does not take it"), false, longest);
+        assert!(refused.ends_with("does not take it; asked again within 10 s"), "{refused}");
+    }
 }

@@ -78,12 +78,13 @@ impl Ways {
     async fn all(&self, services: &[Service], port: u16, addresses: &[String], name: &str) -> Vec<Way> {
         let mut ways: Vec<Way> = services.iter().filter_map(|service| way::of_service(service, port)).collect();
         let ports = if port == HTTP { vec![HTTP] } else { vec![HTTP, port] };
-        for address in addresses {
-            let found = match address.parse::<IpAddr>() {
+        for told in addresses {
+            let found = match told.parse::<IpAddr>() {
                 Ok(address) => Some(address),
-                Err(_) => self.clients.addresses(address).await.first().copied(),
+                Err(_) => self.clients.addresses(told).await.first().copied(),
             };
-            let way = |address: IpAddr, port: &u16| Way { address, port: *port, name: format!("{name} at {address}") };
+            // A host name is told as it stands there: it may lead elsewhere with each look.
+            let way = |address: IpAddr, port: &u16| Way { address, port: *port, name: format!("{name} at {told}") };
             ways.extend(found.into_iter().flat_map(|found| ports.iter().map(move |port| way(found, port))));
         }
         ways

@@ -9,6 +9,8 @@ mod tests;
 
 use kube::ResourceExt;
 
+pub(super) use solver::plain;
+
 pub use origin::{challenge_is_ours_to_end, has_lost_its_solver, of_challenge, of_order};
 
 use self::pattern::{is_allowed_namespace, unmatched_name};

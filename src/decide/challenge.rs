@@ -376,6 +376,7 @@ fn tell_of_clean_up(
 ) -> Decision<ChallengeStep> {
     let known = status.reason.as_deref().unwrap_or_default();
     let outcome = known.split(CLEAN_UP_ERROR).next().unwrap_or_default();
+    let trouble = format!("{trouble}; tried up to {CLEAN_UP_TRIES} times");
     let reason = format!("{outcome}{CLEAN_UP_ERROR}{trouble}");
     if reason != known {
         let status = ChallengeStatus { reason: Some(reason), ..status.clone() };

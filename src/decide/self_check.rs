@@ -4,6 +4,8 @@
 //! speak the PROXY protocol, or DNS has two views, the public way can be shut from here and open for the CA. So it never
 //! holds up an issuance for ever. What it says is waited for nevertheless, because CAs count validations that fail.
 
+use std::net::IpAddr;
+
 use jiff::SignedDuration;
 
 /// From the moment on that the solver itself answers, this long for others to see the same, if the way within the cluster is
@@ -13,6 +15,9 @@ const CLEAR_INSIDE: SignedDuration = SignedDuration::from_secs(10);
 const SOLVER_ONLY: SignedDuration = SignedDuration::from_mins(1);
 /// The same if the public name does not exist: whoever makes its record, such as external-dns, needs minutes.
 const NO_SUCH_NAME: SignedDuration = SignedDuration::from_mins(5);
+
+/// Where a name leads is told until it has changed so often.
+const MOST_CHANGES: u8 = 2;
 
 /// What came of asking in one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +73,29 @@ impl Findings {
             _ => SOLVER_ONLY,
         };
         if since_solver >= patience { Verdict::Enough } else { Verdict::EnoughAfter(patience) }
+    }
+}
+
+/// Where a name led when it was last looked at, and how often that has changed.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    last: Option<Vec<IpAddr>>,
+    changes: u8,
+}
+
+impl Addresses {
+    /// Takes note of where it leads now. Someone may put it right and right again; what changes more often is likely to go on so.
+    pub fn are_steady(&mut self, found: &[IpAddr]) -> bool {
+        if self.last.as_deref().is_some_and(|last| last != found) {
+            self.changes = self.changes.saturating_add(1);
+        }
+        self.last = Some(found.to_vec());
+        self.changes <= MOST_CHANGES
+    }
+
+    /// Whether nothing is known.
+    pub fn is_blank(&self) -> bool {
+        self.last.is_none()
     }
 }
 

@@ -163,7 +163,7 @@ async fn check_public(clients: &Clients, target: &CheckTarget) -> LayerResult {
         Ok(()) => LayerResult::Passed,
         Err(error) => {
             let addresses = addresses_told(clients, target).await;
-            LayerResult::Failed(CheckError { elsewhere: format!("{}{addresses}", error.elsewhere), ..error })
+            LayerResult::Failed(CheckError { addresses, ..error })
         }
     }
 }
@@ -217,16 +217,10 @@ async fn asked(clients: &Clients, client: &Client, target: &CheckTarget, url: &U
     })
 }
 
-/// Where the name leads, as seen from here: with two views of the DNS that is not where the CA goes.
-async fn addresses_told(clients: &Clients, target: &CheckTarget) -> String {
-    let found = timeout(target.timeout, clients.addresses(&target.domain)).await.unwrap_or_default();
-    let mut told: Vec<String> = found.iter().map(ToString::to_string).collect();
-    told.sort();
-    if told.is_empty() || told.len() > MAX_TOLD {
-        String::new()
-    } else {
-        format!(" (the name leads to {})", told.join(" and "))
-    }
+async fn addresses_told(clients: &Clients, target: &CheckTarget) -> Vec<IpAddr> {
+    let mut found = timeout(target.timeout, clients.addresses(&target.domain)).await.unwrap_or_default();
+    found.sort_by_key(ToString::to_string);
+    if found.len() > MAX_TOLD { Vec::new() } else { found }
 }
 
 fn unanswered(target: &CheckTarget, within: Duration) -> LayerResult {
@@ -246,7 +240,7 @@ fn layer(outcome: Result<(), Problem>, place: impl FnOnce() -> String) -> LayerR
 }
 
 fn error(place: String, problem: Problem) -> CheckError {
-    CheckError { place, problem, elsewhere: String::new() }
+    CheckError { place, problem, elsewhere: String::new(), addresses: Vec::new() }
 }
 
 #[cfg(test)]

@@ -54,17 +54,25 @@ pub fn of_service(service: &str) -> String {
 /// The own address and those of other replicas of its family that are ready, as the slices of the controller's Service tell them.
 pub fn with_replicas(own: IpAddr, slices: &[EndpointSlice]) -> BTreeSet<IpAddr> {
     let same_family = slices.iter().filter(|slice| slice.address_type == family(own.is_ipv4()));
-    let is_ready = |endpoint: &&Endpoint| endpoint.conditions.as_ref().is_none_or(|told| told.ready != Some(false));
-    let addresses = same_family.flat_map(|slice| &slice.endpoints).filter(is_ready).flat_map(|ready| &ready.addresses);
-    let mut found: BTreeSet<_> = addresses.filter_map(|address| address.parse().ok()).take(MOST_ADDRESSES).collect();
+    let mut found: BTreeSet<_> = ready(same_family).take(MOST_ADDRESSES).collect();
     found.insert(own);
     found
 }
 
-/// The addresses in a slice.
-pub fn addresses(slice: &EndpointSlice) -> BTreeSet<IpAddr> {
-    let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-    all.filter_map(|address| address.parse().ok()).collect()
+/// Whether a slice leads to where it is wanted: somebody may have edited it. What others have added is no matter.
+pub fn leads_as(held: &EndpointSlice, wanted: &EndpointSlice) -> bool {
+    let service = |slice: &EndpointSlice| slice.metadata.labels.as_ref().and_then(|all| all.get(SERVICE_NAME)).cloned();
+    let addresses = |slice| ready([slice].into_iter()).collect::<BTreeSet<_>>();
+    held.address_type == wanted.address_type
+        && addresses(held) == addresses(wanted)
+        && held.ports == wanted.ports
+        && service(held) == service(wanted)
+}
+
+fn ready<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> impl Iterator<Item = IpAddr> {
+    let is_ready = |endpoint: &&Endpoint| endpoint.conditions.as_ref().is_none_or(|told| told.ready != Some(false));
+    let addresses = slices.flat_map(|slice| &slice.endpoints).filter(is_ready).flat_map(|ready| &ready.addresses);
+    addresses.filter_map(|address| address.parse().ok())
 }
 
 fn family(is_ipv4: bool) -> &'static str {
@@ -109,7 +117,32 @@ mod tests {
         assert_eq!(texts, ["10.0.0.7", "10.0.0.8", "10.0.0.10"]);
         assert_eq!(with_replicas("10.0.0.7".parse().unwrap(), &[]), one("10.0.0.7"));
         let challenge = challenge("example.com", json!({"ingress": {}}));
-        assert_eq!(addresses(&endpoints(&challenge, "n", &SolverOptions::default(), &found)), found);
+        let made = endpoints(&challenge, "n", &SolverOptions::default(), &found);
+        assert_eq!(ready([made].iter()).collect::<BTreeSet<_>>(), found);
+    }
+
+    #[test]
+    fn what_somebody_edited_is_seen() {
+        let challenge = challenge("example.com", json!({"ingress": {}}));
+        let wanted = endpoints(&challenge, "n", &SolverOptions::default(), &one("10.0.0.7"));
+        let leads_with = |path: &str, value: serde_json::Value| {
+            let mut held = json!(wanted);
+            *held.pointer_mut(path).unwrap() = value;
+            leads_as(&serde_json::from_value(held).unwrap(), &wanted)
+        };
+        assert!(leads_as(&wanted, &wanted));
+        assert!(leads_with("/metadata/labels/acme.cert-manager.io~1http01-solver", json!("edited")), "no matter here");
+        for (path, value) in [
+            ("/metadata/labels/kubernetes.io~1service-name", json!("other")),
+            ("/ports/0/port", json!(80)),
+            ("/ports", json!([])),
+            ("/endpoints/0/addresses", json!(["10.0.0.8"])),
+            ("/endpoints/0/conditions/ready", json!(false)),
+            ("/endpoints", json!([])),
+            ("/addressType", json!("IPv6")),
+        ] {
+            assert!(!leads_with(path, value), "{path}");
+        }
     }
 
     #[test]

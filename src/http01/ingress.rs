@@ -50,7 +50,7 @@ pub fn rules(lead: &Lead<'_>) -> Vec<IngressRule> {
 /// Whether the rules lead this question to the Service, whatever type the path has.
 pub fn leads(rules: &[IngressRule], service: &str, question: &Question) -> bool {
     let own = question.path();
-    let is_own = |path: &HTTPIngressPath| path.path.as_ref() == Some(&own) && is_to(path, service);
+    let is_own = |path: &HTTPIngressPath| path.path.as_ref() == Some(&own) && is_to(path, service) && is_to_port(path);
     rules.iter().any(|rule| rule.host.as_deref() == question.host() && paths(rule).iter().any(is_own))
 }
 
@@ -91,6 +91,11 @@ pub(super) fn ingress_path(lead: &Lead<'_>, question: &Question) -> HTTPIngressP
 
 pub(super) fn is_to(path: &HTTPIngressPath, service: &str) -> bool {
     path.backend.service.as_ref().is_some_and(|backend| backend.name == service)
+}
+
+fn is_to_port(path: &HTTPIngressPath) -> bool {
+    let port = path.backend.service.as_ref().and_then(|backend| backend.port.as_ref()?.number);
+    port == Some(PORT)
 }
 
 pub(super) fn paths(rule: &IngressRule) -> &[HTTPIngressPath] {
@@ -174,5 +179,9 @@ mod tests {
         assert!(!leads_exactly(&rules(&two), &one) && !leads_exactly(&rules(&one), &two));
         let other_type = Lead { path_type: PathType::Prefix, ..one.clone() };
         assert!(leads_exactly(&rules(&other_type), &one), "whatever type the path has");
+        let mut edited = rules(&one);
+        let backend = &mut edited[0].http.as_mut().unwrap().paths[0].backend;
+        backend.service.as_mut().unwrap().port = Some(ServiceBackendPort { number: Some(80), name: None });
+        assert!(!leads_exactly(&edited, &one), "the port is of the Service");
     }
 }

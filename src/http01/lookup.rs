@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hickory_net::NetError;
 use hickory_net::runtime::TokioRuntimeProvider;
+use hickory_proto::rr::Name as DomainName;
 use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -55,17 +56,19 @@ impl Lookup {
         Self::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()), family)
     }
 
-    /// The addresses of a name, at least one.
+    /// The addresses of a name, at least one, in an order that stays the same: servers turn their answers around. It is absolute, as it is for CAs: what pods have below their search domains is not
+    /// looked at.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+        let mut name = DomainName::from_utf8(name).map_err(|error| LookupError::Failed(error.into()))?;
+        name.set_fqdn(true);
         let found = self.0.lookup_ip(name).await.map_err(classify)?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
+        let mut addresses: Vec<IpAddr> = found.iter().collect();
+        addresses.sort();
         if addresses.is_empty() { Err(LookupError::NotFound) } else { Ok(addresses) }
     }
 
     fn from_builder(mut builder: ResolverBuilder<TokioRuntimeProvider>, family: Family) -> Result<Self, NetError> {
         let options = builder.options_mut();
-        // Pods have search domains and `ndots:5`: without this a public name would be tried below each of them first.
-        options.ndots = 0;
         options.timeout = ATTEMPT_TIMEOUT;
         options.attempts = 1;
         options.ip_strategy = match family {
@@ -106,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// A name server that knows `known.example.`, refuses to say anything about `broken.example.`, and denies the rest.
+    /// A name server that knows `known.example.` and one name below a search domain, refuses to say anything about `broken.example.`, and denies the rest.
     async fn name_server() -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
@@ -126,9 +129,11 @@ mod tests {
         let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
         reply.add_query(question.clone());
         match question.name().to_ascii().as_str() {
-            "known.example." if question.query_type() == RecordType::A => {
-                let data = RData::A(A(Ipv4Addr::new(192, 0, 2, 7)));
-                reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+            "known.example." | "web.example.svc.cluster.local." if question.query_type() == RecordType::A => {
+                for last in [9, 7] {
+                    let data = RData::A(A(Ipv4Addr::new(192, 0, 2, last)));
+                    reply.add_answer(Record::from_rdata(question.name().clone(), 60, data));
+                }
             }
             "known.example." => {}
             "broken.example." => reply.metadata.response_code = ResponseCode::ServFail,
@@ -149,11 +154,28 @@ mod tests {
     #[tokio::test]
     async fn no_such_name_is_told_from_no_answer() {
         for family in [Family::Any, Family::V4] {
-            assert_eq!(addresses("known.example", family).await, Ok(vec![IpAddr::from([192, 0, 2, 7])]));
+            let in_order = [7, 9].map(|last| IpAddr::from([192, 0, 2, last]));
+            assert_eq!(addresses("known.example", family).await, Ok(in_order.to_vec()));
         }
         assert_eq!(addresses("known.example", Family::V6).await, Err("the name does not resolve".into()));
         assert_eq!(addresses("unknown.example", Family::Any).await, Err("the name does not resolve".into()));
         let silence = "the name servers gave no answer for the name";
         assert_eq!(addresses("broken.example", Family::Any).await, Err(silence.into()));
+    }
+
+    #[tokio::test]
+    async fn names_are_not_looked_for_below_search_domains() {
+        let server = name_server().await;
+        let mut connection = ConnectionConfig::udp();
+        connection.port = server.port();
+        let servers = vec![NameServerConfig::new(server.ip(), true, vec![connection])];
+        let search = vec![DomainName::from_ascii("svc.cluster.local.").unwrap()];
+        let config = ResolverConfig::from_parts(None, search, servers);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.options_mut().ndots = 5;
+        let lookup = Lookup::from_builder(builder, Family::V4).unwrap();
+        let found = lookup.addresses("web.example").await;
+        assert!(matches!(found, Err(LookupError::NotFound)), "{found:?}");
+        assert!(lookup.addresses("web.example.svc.cluster.local").await.is_ok(), "by its whole name");
     }
 }

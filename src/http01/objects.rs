@@ -128,6 +128,16 @@ pub fn service(challenge: &Challenge, name: &str, options: &SolverOptions) -> Se
     Service { metadata, spec: Some(spec), status: None }
 }
 
+/// Whether the Service leads to where it is wanted: somebody may have edited it. What the API server has added is no matter.
+pub fn service_leads_as(held: &Service, wanted: &Service) -> bool {
+    let ports = |service: &Service| -> Vec<_> {
+        let all = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+        all.map(|port| (port.name.clone(), port.port, port.target_port.clone())).collect()
+    };
+    let selector = |service: &Service| service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+    ports(held) == ports(wanted) && selector(held) == selector(wanted)
+}
+
 /// What the three objects have in common: name, labels and the owner. What Challenges share belongs to their Order.
 pub fn metadata(challenge: &Challenge, name: &str, options: &SolverOptions) -> ObjectMeta {
     let mut all = options.extra_labels.clone();
@@ -322,6 +332,28 @@ pub(super) mod tests {
         assert_eq!(service["spec"]["type"], "NodePort");
         assert_eq!(ingress["spec"]["ingressClassName"], "traefik");
         assert_eq!(ingress["metadata"]["annotations"].get("kubernetes.io/ingress.class"), None);
+    }
+
+    #[test]
+    fn a_service_that_somebody_edited_is_seen() {
+        let wanted = service(&challenge("example.com", json!({"ingress": {}})), "n", &SolverOptions::default());
+        let leads_with = |path: &str, value: Value| {
+            let mut held = json!(wanted);
+            held["spec"]["clusterIP"] = json!("10.96.0.7");
+            held["spec"]["ports"][0]["protocol"] = json!("TCP");
+            *held.pointer_mut(path).unwrap() = value;
+            service_leads_as(&serde_json::from_value(held).unwrap(), &wanted)
+        };
+        assert!(leads_with("/spec/type", json!("LoadBalancer")));
+        for (path, value) in [
+            ("/spec/selector", json!({"app": "web"})),
+            ("/spec/selector", Value::Null),
+            ("/spec/ports/0/port", json!(80)),
+            ("/spec/ports/0/targetPort", json!("http")),
+            ("/spec/ports", json!([])),
+        ] {
+            assert!(!leads_with(path, value), "{path}");
+        }
     }
 
     #[test]

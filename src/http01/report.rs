@@ -1,5 +1,6 @@
 //! What the self-check found, in words that stay the same from round to round.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -62,13 +63,21 @@ impl LayerResult {
 
 /// Who was asked, and what happened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{place} {problem}{elsewhere}")]
+#[error("{place} {problem}{elsewhere}{}", led(addresses))]
 pub struct CheckError {
     /// The URL that was asked first and the origin of the last redirect, the place within the cluster, or the solver.
     pub place: String,
     pub problem: Problem,
     /// What came of the addresses of the other family, as the end of the sentence; empty if there are none.
     pub elsewhere: String,
+    /// Where the name leads, as seen from here, in order; none if that is not to be told.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// With two views of the DNS that is not where the CA goes.
+fn led(addresses: &[IpAddr]) -> String {
+    let told: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    if told.is_empty() { String::new() } else { format!(" (the name leads to {})", told.join(" and ")) }
 }
 
 /// What came back instead of the key.

@@ -139,9 +139,17 @@ async fn ask_public(clients: &Clients, target: &CheckTarget) -> Result<(), Probl
         Ok(address) => vec![address],
         Err(_) => look_up(clients, &target.domain).await?,
     };
-    let places: Vec<_> =
-        addresses.into_iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, target.port)).collect();
-    ask(target, &places).await
+    ask(target, &in_order(addresses, target.port)).await
+}
+
+/// As Let's Encrypt does it: IPv6 is tried first, and once if there is IPv4. In a fixed order, so that an equal outcome gives an equal
+/// report.
+fn in_order(mut addresses: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
+    addresses.sort();
+    if let Some(first) = addresses.iter().position(IpAddr::is_ipv6) {
+        addresses[..=first].rotate_right(1);
+    }
+    addresses.into_iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(address, port)).collect()
 }
 
 async fn look_up(clients: &Clients, name: &str) -> Result<Vec<IpAddr>, Problem> {
@@ -166,7 +174,7 @@ async fn ask(target: &CheckTarget, places: &[SocketAddr]) -> Result<(), Problem>
     acme_identifier::check(presented, &target.domain, target.key.expose()).map_err(Problem::OtherCertificate)
 }
 
-/// The first address that takes the connection, in the order of the look-up.
+/// The first address that takes the connection.
 async fn connect(places: &[SocketAddr]) -> Result<TcpStream, Problem> {
     let mut last = Problem::NameNotFound;
     for place in places {
@@ -394,6 +402,16 @@ mod tests {
         let (length, _) = timeout(TIMEOUT, server.recv_from(&mut query)).await.unwrap().unwrap();
         assert!(query[..length].windows(7).any(|part| part == b"example"));
         asking.abort();
+    }
+
+    #[test]
+    fn addresses_are_asked_in_a_fixed_order() {
+        let addresses = ["203.0.113.9", "2001:db8::9", "203.0.113.7", "2001:db8::7"].map(|text| text.parse().unwrap());
+        let forward = in_order(addresses.to_vec(), 443);
+        assert_eq!(forward, in_order(addresses.into_iter().rev().collect(), 443));
+        let expected = ["[2001:db8::7]:443", "203.0.113.7:443", "203.0.113.9:443", "[2001:db8::9]:443"];
+        assert_eq!(forward.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        assert_eq!(in_order(addresses[..1].to_vec(), 443).len(), 1);
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::api::Challenge;
 use crate::api::names::{GATEWAY_GROUP, KIND_TLS_ROUTE, challenge_type};
 use crate::api::solver::{Http01GatewayHttpRoute, Http01Ingress};
 pub use crate::http01::objects::{SolverOptions, TemplateError};
+use crate::http01::route::hangs_and_leads_as;
 pub use crate::http01::route::rejection;
 use crate::http01::{SOLVER_PORT, objects as http01};
 
@@ -95,6 +96,11 @@ pub fn route(challenge: &Challenge, name: &str, options: &SolverOptions, version
     let mut route = DynamicObject::new(name, &route_resource(version)).data(json!({"spec": spec}));
     route.metadata = metadata;
     route
+}
+
+/// Whether the route, as it was read, leads to where it is wanted: somebody may have edited it. What others have added is no matter.
+pub fn leads_as(route: &DynamicObject, wanted: &DynamicObject) -> bool {
+    route.data["spec"]["hostnames"] == wanted.data["spec"]["hostnames"] && hangs_and_leads_as(route, wanted)
 }
 
 /// Since when a Challenge with these solver Pods is being answered; `None` if it is not, or not any more.
@@ -219,6 +225,26 @@ mod tests {
         assert_eq!(route["metadata"]["labels"]["acme.cert-manager.io/http01-solver"], "true");
         assert_eq!(route["spec"]["parentRefs"], json!([{"name": "edge", "sectionName": "tls", "port": 443}]));
         assert_eq!(route["spec"]["hostnames"], json!(["7.2.0.192.in-addr.arpa"]));
+    }
+
+    #[test]
+    fn a_route_that_somebody_edited_is_seen() {
+        let wanted = route(&plain(), "n", &SolverOptions::default(), "v1");
+        let leads_with = |path: &str, value: Value| {
+            let mut held = wanted.clone();
+            held.data["spec"]["rules"][0]["backendRefs"][0]["weight"] = json!(1);
+            *held.data.pointer_mut(path).unwrap() = value;
+            leads_as(&held, &wanted)
+        };
+        assert!(leads_with("/spec/rules/0/backendRefs/0/weight", json!(5)));
+        for (path, value) in [
+            ("/spec/hostnames", json!(["other.example.com"])),
+            ("/spec/parentRefs/0/name", json!("other")),
+            ("/spec/rules/0/backendRefs/0/name", json!("other")),
+            ("/spec/rules/0/backendRefs/0/port", json!(8443)),
+        ] {
+            assert!(!leads_with(path, value), "{path}");
+        }
     }
 
     #[test]

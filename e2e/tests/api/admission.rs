@@ -301,6 +301,70 @@ async fn requests_cannot_be_changed() {
     }
 }
 
+/// What cert-manager adds to an object of ours, or leaves out, because its types have it so.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn what_programs_in_go_add_to_orders_and_challenges_is_no_change() {
+    let scene = scene("roundtrip").await;
+    let issuer = json!({ "name": "absent", "group": "example.com", "kind": "Other" });
+    let order =
+        json!({ "issuerRef": issuer, "request": "YQ==", "dnsNames": ["a.test"], "duration": "2160h", "profile": "" });
+    scene.create::<Order>("order", order).await.unwrap();
+    let same = json!({ "duration": "2160h0m0s", "profile": null, "commonName": "", "ipAddresses": [] });
+    assert_eq!(try_change::<Order>(&scene, "order", &json!({ "spec": same })).await, Ok(()));
+
+    let pod_template = json!({ "podTemplate": { "spec": { "serviceAccountName": "a" } }, "ingressTemplate": {} });
+    for (number, (written, same, other)) in [
+        (
+            json!({ "dns01": { "route53": { "region": "a", "hostedZoneID": "" } } }),
+            json!({ "dns01": { "route53": { "secretAccessKeySecretRef": { "name": "" }, "hostedZoneID": null } } }),
+            json!({ "dns01": { "route53": { "secretAccessKeySecretRef": { "name": "b" } } } }),
+        ),
+        (
+            json!({ "dns01": { "rfc2136": { "nameserver": "a" } }, "waitInsteadOfSelfCheck": "60s" }),
+            json!({ "dns01": { "rfc2136": { "tsigSecretSecretRef": { "name": "" } } }, "waitInsteadOfSelfCheck": null }),
+            json!({ "dns01": { "rfc2136": { "nameserver": "b" } } }),
+        ),
+        (
+            json!({ "dns01": { "acmeDNS": { "host": "a", "accountSecretRef": { "name": "a" } } } }),
+            json!({ "selector": {} }),
+            json!({ "dns01": { "acmeDNS": { "host": "b" } } }),
+        ),
+        (
+            json!({ "http01": { "ingress": pod_template } }),
+            json!({ "http01": { "ingress": { "podTemplate": { "metadata": {} }, "ingressTemplate": { "metadata": {} } } } }),
+            json!({ "http01": { "ingress": { "podTemplate": { "spec": { "serviceAccountName": "b" } } } } }),
+        ),
+        (
+            json!({ "http01": { "ingress": {} } }),
+            json!({ "http01": { "ingress": { "serviceType": "" } } }),
+            json!({ "http01": { "ingress": { "class": "b" } } }),
+        ),
+        (
+            json!({ "http01": { "gatewayHTTPRoute": { "parentRefs": [{ "name": "a" }], "podTemplate": {} } } }),
+            json!({ "http01": { "gatewayHTTPRoute": { "labels": {}, "podTemplate": { "metadata": {}, "spec": {} } } } }),
+            json!({ "http01": { "gatewayHTTPRoute": { "parentRefs": [{ "name": "b" }] } } }),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("challenge-{number}");
+        let challenge = json!({
+            "url": "u", "authorizationURL": "a", "dnsName": "a.test", "type": "DNS-01", "token": "t", "key": "k",
+            "issuerRef": issuer, "solver": written,
+        });
+        scene.create::<Challenge>(&name, challenge).await.unwrap();
+        let same = json!({ "spec": { "wildcard": false, "solver": same } });
+        assert_eq!(try_change::<Challenge>(&scene, &name, &same).await, Ok(()), "{same}");
+        for other in [other, json!({ "dns01": { "digitalocean": { "tokenSecretRef": { "name": "b" } } } })] {
+            let other = json!({ "spec": { "solver": other } });
+            let refusal = try_change::<Challenge>(&scene, &name, &other).await.expect_err(&other.to_string());
+            assert!(refusal.contains("spec: Forbidden: cannot be changed"), "{refusal}");
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "runs inside a testbed"]
 async fn orders_and_challenges_cannot_be_changed() {

@@ -12,7 +12,7 @@ use certwright_e2e::wait::{until, until_ready};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
@@ -59,6 +59,40 @@ async fn a_name_and_an_address_by_tls_alpn01() {
     let _process = run(&scene, &pod).await;
     let issued = scene.issued("ip").await.unwrap();
     assert_eq!(issued.leaf().names.ip_addresses, [scene.testbed.state.node_address]);
+    drop(gateway);
+}
+
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn what_somebody_deletes_or_edits_is_made_again() {
+    let _ports = PORTS.lock().await;
+    let scene = scene("alpnedited").await;
+    define_routes(&scene).await;
+    issuer(&scene, "true").await;
+    let name = scene.dns_name("www");
+    scene.certificate("www", "pebble", &[&name]).await.unwrap();
+    let pod = solver_pod(&scene).await;
+    let made = route(&scene).await.unwrap();
+    let _process = run(&scene, &pod).await;
+
+    let service = scene.list::<Service>().await.unwrap().pop().unwrap();
+    scene.api::<Service>().delete(&service.name_any(), &DeleteParams::default()).await.unwrap();
+    let leads = |found: &Service| found.spec.as_ref().unwrap().selector == service.spec.as_ref().unwrap().selector;
+    let again = scene.wait_for::<Service>(&service.name_any(), "being there again", PATIENCE, leads).await.unwrap();
+    assert_ne!(again.uid(), service.uid());
+    let edited = json!({ "spec": { "selector": { "app": "web" } } });
+    scene.patch::<Service>(&service.name_any(), edited).await.unwrap();
+    scene.wait_for::<Service>(&service.name_any(), "leading to the pod", PATIENCE, leads).await.unwrap();
+
+    let edited = Patch::Merge(json!({ "spec": { "hostnames": ["other.test"] } }));
+    routes(&scene).patch(&made.name_any(), &PatchParams::default(), &edited).await.unwrap();
+    until_routed(&scene, &made).await;
+    routes(&scene).delete(&made.name_any(), &DeleteParams::default()).await.unwrap();
+    until_routed(&scene, &made).await;
+
+    let gateway = gateway(&scene).await;
+    scene.issued("www").await.unwrap();
+    nothing_is_left(&scene).await;
     drop(gateway);
 }
 
@@ -154,6 +188,15 @@ fn routes(scene: &Scene) -> Api<DynamicObject> {
 async fn route(scene: &Scene) -> anyhow::Result<DynamicObject> {
     let look = async || anyhow::Ok(routes(scene).list(&ListParams::default()).await?.items.pop());
     until("a TLSRoute", PATIENCE, look).await
+}
+
+/// Waits until the route is as it was made.
+async fn until_routed(scene: &Scene, made: &DynamicObject) {
+    let look = async || {
+        let found = routes(scene).get_opt(&made.name_any()).await?;
+        anyhow::Ok(found.filter(|found| found.data["spec"] == made.data["spec"]).map(drop))
+    };
+    until("the TLSRoute to be as it was made", PATIENCE, look).await.unwrap();
 }
 
 async fn solver_pod(scene: &Scene) -> Pod {

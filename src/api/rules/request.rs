@@ -1,4 +1,4 @@
-//! What may not change once it is written: CertificateRequests, their approval, Orders and Challenges.
+//! What may not change once it is written: CertificateRequests, their approval, and the status of Orders.
 
 use super::Rule;
 
@@ -24,14 +24,9 @@ pub fn frozen_request_spec() -> [Rule; 1] {
 }
 
 /// Of a text, list or map: empty before and after, or the same.
-fn unchanged(field: &str) -> String {
+pub(super) fn unchanged(field: &str) -> String {
     let empty = |object: &str| format!("(!has({object}.{field}) || size({object}.{field}) == 0)");
     format!("({} ? {} : has(oldSelf.{field}) && self.{field} == oldSelf.{field})", empty("self"), empty("oldSelf"))
-}
-
-/// The spec of an Order or a Challenge.
-pub fn frozen_spec() -> [Rule; 1] {
-    [Rule::new("self == oldSelf", "cannot be changed").forbidden()]
 }
 
 /// A text, or bytes, of a status that stays once it is written.

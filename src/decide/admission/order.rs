@@ -1,7 +1,12 @@
 //! Orders and Challenges: what may not change once it is written.
 
+use serde_json::Value;
+
 use super::Problem;
-use crate::api::{Challenge, Order, OrderStatus};
+use crate::{
+    api::{Challenge, ChallengeSpec, IssuerReference, Order, OrderStatus, solver::AcmeSolver},
+    decide::admittance::plain,
+};
 
 pub fn problems(new: &Order, old: &Order) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -30,9 +35,22 @@ pub fn problems(new: &Order, old: &Order) -> Vec<Problem> {
     problems
 }
 
+/// Programs in Go write a spec back with other parts that say nothing.
 pub fn challenge_problems(new: &Challenge, old: &Challenge) -> Vec<Problem> {
-    if new.spec == old.spec {
+    let is_same = new.spec == old.spec || meaning(new) == meaning(old);
+    if is_same {
         return Vec::new();
     }
     vec![Problem::forbidden("spec", "challenge spec is immutable after creation")]
+}
+
+fn meaning(challenge: &Challenge) -> (ChallengeSpec, Value) {
+    let spec = &challenge.spec;
+    let solver = plain(&spec.solver);
+    let issuer_ref = IssuerReference {
+        name: spec.issuer_ref.name.clone(),
+        kind: Some(spec.issuer_ref.kind_or_default().to_owned()),
+        group: Some(spec.issuer_ref.group_or_default().to_owned()),
+    };
+    (ChallengeSpec { solver: AcmeSolver::default(), issuer_ref, ..spec.clone() }, solver)
 }

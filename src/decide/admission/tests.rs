@@ -448,6 +448,12 @@ fn orders_and_challenges() {
     let challenge = |token: &str| json!({ "spec": { "token": token } });
     assert_eq!(asked("challenges", &challenge("a"), Some(&challenge("a"))), Findings::default());
     assert!(refusal("challenges", &challenge("b"), Some(&challenge("a"))).starts_with("spec: Forbidden: "));
+    let solved_by = |route53: Value| json!({ "spec": { "token": "a", "solver": { "dns01": { "route53": route53 } } } });
+    let written = solved_by(json!({ "region": "a", "role": "" }));
+    let again = solved_by(json!({ "region": "a", "secretAccessKeySecretRef": { "name": "" } }));
+    assert_eq!(asked("challenges", &again, Some(&written)), Findings::default());
+    let other = solved_by(json!({ "region": "a", "role": "b" }));
+    assert!(refusal("challenges", &other, Some(&written)).starts_with("spec: Forbidden: "));
 }
 
 #[test]

@@ -1,53 +1,51 @@
 //! Solvers, compared by what they mean.
 //!
-//! Programs in Go cannot leave out every part that says nothing: in the Challenges that cert-manager has made there is `{name: ""}` for a
-//! reference to a Secret that the issuer does not have, and `{}` for the parts of templates. The API server fills in the group and
-//! kind of a parent in what is stored, but not in what an annotation of a Certificate adds.
+//! Programs in Go leave out texts, lists and maps that are empty, and cannot leave out every part that says nothing: in the Challenges
+//! that cert-manager has made there is `{name: ""}` for a reference to a Secret that the issuer does not have, and `{}` for the parts
+//! of templates. The API server fills in the group and kind of a parent in what is stored, but not in what an annotation of a
+//! Certificate adds.
 
-use crate::api::{
-    SecretKeySelector,
-    names::GATEWAY_GROUP,
-    pod_template::{PodTemplate, PodTemplateSpec, TemplateMetadata},
-    solver::{AcmeSolver, Http01Solver},
-};
+use serde_json::Value;
 
-/// The solver without the parts that say nothing, and with the defaults of parents.
-pub(super) fn plain(solver: &AcmeSolver) -> AcmeSolver {
+use crate::api::{names::GATEWAY_GROUP, solver::AcmeSolver};
+
+/// Of these every entry counts, whatever is in it.
+const WHOLE: [&str; 4] = ["annotations", "config", "labels", "nodeSelector"];
+
+/// The solver as JSON without the parts that say nothing, and with the defaults of parents. What is under `dns01` or `http01` says
+/// nothing either if it is not there.
+pub(in crate::decide) fn plain(solver: &AcmeSolver) -> Value {
     let mut solver = solver.clone();
-    if let Some(dns01) = &mut solver.dns01 {
-        let keys = dns01.route53.as_mut().map(|route53| &mut route53.secret_access_key_secret_ref);
-        let tsig = dns01.rfc2136.as_mut().map(|rfc2136| &mut rfc2136.tsig_secret_secret_ref);
-        for reference in keys.into_iter().chain(tsig) {
-            reference.take_if(|reference| reference.is_unset() && is_without_key(reference));
-        }
+    let route = solver.http01.as_mut().and_then(|http01| http01.gateway_http_route.as_mut());
+    for parent in route.into_iter().flat_map(|route| &mut route.parent_refs) {
+        parent.group.get_or_insert_with(|| GATEWAY_GROUP.to_owned());
+        parent.kind.get_or_insert_with(|| "Gateway".to_owned());
     }
-    solver.http01.iter_mut().for_each(plain_http01);
+    let mut solver = serde_json::to_value(solver).unwrap_or_default();
+    says_something(&mut solver);
     solver
 }
 
-fn is_without_key(reference: &SecretKeySelector) -> bool {
-    reference.key.as_deref().unwrap_or_default().is_empty()
-}
-
-fn plain_http01(http01: &mut Http01Solver) {
-    if let Some(ingress) = &mut http01.ingress {
-        ingress.pod_template.iter_mut().for_each(pod_template);
-        if let Some(template) = &mut ingress.ingress_template {
-            template.metadata.take_if(|metadata| *metadata == TemplateMetadata::default());
+/// Takes out what says nothing; whether anything is left. An entry of a list stays.
+fn says_something(value: &mut Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => {
+            for entry in list.iter_mut() {
+                says_something(entry);
+            }
+            !list.is_empty()
+        }
+        Value::Object(fields) => {
+            fields.retain(|name, part| match part {
+                Value::Object(entries) if WHOLE.contains(&name.as_str()) => !entries.is_empty(),
+                part => WHOLE.contains(&name.as_str()) || says_something(part),
+            });
+            !fields.is_empty()
         }
     }
-    if let Some(route) = &mut http01.gateway_http_route {
-        route.pod_template.iter_mut().for_each(pod_template);
-        for parent in &mut route.parent_refs {
-            parent.group.get_or_insert_with(|| GATEWAY_GROUP.to_owned());
-            parent.kind.get_or_insert_with(|| "Gateway".to_owned());
-        }
-    }
-}
-
-fn pod_template(template: &mut PodTemplate) {
-    template.metadata.take_if(|metadata| *metadata == TemplateMetadata::default());
-    template.spec.take_if(|spec| *spec == PodTemplateSpec::default());
 }
 
 #[cfg(test)]
@@ -61,7 +59,7 @@ mod tests {
     fn what_says_nothing_makes_no_difference() {
         for (written, stored) in [
             (
-                json!({"dns01": {"route53": {"region": "eu-west-1"}}}),
+                json!({"dns01": {"route53": {"region": "eu-west-1", "hostedZoneID": "", "role": ""}}}),
                 json!({"dns01": {"route53": {"region": "eu-west-1", "secretAccessKeySecretRef": {"name": ""}}}}),
             ),
             (
@@ -69,11 +67,15 @@ mod tests {
                 json!({"dns01": {"rfc2136": {"nameserver": "192.0.2.53", "tsigSecretSecretRef": {"name": ""}}}}),
             ),
             (
+                json!({"dns01": {"cloudflare": {"email": "", "apiTokenSecretRef": {"name": "a", "key": ""}}}}),
+                json!({"dns01": {"cloudflare": {"apiTokenSecretRef": {"name": "a"}}}}),
+            ),
+            (
                 json!({"http01": {"ingress": {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}}}),
                 json!({"http01": {"ingress": {"podTemplate": {"metadata": {}, "spec": {"nodeSelector": {"a": "b"}}}}}}),
             ),
             (
-                json!({"http01": {"ingress": {"ingressTemplate": {}}}}),
+                json!({"http01": {"ingress": {"serviceType": "", "ingressTemplate": {}}}}),
                 json!({"http01": {"ingress": {"ingressTemplate": {"metadata": {}}}}}),
             ),
             (
@@ -84,19 +86,27 @@ mod tests {
             let (own, other): (AcmeSolver, AcmeSolver) = (object(written), object(stored));
             assert_ne!(own, other);
             assert_eq!(plain(&own), plain(&other));
-            assert_eq!(plain(&own), own);
         }
     }
 
     #[test]
     fn what_says_something_stays() {
-        for solver in [
-            json!({"dns01": {"route53": {"secretAccessKeySecretRef": {"name": "aws", "key": "secret"}}}}),
-            json!({"dns01": {"rfc2136": {"nameserver": "n", "tsigSecretSecretRef": {"name": "tsig"}}}}),
-            json!({"http01": {"ingress": {"podTemplate": {"metadata": {"labels": {"a": "b"}}}}}}),
+        let pod = |spec: Value| json!({"http01": {"ingress": {"podTemplate": {"spec": spec}}}});
+        let webhook =
+            |config: Value| json!({"dns01": {"webhook": {"groupName": "a", "solverName": "b", "config": config}}});
+        for (one, other) in [
+            (
+                json!({"dns01": {"route53": {"secretAccessKeySecretRef": {"name": "aws", "key": "secret"}}}}),
+                json!({"dns01": {"route53": {"secretAccessKeySecretRef": {"name": "other", "key": "secret"}}}}),
+            ),
+            (json!({"dns01": {"rfc2136": {"nameserver": "n"}}}), json!({"dns01": {"rfc2136": {"nameserver": "m"}}})),
+            (pod(json!({"nodeSelector": {"a": ""}})), pod(json!({}))),
+            (pod(json!({"securityContext": {"runAsNonRoot": false}})), pod(json!({"securityContext": {}}))),
+            (webhook(json!({"zone": ""})), webhook(json!({}))),
+            (webhook(json!("")), webhook(json!({}))),
         ] {
-            let solver: AcmeSolver = object(solver);
-            assert_eq!(plain(&solver), solver);
+            let (one, other): (AcmeSolver, AcmeSolver) = (object(one), object(other));
+            assert_ne!(plain(&one), plain(&other));
         }
     }
 }

@@ -309,7 +309,7 @@ fn a_clean_up_that_fails_is_tried_again_and_given_up_in_the_end() {
     scene.clean_up = CleanUp::Tried;
     scene.trouble = Some(trouble(TroubleClass::Transient, 1));
     assert_eq!(scene.step(), ["WriteStatus", "Publish"]);
-    let told = format!("{outcome}; error cleaning up: Failed to try: the other side was out");
+    let told = format!("{outcome}; error cleaning up: Failed to try: the other side was out; tried up to 8 times");
     assert_eq!(scene.told(), ("invalid".to_owned(), told.clone()));
     assert_eq!(scene.decide(), Decision::rest_until(at(1)), "told once");
     scene.trouble.as_mut().unwrap().failures = 7;
