@@ -17,8 +17,10 @@
 {{- with $values.dns01RecursiveNameservers }}{{ $_ := set $flags "dns01-recursive-nameservers" . }}{{ end -}}
 {{- if $values.dns01RecursiveNameserversOnly }}{{ $_ := set $flags "dns01-recursive-nameservers-only" "true" }}{{ end -}}
 {{- if $values.disableAutoApproval }}
-{{- $others := include "certwright.given" (dict "root" . "of" (pick $values "extraArgs") "flag" "controllers" "field" "controllers") -}}
-{{- $_ := set $flags "controllers" (ternary "-certificaterequests-approver" "*,-certificaterequests-approver" (not $others | not)) }}
+{{- /* Those of extraArgs come beside it, those of the file do not. */}}
+{{- $isBeside := include "certwright.given" (dict "root" . "of" (pick $values "extraArgs") "flag" "controllers" "field" "") -}}
+{{- $others := include "certwright.given" (dict "root" . "of" (pick $values "config") "flag" "controllers" "field" "controllers") -}}
+{{- $_ := set $flags "controllers" (append (ternary list (list (default "*" $others)) (not $isBeside | not)) "-certificaterequests-approver" | join ",") }}
 {{- end -}}
 {{- $shim := default dict $values.ingressShim -}}
 {{- with $shim.defaultIssuerName }}{{ $_ := set $flags "default-issuer-name" . }}{{ end -}}

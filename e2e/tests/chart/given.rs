@@ -139,6 +139,9 @@ fn lists_of_values_and_extra_args_grow() {
     }
     assert!(flags.contains(&"--controllers=-certificaterequests-approver".to_owned()), "{flags:?}");
     assert!(!flags.iter().any(|flag| flag.starts_with("--log-level")), "it would go before -v: {flags:?}");
+    let in_file = "--set=disableAutoApproval=true,config.controllers={*,-gateway-shim}";
+    let flags = self::flags(&[in_file], "x-certwright");
+    assert!(flags.contains(&"--controllers=*,-gateway-shim,-certificaterequests-approver".to_owned()), "{flags:?}");
 }
 
 #[test]
