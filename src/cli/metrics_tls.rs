@@ -62,15 +62,12 @@ impl MetricsTlsArgs {
     /// # Errors
     /// If the flags contradict each other.
     pub fn serve(&self, listener: TcpListener, router: Router, client: &Client) -> Result<(), TlsFlagsError> {
-        match self.flags().serve(WHAT, client, None)? {
-            Some(tls) => {
-                tokio::spawn(tls.keep);
-                tokio::spawn(serve::serve_tls(listener, tls.settings, router));
-            }
-            None => {
-                measure::serving_problem(WHAT, false);
-                tokio::spawn(serve::serve(listener, router));
-            }
+        if let Some(tls) = self.flags().serve(WHAT, client, None)? {
+            tokio::spawn(tls.keep);
+            tokio::spawn(serve::serve_tls(listener, tls.settings, router));
+        } else {
+            measure::serving_problem(WHAT, false);
+            tokio::spawn(serve::serve(listener, router));
         }
         Ok(())
     }

@@ -150,13 +150,13 @@ impl Keeper {
         let problem = self.watching.as_ref().or(self.making.as_ref());
         measure::serving_problem(what, problem.is_some());
         let told = problem.map(|problem| format!("{what}: {problem} (Secret {secret})"));
-        if self.certificates.set_problem(told) {
-            match problem {
-                Some(problem) => {
-                    tracing::warn!(problem, what, secret, "{what} cannot be made or renewed; it is tried again")
-                }
-                None => tracing::info!(what, secret, "{what} can be made and renewed again"),
-            }
+        if !self.certificates.set_problem(told) {
+            return;
+        }
+        if let Some(problem) = problem {
+            tracing::warn!(problem, what, secret, "{what} cannot be made or renewed; it is tried again");
+        } else {
+            tracing::info!(what, secret, "{what} can be made and renewed again");
         }
     }
 
