@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +15,7 @@ use kube::{
     Api, Client, Resource,
     api::{ObjectMeta, PostParams},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{api::SourceKind, measure};
 
@@ -23,6 +24,9 @@ const QUEUE_LENGTH: usize = 10_000;
 
 /// The same event about the same object is not sent again within this time.
 const SILENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// For sending one event: others wait behind it.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The API server refuses a longer note.
 const LONGEST_NOTE: usize = 1024;
@@ -154,10 +158,15 @@ async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
             continue;
         }
         let api: Api<CoreEvent> = Api::namespaced(client.clone(), event.namespace());
-        let sent = api.create(&PostParams::default(), &event.to_core(now)).await;
-        measure::api_write("Event".to_owned(), "create", if sent.is_ok() { "ok" } else { "refused" });
-        if let Err(error) = sent {
-            tracing::warn!(reason = event.reason, %error, "event not sent");
+        let sent = timeout(TIMEOUT, api.create(&PostParams::default(), &event.to_core(now))).await;
+        let (outcome, problem) = match sent {
+            Ok(Ok(_)) => ("ok", None),
+            Ok(Err(error)) => ("refused", Some(error.to_string())),
+            Err(_) => ("unavailable", Some("no answer in time".to_owned())),
+        };
+        measure::api_write("Event".to_owned(), "create", outcome);
+        if let Some(error) = problem {
+            tracing::warn!(reason = event.reason, error, "event not sent");
         }
     }
 }
@@ -182,8 +191,25 @@ fn shorten(mut note: String) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::{net::TcpListener, time::Instant};
+
     use super::*;
+
+    /// The clock jumps ahead whenever nothing else is left to do.
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_is_not_answered_holds_up_others_for_a_while_only() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+        let (recorder, sending) = Recorder::start(Client::try_from(kube::Config::new(address)).unwrap());
+        recorder.publish(Event::warning("Failed", "a"));
+        recorder.publish(Event::warning("Failed", "b"));
+        drop(recorder);
+        let since = Instant::now();
+        sending.await.unwrap();
+        assert!((2 * TIMEOUT..3 * TIMEOUT).contains(&since.elapsed()), "{:?}", since.elapsed());
+    }
 
     #[test]
     fn a_long_note_is_cut_at_a_character() {
