@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("cloud", &[]),
     ("dns", &["api", "cloud", "measure"]),
     ("serve", &[]),
-    ("tls", &["api", "pki", "decide"]),
+    ("tls", &["api", "pki", "decide", "measure"]),
     ("http01", &["api", "measure", "serve"]),
     ("tls_alpn01", &["api", "pki", "http01", "measure", "serve"]),
     ("cluster", &["api", "measure"]),

@@ -2,6 +2,8 @@
 //! `testbed run -- cargo test -p certwright-e2e --test chart -- --include-ignored`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "chart/given.rs"]
+mod given;
 #[path = "chart/monitoring.rs"]
 mod monitoring;
 #[path = "chart/release.rs"]

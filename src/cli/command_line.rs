@@ -40,6 +40,8 @@ pub fn parse() -> Cli {
 /// The same for any command line, the program's name included.
 pub fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let command = command();
+    let named = arguments.get(1).and_then(|name| command.find_subcommand(name));
+    let arguments = &*named.map_or_else(|| arguments.to_vec(), |program| pflag::without_empty(program, arguments));
     let mut matches = command.clone().try_get_matches_from(arguments)?;
     let program = PROGRAMS.into_iter().find(|program| matches.subcommand_name() == Some(program.name));
     if let Some(program) = program

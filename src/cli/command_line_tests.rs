@@ -43,6 +43,28 @@ fn the_command_is_sound() {
     command().debug_assert();
 }
 
+/// Templates of charts leave them so.
+#[test]
+fn flags_without_a_value_are_as_if_they_were_not_there() {
+    for flag in
+        ["acme-http01-solver-extra-labels", "acme-http01-solver-nameservers", "config", "dns01-provider-endpoints"]
+            .into_iter()
+            .chain([
+                "dns01-recursive-nameservers",
+                "feature-gates",
+                "kubeconfig",
+                "metrics-tls-cipher-suites",
+                "pod-ip",
+            ])
+    {
+        for arguments in [vec![format!("--{flag}=")], vec![format!("--{flag}"), String::new()]] {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            assert!(read(&given(&arguments, Path::new(""))).is_ok(), "{arguments:?}");
+        }
+    }
+    assert!(read(&given(&["--concurrent-workers="], Path::new(""))).is_err());
+}
+
 #[test]
 fn every_field_of_the_file_stands_for_a_flag() {
     let command = command();

@@ -11,9 +11,11 @@ use super::{
     tls::{TlsFlags, TlsFlagsError, cipher_suite, min_version},
 };
 use crate::{
-    serve,
+    measure, serve,
     tls::{CipherSuite, MinVersion, Protocol},
 };
+
+const WHAT: &str = "the certificate of the metrics";
 
 /// With what metrics are served. Without any of the certificates they are served over plain HTTP.
 #[derive(Args, Clone, Debug)]
@@ -60,12 +62,12 @@ impl MetricsTlsArgs {
     /// # Errors
     /// If the flags contradict each other.
     pub fn serve(&self, listener: TcpListener, router: Router, client: &Client) -> Result<(), TlsFlagsError> {
-        match self.flags().serve("the certificate of the metrics", client, None)? {
-            Some(tls) => {
-                tokio::spawn(tls.keep);
-                tokio::spawn(serve::serve_tls(listener, tls.settings, router));
-            }
-            None => drop(tokio::spawn(serve::serve(listener, router))),
+        if let Some(tls) = self.flags().serve(WHAT, client, None)? {
+            tokio::spawn(tls.keep);
+            tokio::spawn(serve::serve_tls(listener, tls.settings, router));
+        } else {
+            measure::serving_problem(WHAT, false);
+            tokio::spawn(serve::serve(listener, router));
         }
         Ok(())
     }

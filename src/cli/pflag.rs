@@ -1,5 +1,7 @@
 //! Flags as programs in Go read them, so that the arguments of cert-manager's Deployment can be kept as they are.
 
+use std::ffi::{OsStr, OsString};
+
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
 /// The same command, but of a flag that is given twice the last one counts, and a boolean flag may stand without a value, or
@@ -13,6 +15,33 @@ pub fn boolean(arg: Arg) -> Arg {
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
     let arg = arg.action(ArgAction::Set).num_args(0..=1).default_missing_value("true").value_parser(parse_bool);
     if is_switch { arg.default_value("false") } else { arg }
+}
+
+/// The arguments without flags of this command that stand there with nothing, as templates of charts leave them: `--flag=`, which is an
+/// empty list in Go, or no file. Flags that have a default, or take any text, see to it themselves.
+pub fn without_empty(command: &Command, arguments: &[OsString]) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut left = arguments.iter().peekable();
+    while let Some(argument) = left.next() {
+        let text = argument.to_str().and_then(|text| text.strip_prefix("--")).unwrap_or_default();
+        match text.split_once('=') {
+            Some((name, "")) if may_be_empty(command, name) => {}
+            None if may_be_empty(command, text) && left.peek().is_some_and(|next| next.is_empty()) => drop(left.next()),
+            _ => kept.push(argument.clone()),
+        }
+    }
+    kept
+}
+
+fn may_be_empty(command: &Command, name: &str) -> bool {
+    let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(name)) else { return false };
+    let is_text = arg.get_value_parser().type_id() == ValueParser::string().type_id();
+    let is_optional = match arg.get_action() {
+        ArgAction::Append => true,
+        ArgAction::Set => !is_text && !is_boolean(arg),
+        _ => false,
+    };
+    is_optional && arg.get_default_values().iter().all(|default| **default == *OsStr::new(""))
 }
 
 /// A boolean in one of the spellings that Go takes.
@@ -72,6 +101,25 @@ mod tests {
         ] {
             assert_eq!(read(arguments).unwrap(), expected, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_there_with_nothing_is_left_out() {
+        let path = clap::value_parser!(std::path::PathBuf);
+        let command = Command::new("x")
+            .arg(Arg::new("list").long("list").action(ArgAction::Append))
+            .arg(Arg::new("full").long("full").action(ArgAction::Append).default_value("a"))
+            .arg(Arg::new("file").long("file").value_parser(path))
+            .arg(Arg::new("text").long("text"))
+            .arg(Arg::new("set").long("set").action(ArgAction::Set).value_parser(clap::value_parser!(bool)));
+        let kept = |arguments: &[&str]| -> Vec<String> {
+            let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+            without_empty(&command, &arguments).into_iter().map(|argument| argument.into_string().unwrap()).collect()
+        };
+        assert_eq!(kept(&["x", "--list=", "--file=", "--file", "", "--list", ""]), ["x"]);
+        let others =
+            ["x", "--full=", "--text=", "--text", "", "--set=", "--list=a", "--file", "b", "--other=", "", "--list"];
+        assert_eq!(kept(&others), others);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{cluster::Hub, serve};
 
 /// Serves until the process ends. `/livez` answers as long as the process runs and `is_alive` says so; `/readyz` and
-/// `/healthz` once every store has been filled. They tell as well which rights were missed lately.
+/// `/healthz` once every store has been filled. They tell as well which rights were missed lately, and what cannot be read.
 pub async fn serve(
     listener: TcpListener,
     (filled, hub): (watch::Receiver<usize>, Arc<Hub>),
@@ -29,6 +29,7 @@ pub async fn serve(
         let filled = *filled.borrow();
         let missing = hub.rights.missing(Timestamp::now());
         let missing = missing.iter().fold(String::new(), |text, right| text + "\nno right to " + right);
+        let missing = hub.unreadable.named().iter().fold(missing, |text, object| text + "\nunreadable: " + object);
         async move {
             if filled >= Hub::STORES {
                 (StatusCode::OK, format!("ok{missing}"))

@@ -1,6 +1,9 @@
 //! Events that `kubectl describe` shows, sent beside the path of the work.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -12,13 +15,17 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use tokio::sync::mpsc;
+use thiserror::Error;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::repeated::{Repeated, Times};
 use crate::{api::SourceKind, measure};
 
 /// More waiting events than this are dropped, with a line in the log.
 const QUEUE_LENGTH: usize = 10_000;
+
+/// For one answer: other events wait behind it.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The API server refuses a longer note.
 const LONGEST_NOTE: usize = 1024;
@@ -156,21 +163,36 @@ async fn send_all(client: Client, mut receiver: mpsc::Receiver<Event>) {
     }
 }
 
+/// Why an event was not sent.
+#[derive(Debug, Error)]
+enum Unsent {
+    #[error(transparent)]
+    Refused(#[from] kube::Error),
+    #[error("no answer in time")]
+    Unanswered,
+}
+
 /// One that was sent before is counted on, if it is still there: the API server forgets events after an hour.
-async fn send(api: &Api<CoreEvent>, event: &Event, times: Times, now: Timestamp) -> Result<(), kube::Error> {
+async fn send(api: &Api<CoreEvent>, event: &Event, times: Times, now: Timestamp) -> Result<(), Unsent> {
     if times.count > 1 {
         let counted = Patch::Merge(json!({"count": times.count, "lastTimestamp": Time(now)}));
-        let patched = api.patch(&event.name(times.first), &PatchParams::default(), &counted).await;
-        match measured("patch", patched) {
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
+        let (name, params) = (event.name(times.first), PatchParams::default());
+        match measured("patch", api.patch(&name, &params, &counted)).await {
+            Err(Unsent::Refused(kube::Error::Api(refusal))) if refusal.code == 404 => {}
             outcome => return outcome,
         }
     }
-    measured("create", api.create(&PostParams::default(), &event.to_core(times, now)).await)
+    measured("create", api.create(&PostParams::default(), &event.to_core(times, now))).await
 }
 
-fn measured<T>(verb: &'static str, outcome: Result<T, kube::Error>) -> Result<(), kube::Error> {
-    measure::api_write("Event".to_owned(), verb, if outcome.is_ok() { "ok" } else { "refused" });
+async fn measured<T>(verb: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<(), Unsent> {
+    let outcome = timeout(TIMEOUT, call).await.map_err(|_| Unsent::Unanswered).and_then(|answer| Ok(answer?));
+    let word = match &outcome {
+        Ok(_) => "ok",
+        Err(Unsent::Refused(_)) => "refused",
+        Err(Unsent::Unanswered) => "unavailable",
+    };
+    measure::api_write("Event".to_owned(), verb, word);
     outcome.map(drop)
 }
 
@@ -194,8 +216,25 @@ fn shorten(mut note: String) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::{net::TcpListener, time::Instant};
+
     use super::*;
+
+    /// The clock jumps ahead whenever nothing else is left to do.
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_is_not_answered_holds_up_others_for_a_while_only() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+        let (recorder, sending) = Recorder::start(Client::try_from(kube::Config::new(address)).unwrap());
+        recorder.publish(Event::warning("Failed", "a"));
+        recorder.publish(Event::warning("Failed", "b"));
+        drop(recorder);
+        let since = Instant::now();
+        sending.await.unwrap();
+        assert!((2 * TIMEOUT..3 * TIMEOUT).contains(&since.elapsed()), "{:?}", since.elapsed());
+    }
 
     #[test]
     fn a_long_note_is_cut_at_a_character() {

@@ -36,6 +36,7 @@ use super::{
     rights::Rights,
     sources::Sources,
     store::{Put, Store},
+    unreadable::{Unreadable, note_for_owner},
     watch_rights::WatchRights,
 };
 use crate::{
@@ -102,6 +103,8 @@ pub struct Hub {
     pub namespaces: Namespaces,
     /// What the API server refuses.
     pub rights: Rights,
+    /// What cannot be read.
+    pub unreadable: Unreadable,
 }
 
 impl Hub {
@@ -122,6 +125,7 @@ impl Hub {
             queue: Queue::default(),
             namespaces: Namespaces::All,
             rights: Rights::default(),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -317,6 +321,7 @@ impl Watch {
                 Ok(WatchEvent::InitDone) => {
                     if let Some((before, listed)) = listing.take() {
                         hub.retain_listed::<K>(self.namespace.as_deref(), &before, &listed);
+                        hub.unreadable.retain(&kind, self.namespace.as_deref(), &listed);
                     }
                     if std::mem::take(&mut first) {
                         self.filling.one_is_done();
@@ -324,7 +329,11 @@ impl Watch {
                 }
                 Ok(WatchEvent::Apply(object)) => take_in(hub, object, &self.recorder, false),
                 // It may be one that could be read once.
-                Ok(WatchEvent::Delete(object)) => hub.remove::<K>(&ObjectName::of(&object), object.meta()),
+                Ok(WatchEvent::Delete(object)) => {
+                    let name = ObjectName::of(&object);
+                    hub.unreadable.forget(&kind, &name);
+                    hub.remove::<K>(&name, object.meta());
+                }
                 Err(error) => {
                     let is_refused = rights.interrupted(hub, &kind, &error);
                     if is_refused && self.is_optional && std::mem::take(&mut first) {
@@ -347,14 +356,17 @@ impl Watch {
 
 /// An object that cannot be read is left out, with a word to its owner; the others go on.
 fn take_in<K: Watched>(hub: &Hub, object: DeserializeGuard<K>, recorder: &Recorder, first: bool) {
+    let (kind, name) = (K::kind(&()), ObjectName::of(&object));
     match object.0 {
-        Ok(object) if first => hub.put_first(object),
-        Ok(object) => hub.put(object),
+        Ok(object) => {
+            hub.unreadable.forget(&kind, &name);
+            if first { hub.put_first(object) } else { hub.put(object) }
+        }
         Err(invalid) => {
-            let name = invalid.metadata.name.clone().unwrap_or_default();
-            let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-            tracing::warn!(kind = %K::kind(&()), namespace, name, error = %invalid.error, "unreadable object left alone");
-            let note = format!("certwright cannot read this object and leaves it alone: {}", invalid.error);
+            let held = K::store(hub).get(&name).filter(|held| held.meta().uid == invalid.metadata.uid);
+            let note = note_for_owner(&invalid.error, held.is_some());
+            tracing::warn!(%kind, object = %name, "{note}");
+            hub.unreadable.note(&kind, name);
             recorder.publish(Event::warning("UnreadableObject", note).about_metadata::<K>(&invalid.metadata));
         }
     }

@@ -28,6 +28,7 @@ use super::{
     hub::{Hub, PAGE},
     key::{Key, Kind, ObjectName},
     namespaces::Namespaces,
+    unreadable::note_for_owner,
     watch_rights::WatchRights,
     write::Cluster,
 };
@@ -222,7 +223,8 @@ impl Watch {
         let config = watcher::Config::default().page_size(PAGE).labels(&format!("{}!=true", label::HTTP01_SOLVER));
         let begin = || watcher::watcher(api.clone(), config.clone()).default_backoff().boxed();
         let (mut stream, mut begin_anew) = (begin(), Instant::now());
-        let (mut listed, mut rights, mut is_absent) = (HashSet::new(), WatchRights::default(), false);
+        let (mut listed, mut unreadable) = (HashSet::new(), HashSet::new());
+        let (mut rights, mut is_absent) = (WatchRights::default(), false);
         let (kind, name) = (Kind::Source(self.kind), self.name());
         measure::watch_begun(&name);
         while let Some(event) = stream.next().await {
@@ -230,13 +232,21 @@ impl Watch {
                 rights.goes_on(&self.hub, &name);
             }
             match event {
-                Ok(WatchEvent::Init) => listed = HashSet::new(),
-                Ok(WatchEvent::InitApply(object)) => listed.extend(self.take_in(object)),
-                Ok(WatchEvent::InitDone) => self.know_all(&std::mem::take(&mut listed)),
+                Ok(WatchEvent::Init) => (listed, unreadable) = (HashSet::new(), HashSet::new()),
+                Ok(WatchEvent::InitApply(object)) => {
+                    unreadable.extend(object.0.as_ref().err().map(|_| ObjectName::of(&object)));
+                    listed.extend(self.take_in(object));
+                }
+                Ok(WatchEvent::InitDone) => {
+                    self.know_all(&std::mem::take(&mut listed));
+                    self.hub.unreadable.retain(&name, self.namespace.as_deref(), &std::mem::take(&mut unreadable));
+                }
                 Ok(WatchEvent::Apply(object)) => drop(self.take_in(object)),
                 Ok(WatchEvent::Delete(object)) => {
                     let metadata = object.0.map_or_else(|invalid| invalid.metadata, |source| source.metadata);
-                    self.let_go(&key_of(self.kind, &metadata));
+                    let key = key_of(self.kind, &metadata);
+                    self.hub.unreadable.forget(&name, &key.object);
+                    self.let_go(&key);
                 }
                 Err(error) if is_of_absent_kind(&error) => {
                     // They went with their definition, whether the watch told of each or not: what is made for an owner that is
@@ -283,12 +293,10 @@ impl Watch {
     fn take_in(&self, object: DeserializeGuard<Source>) -> Option<Key> {
         let source = match object.0 {
             Ok(source) => source,
-            Err(invalid) => {
-                self.tell_unreadable(&invalid.metadata, &invalid.error);
-                return None;
-            }
+            Err(invalid) => return self.go_by_former(&invalid.metadata, &invalid.error),
         };
         let key = key_of(self.kind, &source.metadata);
+        self.hub.unreadable.forget(&self.name(), &key.object);
         if self.kind != SourceKind::ListenerSet && !self.marks.are_on(self.kind, source.annotations()) {
             self.let_go(&key);
             return None;
@@ -311,14 +319,24 @@ impl Watch {
         }
     }
 
-    /// Only if it asks for certificates: nobody else needs to know.
-    fn tell_unreadable(&self, metadata: &ObjectMeta, error: &str) {
+    /// What was read of an object before stays if it cannot be read any more. That is told only if it asks for certificates: nobody else
+    /// needs to know.
+    fn go_by_former(&self, metadata: &ObjectMeta, error: &str) -> Option<Key> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
-        if self.marks.are_on(self.kind, metadata.annotations.as_ref().unwrap_or(&NONE)) {
-            let note = format!("certwright cannot read this object and leaves it alone: {error}");
-            let event = Event::warning("UnreadableObject", note).about_source(self.kind, metadata);
-            self.recorder.publish(event);
+        let key = key_of(self.kind, metadata);
+        let is_meant = self.marks.are_on(self.kind, metadata.annotations.as_ref().unwrap_or(&NONE));
+        let held = self.hub.sources.get(&key).filter(|held| held.metadata.uid == metadata.uid);
+        let is_known = held.is_some() && (is_meant || self.kind == SourceKind::ListenerSet);
+        if !is_known {
+            self.let_go(&key);
         }
+        if is_meant {
+            let note = note_for_owner(error, is_known);
+            tracing::warn!(kind = self.kind.kind(), object = %key.object, "{note}");
+            self.hub.unreadable.note(&self.name(), key.object.clone());
+            self.recorder.publish(Event::warning("UnreadableObject", note).about_source(self.kind, metadata));
+        }
+        is_known.then_some(key)
     }
 }
 
@@ -400,6 +418,29 @@ mod tests {
         }))
         .unwrap();
         (key_of(SourceKind::Ingress, &source.metadata), source)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_stays_while_the_object_is_unreadable() {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let (recorder, _sender) = Recorder::start(client);
+        let (hub, marks) = (Arc::new(Hub::new()), Marks::default());
+        let watch = Watch { hub: hub.clone(), kind: SourceKind::Ingress, namespace: None, recorder, marks };
+        let object = |spec: Value, uid: &str, annotation: &str| {
+            let metadata = json!({ "namespace": "shop", "name": "a", "uid": uid, "annotations": { annotation: "le" } });
+            serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+        };
+        let (key, _) = source("a", &[]);
+        let odd = || json!({ "tls": "odd" });
+        assert_eq!(watch.take_in(object(odd(), "1", annotation::CLUSTER_ISSUER)), None, "nothing was read of it");
+        assert_eq!(hub.unreadable.named(), ["Ingress (for Certificates) shop/a"]);
+        assert_eq!(watch.take_in(object(json!({}), "1", annotation::CLUSTER_ISSUER)), Some(key.clone()));
+        assert_eq!(hub.unreadable.named(), [""; 0]);
+        assert_eq!(watch.take_in(object(odd(), "1", annotation::CLUSTER_ISSUER)), Some(key.clone()));
+        assert_eq!(watch.take_in(object(odd(), "2", annotation::CLUSTER_ISSUER)), None, "it is another one");
+        watch.take_in(object(json!({}), "2", annotation::CLUSTER_ISSUER));
+        assert_eq!(watch.take_in(object(odd(), "2", "other")), None, "it asks for nothing any more");
+        assert!(hub.sources.get(&key).is_none());
     }
 
     /// An API server that tells of one Gateway, and then that there is no such kind.

@@ -42,7 +42,8 @@ pub enum ServingStep {
     MakeLeaf,
 }
 
-/// Keeps the CA and the certificate valid.
+/// Keeps the CA and the certificate valid. A CA that is due is good as long as it is valid: whether another one can be written is a
+/// matter of its own.
 pub fn decide(seen: &SeenServing<'_>, now: Timestamp) -> Decision<ServingStep> {
     let authority = match usable(seen.secret, now) {
         Ok(authority) => authority,
@@ -59,6 +60,9 @@ pub fn decide(seen: &SeenServing<'_>, now: Timestamp) -> Decision<ServingStep> {
     if leaf_at <= now {
         return Decision::act(vec![ServingStep::MakeLeaf]);
     }
+    if renewal_of_authority <= now {
+        return Decision::act(vec![ServingStep::MakeAuthority("it is due")]);
+    }
     Decision { steps: Vec::new(), wake: Wake::At(leaf_at.min(renewal_of_authority)) }
 }
 
@@ -71,7 +75,7 @@ pub fn usable(secret: Option<&Secret>, now: Timestamp) -> Result<Authority, &'st
     let authority = Authority::from_secret(secret).map_err(|_| "it cannot be used")?;
     match authority.certificate() {
         Some(own) if own.not_before > now => Err("it is not valid yet"),
-        Some(own) if renewal_time(own) <= now => Err("it is due"),
+        Some(own) if own.not_after <= now => Err("it is expired"),
         Some(_) => Ok(authority),
         None => Err("it holds no certificate"),
     }
@@ -158,14 +162,24 @@ mod tests {
         let leaf = leaf(&own, 0, 6 * DAY);
         assert_eq!(decided(Some(&held), Some(&leaf), 4 * DAY + THIRD).steps, [ServingStep::MakeLeaf]);
         assert_eq!(decided(Some(&held), Some(&leaf), 50 * DAY).steps, [ServingStep::MakeLeaf]);
-        for seconds in [200 * DAY + THIRD, 301 * DAY] {
-            assert_eq!(decided(Some(&held), Some(&leaf), seconds).steps, [ServingStep::MakeAuthority("it is due")]);
-        }
+        assert_eq!(decided(Some(&held), Some(&leaf), 301 * DAY).steps, [ServingStep::MakeAuthority("it is expired")]);
         assert_eq!(decided(Some(&held), None, -DAY).steps, [ServingStep::MakeAuthority("it is not valid yet")]);
         for damaged in [secret(&own, key(1)), Secret::default()] {
             let decision = decided(Some(&damaged), Some(&leaf), 0);
             assert_eq!(decision.steps, [ServingStep::MakeAuthority("it cannot be used")]);
         }
+    }
+
+    /// Whether another one can be written is not known.
+    #[test]
+    fn a_ca_that_is_due_is_good_until_it_ends() {
+        let own = authority(key(0), 0, 300 * DAY);
+        let held = secret(&own, key(0));
+        let due = 200 * DAY + THIRD;
+        assert_eq!(decided(Some(&held), None, due).steps, [ServingStep::MakeLeaf]);
+        let leaf = leaf(&own, due, due + 6 * DAY);
+        assert_eq!(decided(Some(&held), Some(&leaf), due).steps, [ServingStep::MakeAuthority("it is due")]);
+        assert_eq!(decided(Some(&held), Some(&leaf), due + 5 * DAY).steps, [ServingStep::MakeLeaf]);
     }
 
     /// A short life is over soon, but not at once: else there would be no end of making new ones.

@@ -17,7 +17,7 @@ pub use table::{BUCKETS, HISTOGRAMS, RECORDED, Recorded, Type};
 use table::TRACE_SPANS;
 use table::{
     ACME_DURATION, ACME_REQUESTS, API_WRITES, DNS_CALLS, LEADER, REFUSALS, REVIEW_DURATION, REVIEWS, SELF_CHECKS,
-    STEP_FAILURES, SYNC_CALLS, SYNC_ERRORS, WATCH_INTERRUPTIONS,
+    SERVING_PROBLEMS, STEP_FAILURES, SYNC_CALLS, SYNC_ERRORS, WATCH_INTERRUPTIONS,
 };
 
 /// What stands for the status of an exchange that got no answer, as cert-manager has it.
@@ -96,6 +96,11 @@ pub fn watch_interrupted(kind: &str) {
 /// Whether this process is the one that works.
 pub fn leads(leads: bool) {
     gauge!(LEADER).set(if leads { 1.0 } else { 0.0 });
+}
+
+/// Whether what is served with cannot be renewed as things are. `what` is, for example, "the certificate of the metrics".
+pub fn serving_problem(what: &'static str, is_there: bool) {
+    gauge!(SERVING_PROBLEMS, "what" => what).set(if is_there { 1.0 } else { 0.0 });
 }
 
 /// The webhook has answered a question at this path, with this status of HTTP.

@@ -27,6 +27,7 @@ pub(super) const DNS_CALLS: &str = "certwright_dns_provider_call_duration_second
 pub(super) const API_WRITES: &str = "certwright_api_writes_total";
 pub(super) const WATCH_INTERRUPTIONS: &str = "certwright_watch_interruptions_total";
 pub(super) const LEADER: &str = "certwright_leader";
+pub(super) const SERVING_PROBLEMS: &str = "certwright_serving_problems";
 pub(super) const REVIEWS: &str = "controller_runtime_webhook_requests_total";
 pub(super) const REVIEW_DURATION: &str = "controller_runtime_webhook_latency_seconds";
 pub(super) const REFUSALS: &str = "certwright_webhook_refusals_total";
@@ -51,6 +52,11 @@ pub const RECORDED: &[Recorded] = &[
     recorded(API_WRITES, Type::Counter, "Writes to the API server, by kind, verb and outcome."),
     recorded(WATCH_INTERRUPTIONS, Type::Counter, "How often a watch was interrupted and taken up again, by kind."),
     recorded(LEADER, Type::Gauge, "Whether this process is the one that works: 1 or 0."),
+    recorded(
+        SERVING_PROBLEMS,
+        Type::Gauge,
+        "Whether what servers serve with cannot be renewed as things are, by what it is: 1 or 0.",
+    ),
     recorded(REVIEWS, Type::Counter, "Questions of the API server to the webhook, by path and status of the answer."),
     recorded(REVIEW_DURATION, Type::Histogram, "How long answers of the webhook took, in seconds, by path."),
     recorded(REFUSALS, Type::Counter, "Objects that the webhook refused, by resource."),

@@ -26,6 +26,7 @@ pub fn page(sources: &Sources, now: Timestamp) -> impl Iterator<Item = String> +
     let of_the_moment = [
         page_of_process(&sources.recorder, now),
         of_one(&work::FAMILIES, &hub.queue.load()),
+        of_one(&work::OF_UNREADABLE, &hub.unreadable),
         of_one(&accounts::FAMILIES, &*(sources.budgets)(now)),
     ];
     once(of_the_moment.concat())

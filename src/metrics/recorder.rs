@@ -106,6 +106,7 @@ mod tests {
             measure::api_write("Order".to_owned(), "create", "ok");
             measure::watch_begun("Order");
             measure::leads(true);
+            measure::serving_problem("the certificate of the webhook", true);
             measure::review("/validate", 200, Duration::from_millis(2));
             measure::refusal("certificates");
         })
@@ -126,6 +127,7 @@ mod tests {
             r#"certwright_api_writes_total{kind="Order",verb="create",outcome="ok"} 1"#.to_owned(),
             r#"certwright_watch_interruptions_total{kind="Order"} 0"#.to_owned(),
             "certwright_leader 1".to_owned(),
+            r#"certwright_serving_problems{what="the certificate of the webhook"} 1"#.to_owned(),
             r#"controller_runtime_webhook_requests_total{webhook="/validate",code="200"} 1"#.to_owned(),
             r#"controller_runtime_webhook_latency_seconds_bucket{webhook="/validate",le="0.005"} 1"#.to_owned(),
             r#"certwright_webhook_refusals_total{resource="certificates"} 1"#.to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::family::{Family, Samples, number};
-use crate::cluster::{Kind, Load};
+use crate::cluster::{Kind, Load, Unreadable};
 
 pub(super) const FAMILIES: [Family<BTreeMap<Kind, Load>>; 4] = [
     Family::gauge(
@@ -27,6 +27,28 @@ pub(super) const FAMILIES: [Family<BTreeMap<Kind, Load>>; 4] = [
         |samples, loads| each(samples, loads, |load| load.longest.as_secs_f64()),
     ),
 ];
+
+pub(super) const OF_UNREADABLE: [Family<Unreadable>; 1] = [Family::gauge(
+    "certwright_unreadable_objects",
+    "Objects that cannot be read as they are now, by kind; what was read of them before is still in force.",
+    |samples, unreadable| {
+        let mut counts = unreadable.counts();
+        // Those that are there in every cluster, so that the first one shows.
+        for kind in [
+            Kind::Certificate,
+            Kind::CertificateRequest,
+            Kind::Issuer,
+            Kind::ClusterIssuer,
+            Kind::Order,
+            Kind::Challenge,
+        ] {
+            counts.entry(kind.as_str().to_owned()).or_default();
+        }
+        for (kind, count) in counts {
+            samples.add(&[("kind", &kind)], number(count));
+        }
+    },
+)];
 
 fn each(samples: &mut Samples<'_>, loads: &BTreeMap<Kind, Load>, value: fn(&Load) -> f64) {
     for kind in Kind::ALL {

@@ -6,13 +6,17 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
-    net::{TcpListener, lookup_host},
+    net::{TcpListener, TcpSocket, lookup_host},
     time::timeout,
 };
 
 /// For finding out the address of a host.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many connections may wait to be taken, as tokio has it.
+const BACKLOG: u32 = 1024;
 
 /// Listens where a flag says, as ADDRESS:PORT. Without an address, or with `0.0.0.0`, it is on all of both families, as in Go's
 /// programs: flags that were written for cert-manager work in clusters that have IPv6 alone. In place of an address there may be
@@ -51,12 +55,21 @@ async fn address_of(host_and_port: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// Most often somebody else listens at the port.
 pub async fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+    match of_both_families(port) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
         }
         other => other,
     }
+}
+
+/// Says so itself, whatever the machine has as default (`net.ipv6.bindv6only`).
+fn of_both_families(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v6()?;
+    set_ipv6_v6only(&socket, false)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub enum TlsError {
 #[derive(Default)]
 pub struct Certificates {
     current: RwLock<Option<Arc<CertifiedKey>>>,
+    problem: RwLock<Option<String>>,
 }
 
 impl Certificates {
@@ -44,6 +45,19 @@ impl Certificates {
     /// Whether there is one.
     pub fn is_ready(&self) -> bool {
         self.get().is_some()
+    }
+
+    /// Why there is none, or why there may soon be none that is good, in words.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Holds what is to be told of it. True if that is news.
+    pub(super) fn set_problem(&self, problem: Option<String>) -> bool {
+        let mut held = self.problem.write().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *held != problem;
+        *held = problem;
+        is_news
     }
 
     /// The settings of a server that serves whatever is current, to anybody or to certain clients.

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use tokio::{fs::File, io::AsyncReadExt, time::sleep};
 
 use super::Certificates;
-use crate::pki::{ParsedCertificate, PrivateKey, pem};
+use crate::{
+    measure,
+    pki::{ParsedCertificate, PrivateKey, pem},
+};
 
 /// As often as cert-manager.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -23,7 +26,7 @@ pub struct Source {
 }
 
 /// Reads the files now and then until the process ends, and hands them on; `take` says what is wrong with them. What becomes
-/// of them is logged once, not each time. `what` is what they are for.
+/// of them is logged once, not each time, and counted as long as it lasts. `what` is what they are for.
 pub async fn follow<const N: usize>(
     what: &'static str,
     sources: [Source; N],
@@ -32,7 +35,9 @@ pub async fn follow<const N: usize>(
     let (mut taken, mut told) = (None, None);
     loop {
         let found = read(&sources).await;
-        match found.and_then(|found| take(&found).map(|()| found)) {
+        let found = found.and_then(|found| take(&found).map(|()| found));
+        measure::serving_problem(what, found.is_err());
+        match found {
             Ok(found) => {
                 if told.is_some() || taken.as_ref() != Some(&found) {
                     let files: Vec<_> = sources.iter().map(|source| source.path.display().to_string()).collect();

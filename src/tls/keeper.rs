@@ -1,6 +1,6 @@
 //! Keeps the certificate of a server valid: watches the Secret of its CA, and makes what is missing or due.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -18,13 +18,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Certificates, TlsError};
 use crate::{
-    api::names::{annotation, field_manager, label, secret_key},
+    api::{
+        MissingRight,
+        names::{annotation, field_manager, label, secret_key},
+    },
     decide::{
         Wake,
         authority::Authority,
         backoff,
         serving::{AUTHORITY_LIFETIME, CLOCK_SKEW, Leaf, SeenServing, ServingStep, decide, usable},
     },
+    measure,
     pki::{
         CertificateRequestTemplate, Curve, Encoding, Error as PkiError, Issuance, KeyAlgorithm, ParsedCertificate,
         ParsedRequest, PrivateKey, SubjectAltNames, Usages,
@@ -61,12 +65,15 @@ pub struct Keeper {
     listed: Option<Secret>,
     leaf: Option<Leaf>,
     failures: u32,
+    /// Why the Secret cannot be watched, or nothing be made, at present.
+    watching: Option<String>,
+    making: Option<String>,
 }
 
 /// Why a step failed. It is tried again.
 #[derive(Debug, thiserror::Error)]
 enum KeeperError {
-    #[error("cannot write the Secret of the CA: {0}; it takes the rights to create and to patch it")]
+    #[error("cannot write the Secret of its CA: {0}")]
     Write(String),
     #[error("cannot make a certificate: {0}")]
     Pki(#[from] PkiError),
@@ -77,7 +84,17 @@ enum KeeperError {
 impl Keeper {
     pub fn new(client: Client, settings: Settings, certificates: Arc<Certificates>) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
-        Self { api, settings, certificates, secret: None, listed: None, leaf: None, failures: 0 }
+        Self {
+            api,
+            settings,
+            certificates,
+            secret: None,
+            listed: None,
+            leaf: None,
+            failures: 0,
+            watching: None,
+            making: None,
+        }
     }
 
     /// Works until the process ends.
@@ -109,6 +126,10 @@ impl Keeper {
     }
 
     fn take_in(&mut self, event: watcher::Result<Event<Secret>>) {
+        if !matches!(event, Err(_) | Ok(Event::Init)) {
+            self.watching = None;
+            self.tell();
+        }
         match event {
             Ok(Event::Apply(secret)) => self.secret = Some(secret),
             Ok(Event::Delete(_)) => self.secret = None,
@@ -116,12 +137,26 @@ impl Keeper {
             Ok(Event::Init) => self.listed = None,
             Ok(Event::InitApply(secret)) => self.listed = Some(secret),
             Ok(Event::InitDone) => self.secret = self.listed.take(),
-            Err(error) => tracing::warn!(
-                %error,
-                what = self.settings.what,
-                secret = self.settings.secret_path(),
-                "the watch of the CA's Secret was interrupted; it is taken up again. It takes the rights to list and watch it"
-            ),
+            Err(error) => {
+                self.watching = Some(format!("cannot watch the Secret of its CA: {}", with_right(&error)));
+                self.tell();
+            }
+        }
+    }
+
+    /// In the log once, in a metric and to whoever asks whether it is ready for as long as it lasts.
+    fn tell(&self) {
+        let (what, secret) = (self.settings.what, self.settings.secret_path());
+        let problem = self.watching.as_ref().or(self.making.as_ref());
+        measure::serving_problem(what, problem.is_some());
+        let told = problem.map(|problem| format!("{what}: {problem} (Secret {secret})"));
+        if !self.certificates.set_problem(told) {
+            return;
+        }
+        if let Some(problem) = problem {
+            tracing::warn!(problem, what, secret, "{what} cannot be made or renewed; it is tried again");
+        } else {
+            tracing::info!(what, secret, "{what} can be made and renewed again");
         }
     }
 
@@ -135,17 +170,12 @@ impl Keeper {
             wake = Wake::At(now);
             if let Err(error) = self.act(step, now).await {
                 self.failures = self.failures.saturating_add(1);
-                tracing::warn!(
-                    %error,
-                    what = self.settings.what,
-                    secret = self.settings.secret_path(),
-                    failures = self.failures,
-                    "the certificate to serve with is not made yet"
-                );
+                self.making = Some(error.to_string());
                 wake = Wake::At(now + backoff::after_failures(self.failures));
             } else {
-                self.failures = 0;
+                (self.failures, self.making) = (0, None);
             }
+            self.tell();
         }
         let wait =
             wake.time().map_or(LONGEST_TIMER, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
@@ -191,7 +221,7 @@ impl Keeper {
             let params = PostParams { field_manager: manager, ..PostParams::default() };
             (self.api.create(&params, &secret).await, &[409])
         };
-        let failed = |error: kube::Error| KeeperError::Write(error.to_string());
+        let failed = |error: kube::Error| KeeperError::Write(with_right(&error));
         match written {
             Err(kube::Error::Api(status)) if by_others.contains(&status.code) => {
                 let held = self.api.get_opt(name).await.map_err(failed)?;
@@ -200,6 +230,22 @@ impl Keeper {
             other => other.map_err(failed),
         }
     }
+}
+
+/// What went wrong, and for a right that is missing, who needs which.
+fn with_right(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    let Some(right) = MissingRight::of(&text) else { return text };
+    format!(
+        "certwright has no right to {right}; {:?} needs get, list, watch, create and patch for Secrets there, as the Role \
+         …:dynamic-serving of its chart gives",
+        right.user
+    )
 }
 
 impl Settings {
@@ -301,6 +347,27 @@ mod tests {
             keeper.take_in(Ok(event));
             assert_eq!(keeper.secret.is_some(), is_there, "after event {number}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_told_until_it_is_there() {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let certificates = Arc::new(Certificates::default());
+        let mut keeper = Keeper::new(client, settings(), certificates.clone());
+        let words = "secrets is forbidden: User \"system:serviceaccount:x:webhook\" cannot list resource \"secrets\" in API \
+                     group \"\" in the namespace \"a\"";
+        let status = kube::core::Status { code: 403, message: words.to_owned(), ..kube::core::Status::default() };
+        keeper.take_in(Err(watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))));
+        assert_eq!(
+            certificates.problem().unwrap(),
+            "a test: cannot watch the Secret of its CA: certwright has no right to list secrets in namespace \"a\"; \
+             \"system:serviceaccount:x:webhook\" needs get, list, watch, create and patch for Secrets there, as the Role \
+             …:dynamic-serving of its chart gives (Secret a/webhook-ca)"
+        );
+        keeper.take_in(Ok(Event::Init));
+        assert!(certificates.problem().is_some(), "a list was begun, no more");
+        keeper.take_in(Ok(Event::InitDone));
+        assert_eq!(certificates.problem(), None);
     }
 
     /// What is made is what the decision takes for good, and then there is nothing to do.

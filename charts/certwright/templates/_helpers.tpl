@@ -96,5 +96,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* Where the Leases lie. Who has rights in some namespaces only has none in kube-system. */}}
 {{- define "certwright.leaseNamespace" -}}
 {{- $wanted := .Values.global.leaderElection.namespace -}}
-{{- if and .Values.watchNamespaces (eq $wanted "kube-system") }}{{ include "certwright.namespace" . }}{{ else }}{{ $wanted }}{{ end -}}
+{{- $own := and .Values.watchNamespaces (eq $wanted "kube-system") | not | not -}}
+{{- $default := ternary (include "certwright.namespace" .) $wanted $own -}}
+{{- include "certwright.given" (dict "root" . "of" (pick .Values "extraArgs") "flag" "leader-election-namespace" "field" "") | default $default -}}
+{{- end }}
+
+{{/* How many Leases there are. */}}
+{{- define "certwright.shards" -}}
+{{- include "certwright.given" (dict "root" . "of" .Values "flag" "shards" "field" "certwright.shards") | int | max 1 (int .Values.shards) -}}
 {{- end }}

@@ -5,8 +5,13 @@
 
 {{- define "certwright.webhookServiceAccountName" -}}
 {{- $given := default dict .Values.webhook.serviceAccount -}}
-{{- $default := ternary "default" (include "certwright.webhookName" .) (and (hasKey $given "create") (not $given.create)) -}}
-{{- default $default $given.name -}}
+{{- $own := include "certwright.webhookMakesServiceAccount" . -}}
+{{- default (ternary (include "certwright.webhookName" .) "default" (not $own | not)) $given.name -}}
+{{- end }}
+
+{{/* Not empty if its ServiceAccount is made by the chart. */}}
+{{- define "certwright.webhookMakesServiceAccount" -}}
+{{- if ne (get (default dict .Values.webhook.serviceAccount) "create" | toString) "false" }}true{{ end -}}
 {{- end }}
 
 {{- define "certwright.webhookSelector" -}}
@@ -26,18 +31,37 @@ app.kubernetes.io/component: webhook
 {{- merge (deepCopy .Values.webhook.config) $head | toYaml -}}
 {{- end }}
 
-{{/* The Secret of the CA that the API server trusts. */}}
-{{- define "certwright.webhookSecret" -}}
-{{- $given := default dict (default dict (default dict .Values.webhook.config).tlsConfig).dynamic -}}
-{{- default (printf "%s-ca" (include "certwright.webhookName" .)) $given.secretName -}}
+{{/* What the webhook is given for a flag, of `root`, `flag` and `field`. */}}
+{{- define "certwright.webhookGiven" -}}
+{{- include "certwright.given" (merge (dict "of" .root.Values.webhook) .) -}}
 {{- end }}
 
-{{/* Ports may stand in the file as well. */}}
+{{/* The Secret of the CA that the API server trusts, as NAMESPACE/NAME; empty if the certificate is in files. */}}
+{{- define "certwright.webhookSecret" -}}
+{{- $flag := "dynamic-serving-ca-secret" -}}
+{{- $namespace := include "certwright.webhookGiven" (dict "root" . "flag" (printf "%s-namespace" $flag) "field" "tlsConfig.dynamic.secretNamespace") -}}
+{{- $name := include "certwright.webhookGiven" (dict "root" . "flag" (printf "%s-name" $flag) "field" "tlsConfig.dynamic.secretName") -}}
+{{- if not (include "certwright.webhookFile" .) -}}
+{{- default (include "certwright.namespace" .) $namespace }}/{{ default (include "certwright.webhookOwnSecret" .) $name -}}
+{{- end -}}
+{{- end }}
+
+{{/* Its name, if nobody says otherwise. */}}
+{{- define "certwright.webhookOwnSecret" -}}
+{{ include "certwright.webhookName" . }}-ca
+{{- end }}
+
+{{/* The file with the webhook's certificate, if it comes from one. */}}
+{{- define "certwright.webhookFile" -}}
+{{- include "certwright.webhookGiven" (dict "root" . "flag" "tls-cert-file" "field" "tlsConfig.filesystem.certFile") -}}
+{{- end }}
+
 {{- define "certwright.webhookPort" -}}
-{{- int (default (default 10250 .Values.webhook.securePort) (default dict .Values.webhook.config).securePort) -}}
+{{- $given := include "certwright.webhookGiven" (dict "root" . "flag" "secure-port" "field" "securePort") -}}
+{{- int (default (default 10250 .Values.webhook.securePort) $given) -}}
 {{- end }}
 {{- define "certwright.webhookHealthPort" -}}
-{{- int (default 6080 (default dict .Values.webhook.config).healthzPort) -}}
+{{- include "certwright.webhookGiven" (dict "root" . "flag" "healthz-port" "field" "healthzPort") | default "6080" | int -}}
 {{- end }}
 
 {{/* The flags of the webhook. What is in the file is left out, and so is one of extraArgs: none may be given twice. */}}
@@ -48,9 +72,9 @@ app.kubernetes.io/component: webhook
 {{- $flags := dict -}}
 {{- if not $config.securePort }}{{ $_ := set $flags "secure-port" (include "certwright.webhookPort" .) }}{{ end -}}
 {{- $tls := default dict $config.tlsConfig -}}
-{{- if not (or $tls.dynamic $tls.filesystem) }}
+{{- if not (or $tls.dynamic $tls.filesystem (include "certwright.webhookFile" .)) }}
 {{- $_ := set $flags "dynamic-serving-ca-secret-namespace" "$(POD_NAMESPACE)" }}
-{{- $_ := set $flags "dynamic-serving-ca-secret-name" (include "certwright.webhookSecret" .) }}
+{{- $_ := set $flags "dynamic-serving-ca-secret-name" (include "certwright.webhookOwnSecret" .) }}
 {{- $_ := set $flags "dynamic-serving-dns-names" (printf "%s,%s.$(POD_NAMESPACE),%s.$(POD_NAMESPACE).svc" $name $name $name) }}
 {{- with (default dict $values.webhook.url).host }}
 {{- $_ := set $flags "dynamic-serving-dns-names" (printf "%s,%s" (index $flags "dynamic-serving-dns-names") .) }}
@@ -59,10 +83,10 @@ app.kubernetes.io/component: webhook
 {{- if $values.webhook.config }}{{ $_ := set $flags "config" "/var/cert-manager/config/config.yaml" }}{{ end -}}
 {{- if not $values.prometheus.enabled }}{{ $_ := set $flags "metrics-listen-address" "0" }}{{ end -}}
 {{- with $values.webhook.featureGates }}{{ $_ := set $flags "feature-gates" . }}{{ end -}}
-{{- $level := index (list "error" "warn" "info" "info" "debug" "trace" "trace") (int $values.global.logLevel) -}}
+{{- $level := include "certwright.logLevel" . -}}
 {{- if ne $level "info" }}{{ $_ := set $flags "log-level" $level }}{{ end -}}
 {{- if ne $values.global.logFormat "text" }}{{ $_ := set $flags "logging-format" $values.global.logFormat }}{{ end -}}
-{{- range $values.webhook.extraArgs }}{{ $_ := unset $flags (splitList "=" . | first | trimPrefix "--") }}{{ end -}}
+{{- $_ := include "certwright.withoutGiven" (dict "flags" $flags "extraArgs" $values.webhook.extraArgs) -}}
 - webhook
 {{- range $flag, $value := $flags }}
 - {{ printf "--%s=%s" $flag $value | quote }}
@@ -77,8 +101,8 @@ app.kubernetes.io/component: webhook
 {{- $given := default dict .annotations -}}
 {{- $isOwn := true -}}
 {{- range $key, $_ := $given }}{{ if hasPrefix "cert-manager.io/inject-" $key }}{{ $isOwn = false }}{{ end }}{{ end -}}
-{{- $secret := printf "%s/%s" (include "certwright.namespace" .root) (include "certwright.webhookSecret" .root) -}}
-{{- merge (dict) $given (ternary (dict "cert-manager.io/inject-ca-from-secret" $secret) dict $isOwn) | toYaml -}}
+{{- $secret := include "certwright.webhookSecret" .root -}}
+{{- merge (dict) $given (ternary (dict "cert-manager.io/inject-ca-from-secret" $secret) dict (and $isOwn $secret | not | not)) | toYaml -}}
 {{- end }}
 
 {{/* Where the API server finds it, of `root` and `path`. */}}
@@ -104,18 +128,6 @@ matchExpressions:
 matchLabels:
   {{- include "certwright.selector" . | nindent 2 }}
 {{- end }}
-{{- end }}
-
-{{/* The rights to keep CAs in Secrets of these names. */}}
-{{- define "certwright.servingRules" -}}
-- apiGroups: [""]
-  resources: [secrets]
-  resourceNames: {{ . | toJson }}
-  verbs: [get, list, watch, patch]
-# The name of what is created is not known to the API server beforehand.
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [create]
 {{- end }}
 
 {{/* The values of `webhook` that have an effect, once it is enabled. */}}

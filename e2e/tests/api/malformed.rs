@@ -64,6 +64,11 @@ async fn objects_that_make_no_sense() {
     };
     let (_, note) = until("an event about an unreadable object", PATIENCE, look).await.unwrap();
     assert!(note.contains("cannot read"), "{note}");
+    // Events do not last; whoever looks after the whole is told for as long as they are there.
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ready = client.get("http://127.0.0.1:9403/readyz").send().await.unwrap().text().await.unwrap();
+    let named = format!("\nunreadable: Certificate {}/m0\n", scene.namespace);
+    assert!(ready.starts_with("ok") && ready.contains(&named), "{ready}");
     let settled = async || {
         let writes = writes_during(&scene, Duration::from_secs(2)).await;
         Ok::<_, anyhow::Error>((writes.len() <= 2).then_some(()))

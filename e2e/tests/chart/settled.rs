@@ -19,7 +19,8 @@ async fn the_api_server_adds_nothing_to_a_list() {
     let namespace = testbed.namespace("settled").await.unwrap();
     let here = format!(
         "--set=namespace={namespace},prometheus.rules.enabled=false,prometheus.podmonitor.enabled=false,\
-                        prometheus.servicemonitor.enabled=false,prometheus.dashboard.namespace={namespace}"
+                        prometheus.servicemonitor.enabled=false,prometheus.dashboard.namespace={namespace},\
+                        webhook.config.metricsTLSConfig.dynamic.secretNamespace={namespace}"
     );
     // There is no IPv6 in the testbed, and no rule may come to nothing.
     let webhook =

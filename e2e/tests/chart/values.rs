@@ -1,6 +1,7 @@
 //! Which values the chart takes, and what it says of others.
 
 use certwright_e2e::helm::{chart, values};
+use serde_json::Value;
 
 use super::helm;
 
@@ -54,7 +55,18 @@ fn wrong_values_are_refused() {
             "acmesolver.image: cert-manager's needs its own tag, which quay.io/jetstack/cert-manager-acmesolver:0.1.0 is not",
         ),
         ("webhook.enabled=true,cainjector.enabled=false", "webhook.enabled needs cainjector.enabled"),
-        ("webhook.enabled=true,watchNamespaces={a}", "webhook.enabled and watchNamespaces cannot both be set"),
+        (
+            "webhook.enabled=true,watchNamespaces={a}",
+            "webhook.enabled and watchNamespaces (or --namespace) cannot both be set",
+        ),
+        (
+            "webhook.enabled=true,extraArgs={--namespace=a}",
+            "webhook.enabled and watchNamespaces (or --namespace) cannot both",
+        ),
+        (
+            "watchNamespaces={a},extraArgs={--namespace=b}",
+            "watchNamespaces and --namespace in extraArgs cannot both be set",
+        ),
         ("webhook.enabled=true,webhook.url=a", "at '/webhook/url': got string, want null or object"),
         ("webhook.serviceLabels.a=1", "at '/webhook/serviceLabels/a': got number, want string"),
         ("webhook.networkPolicy.enabled=on", "at '/webhook/networkPolicy/enabled': got string, want boolean"),
@@ -63,7 +75,7 @@ fn wrong_values_are_refused() {
              webhook.podDisruptionBudget.maxUnavailable=1",
             "webhook.podDisruptionBudget: minAvailable and maxUnavailable cannot both be set",
         ),
-        ("webhook.replicaCount=many", "at '/webhook/replicaCount': got string, want integer"),
+        ("webhook.replicaCount=many", "at '/webhook/replicaCount': got string, want null or integer"),
         (
             "webhook.enabled=true,prometheus.podmonitor.enabled=true,extraArgs={--metrics-tls-cert-file=a}",
             "prometheus: of controller and webhook one serves metrics over TLS and the other does not",
@@ -91,11 +103,48 @@ fn defaults_can_be_taken_away() {
         "config.metricsTLSConfig=null",
         "config.metricsTLSConfig.dynamic=null,watchNamespaces={a}",
         "webhook.enabled=true,webhook.config.tlsConfig=null,webhook.config.metricsTLSConfig=null",
+        "webhook.enabled=true,webhook.serviceAccount=null,webhook.podDisruptionBudget=null,webhook.networkPolicy=null",
+        "webhook.enabled=true,webhook.replicaCount=null,webhook.timeoutSeconds=null,webhook.podLabels=null,webhook.extraArgs=null",
+        "webhook.enabled=true,securityContext=null,containerSecurityContext=null,resources=null",
+        "ingressShim=null,podDnsConfig=null,image.tag=null,image.digest=null,nameOverride=null,http_proxy=null",
+        "global.revisionHistoryLimit=null,global.hostUsers=null,global.leaderElection.leaseDuration=null",
+        "automountServiceAccountToken=null,podDnsPolicy=null,serviceIPFamilies=null,serviceAccount.annotations=null",
+        "podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=null",
         "securityContext=null,containerSecurityContext=null,resources=null,config=null,extraArgs=null",
         "prometheus.dashboard.enabled=true,prometheus.dashboard.labels=null",
         monitor,
     ] {
         let rendered = super::objects(&super::render("x", &["--set", values]));
+        assert!(rendered.iter().any(|object| object["kind"] == "Deployment"), "{values}");
+        for object in &rendered {
+            assert!(!has_null(object), "{values}: {object}");
+        }
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
+}
+
+/// What people have in their files for cert-manager's chart, in the types that it takes.
+#[test]
+#[ignore = "runs inside a testbed"]
+fn odd_values_for_cert_managers_chart_are_taken() {
+    for values in [
+        "global.logLevel=10",
+        "podDnsPolicy=",
+        "webhook.enabled=true,webhook.serviceType=,webhook.loadBalancerIP=,webhook.url.host=",
+        "image.tag=,image.digest=,image.registry=,acmesolver.image.tag=",
+        "podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=0",
+        "prometheus.servicemonitor.enabled=true,prometheus.servicemonitor.targetPort=9402",
+        "startupapicheck.enabled=false,startupapicheck.timeout=5m,cainjector.replicaCount=2,cainjector.podDisruptionBudget.enabled=true",
+    ] {
+        let rendered = super::objects(&super::render("cert-manager", &["--set", values]));
         assert!(rendered.iter().any(|object| object["kind"] == "Deployment"), "{values}");
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Http01Args {
     pub(super) acme_http01_solver_run_as_non_root: bool,
     /// DNS servers for the addresses of the names that are checked, as ADDRESS:PORT, separated by commas; without them, those of
     /// /etc/resolv.conf.
-    #[arg(long, value_name = "SERVERS", value_delimiter = ',')]
+    #[arg(long, value_name = "SERVERS", value_delimiter = ',', value_parser = nameserver)]
     pub(super) acme_http01_solver_nameservers: Vec<SocketAddr>,
     /// Labels for solver pods, Services and routes, as KEY=VALUE, separated by commas.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = key_and_value)]
@@ -106,6 +106,10 @@ impl Http01Args {
             host_header: self.acme_http01_host_header.clone(),
         }
     }
+}
+
+fn nameserver(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| format!("{text:?} is not ADDRESS:PORT, such as 192.0.2.53:53"))
 }
 
 fn service(text: &str) -> Result<ObjectName, String> {

@@ -150,17 +150,18 @@ async fn listen(port: u16) -> Result<TcpListener, WebhookError> {
 }
 
 /// `/livez` answers as long as the process runs, `/healthz` and `/readyz` once there is a certificate, and a CA for clients if
-/// they are verified.
+/// they are verified. They tell as well why the certificate cannot be renewed.
 fn probes(certificates: Arc<Certificates>, clients: Option<Arc<Clients>>) -> Router {
     let ready = move || {
-        let problem = if !certificates.is_ready() {
-            Some("no certificate yet")
+        let (status, text) = if !certificates.is_ready() {
+            (StatusCode::SERVICE_UNAVAILABLE, "no certificate yet")
         } else if clients.as_ref().is_some_and(|clients| !clients.is_ready()) {
-            Some("no CA for clients yet")
+            (StatusCode::SERVICE_UNAVAILABLE, "no CA for clients yet")
         } else {
-            None
+            (StatusCode::OK, "ok")
         };
-        async move { problem.map_or((StatusCode::OK, "ok"), |problem| (StatusCode::SERVICE_UNAVAILABLE, problem)) }
+        let problem = certificates.problem().map(|problem| format!("\n{problem}")).unwrap_or_default();
+        async move { (status, format!("{text}{problem}")) }
     };
     Router::new()
         .route("/livez", get(|| async { "ok" }))

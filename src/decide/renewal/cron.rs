@@ -9,6 +9,8 @@ use jiff::{
     tz::{AmbiguousOffset, TimeZone},
 };
 
+use crate::api::GoDuration;
+
 /// The longest way to a minute that matches: from one 29 February to the next.
 const LONGEST_SEARCH_DAYS: i32 = 4 * 366;
 
@@ -45,8 +47,10 @@ pub enum CronError {
     Fields(usize),
     #[error("\"{0}\" is not known; @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually are")]
     Descriptor(String),
-    #[error("it names a time zone; the field \"timezone\" is the place for it")]
-    TimeZone,
+    #[error("@every counts from no certain time; write the minutes at which a window opens: {0}")]
+    Every(String),
+    #[error("the time zone has a field of its own; write cron: \"{cron}\" and timezone: \"{zone}\"")]
+    TimeZone { cron: String, zone: String },
     #[error("\"{text}\" is not {what}, which is a number from {min} to {max}, a range such as {min}-{max}, or *")]
     Value { what: &'static str, text: String, min: u8, max: u8 },
     #[error("the step of \"{0}\" is not a number above 0")]
@@ -60,12 +64,16 @@ impl Schedule {
     /// [`CronError`] with the part that is wrong.
     pub fn parse(text: &str) -> Result<Self, CronError> {
         let text = text.trim();
+        if let Some(period) = text.strip_prefix("@every") {
+            return Err(CronError::Every(instead_of_every(period.trim())));
+        }
         if text.starts_with('@') {
             let known = DESCRIPTORS.iter().find(|(word, _)| *word == text);
             return Self::parse(known.ok_or_else(|| CronError::Descriptor(text.to_owned()))?.1);
         }
-        if text.starts_with("TZ=") || text.starts_with("CRON_TZ=") {
-            return Err(CronError::TimeZone);
+        if let Some(rest) = text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) {
+            let (zone, cron) = rest.split_once(char::is_whitespace).unwrap_or((rest, "0 0 * * *"));
+            return Err(CronError::TimeZone { cron: cron.trim().to_owned(), zone: zone.to_owned() });
         }
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minutes, hours, days_of_month, months, days_of_week] = fields[..] else {
@@ -204,6 +212,19 @@ impl Unit {
     }
 }
 
+/// What comes close to `@every` with this period, in quotes; an example where nothing does.
+fn instead_of_every(period: &str) -> String {
+    let minutes = GoDuration::from(period).to_duration().map_or(0, |period| period.as_mins());
+    match (minutes, minutes / 60) {
+        (1, _) => "\"* * * * *\"".to_owned(),
+        (2..=30, _) if 60 % minutes == 0 => format!("\"*/{minutes} * * * *\""),
+        (60, _) => "\"0 * * * *\"".to_owned(),
+        (_, hours @ 2..=12) if 24 % hours == 0 && minutes % 60 == 0 => format!("\"0 */{hours} * * *\""),
+        (1440, _) => "\"0 0 * * *\"".to_owned(),
+        _ => "\"0 */6 * * *\" is every six hours, for example".to_owned(),
+    }
+}
+
 fn positive(text: &str) -> Option<usize> {
     text.parse().ok().filter(|step| *step > 0)
 }
@@ -301,10 +322,17 @@ pub(super) mod tests {
             ("", "it has 0 fields"),
             ("* * * *", "it has 4 fields; minute, hour, day of month, month and day of week are needed"),
             ("0 * * * * *", "it has 6 fields"),
-            ("@every 1h", "\"@every 1h\" is not known; @hourly"),
+            ("@every 1h", "write the minutes at which a window opens: \"0 * * * *\""),
+            ("@every 1m", ": \"* * * * *\""),
+            ("@every 15m", ": \"*/15 * * * *\""),
+            ("@every 6h0m0s", ": \"0 */6 * * *\""),
+            ("@every 24h", ": \"0 0 * * *\""),
+            ("@every 90m", ": \"0 */6 * * *\" is every six hours, for example"),
+            ("@every", "is every six hours, for example"),
             ("@reboot", "\"@reboot\" is not known"),
-            ("TZ=Europe/Berlin 0 0 * * *", "the field \"timezone\" is the place for it"),
-            ("CRON_TZ=UTC 0 0 * * *", "the field \"timezone\" is the place for it"),
+            ("TZ=Europe/Berlin 0 3 * * *", "write cron: \"0 3 * * *\" and timezone: \"Europe/Berlin\""),
+            ("CRON_TZ=UTC  @daily", "write cron: \"@daily\" and timezone: \"UTC\""),
+            ("CRON_TZ=UTC", "write cron: \"0 0 * * *\" and timezone: \"UTC\""),
             ("60 * * * *", "\"60\" is not a minute, which is a number from 0 to 59, a range such as 0-59, or *"),
             ("* 24 * * *", "\"24\" is not an hour"),
             ("* * 0 * *", "\"0\" is not a day of month, which is a number from 1 to 31"),
