@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use certwright::api::{Certificate, Issuer};
 use certwright_e2e::Scene;
+use certwright_e2e::audit::Mark;
 use certwright_e2e::helm::chart;
 use certwright_e2e::scene::PATIENCE;
 use certwright_e2e::wait::until;
@@ -55,8 +56,7 @@ const MAY_BE_EMPTY: [&str; 7] =
 #[ignore = "runs inside a testbed"]
 async fn prometheus_finds_what_it_should() {
     let stage = Stage::new("watched", &[]).await;
-    let mark = stage.scene.testbed.mark().unwrap();
-    let before = stage.page().await;
+    let (before, mark) = beginning(&stage).await;
     let prometheus = Prometheus::start(&stage.scene.testbed).await;
     stage.scene.cluster_issuer().await.unwrap();
     certificate_with_a_long_challenge(&stage.scene).await;
@@ -94,8 +94,19 @@ async fn as_promised(prometheus: &Prometheus) {
     }
 }
 
+/// A page and the place in the API server's log that belongs to it: the controller may still write about what a former test left.
+async fn beginning(stage: &Stage) -> (String, Mark) {
+    let look = async || {
+        let before = stage.page().await;
+        let mark = stage.scene.testbed.mark()?;
+        let written = |page: &str| sum(page, "certwright_api_writes_total", "").to_string();
+        Ok::<_, anyhow::Error>((written(&before) == written(&stage.page().await)).then_some((before, mark)))
+    };
+    until("the controller to rest", PATIENCE, look).await.unwrap()
+}
+
 /// Series of the page against the objects and the API server's own log.
-async fn the_numbers_are_right(stage: &Stage, before: &str, mark: certwright_e2e::audit::Mark) {
+async fn the_numbers_are_right(stage: &Stage, before: &str, mark: Mark) {
     let namespace = &stage.scene.namespace;
     // The page tells what the controller's watches have told it, which may be later than here.
     let look = async || {
@@ -148,7 +159,7 @@ async fn the_numbers_are_right(stage: &Stage, before: &str, mark: certwright_e2e
 }
 
 /// Other test programs write in their time, but this one has the only controller.
-async fn writes_are_all_counted(stage: &Stage, before: &str, mark: certwright_e2e::audit::Mark) {
+async fn writes_are_all_counted(stage: &Stage, before: &str, mark: Mark) {
     let look = async || {
         let (page, writes) = (stage.page().await, stage.scene.testbed.writes_since(mark).await?);
         for kind in ["Certificate", "CertificateRequest", "Order", "Challenge", "Secret"] {
