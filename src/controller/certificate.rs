@@ -69,6 +69,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         rivals: &rivals,
         passwords: &passwords,
         account_key_of: account_key_of(context, &certificate),
+        issuer_is_acme: issuer.is_acme(),
         issuer_is_prompt: issuer.is_prompt() && context.options.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
         spares: &spares(context, &certificate),

@@ -284,6 +284,7 @@ struct CertificateScene {
     rivals: Vec<Arc<Certificate>>,
     passwords: PasswordSecrets,
     account_key_of: Option<String>,
+    issuer_is_acme: bool,
     issuer_is_prompt: bool,
     issuer_needs_no_key: bool,
     spares: Vec<SeenSpare>,
@@ -326,6 +327,7 @@ impl CertificateScene {
                 .into_iter()
                 .collect(),
             account_key_of: dice.chance(9).then(|| dice.text()),
+            issuer_is_acme: dice.chance(2),
             issuer_is_prompt: dice.chance(3),
             issuer_needs_no_key: dice.chance(2),
             spares: Fallback::of(&certificate)
@@ -383,6 +385,7 @@ impl CertificateScene {
             rivals: &self.rivals,
             passwords: &self.passwords,
             account_key_of: self.account_key_of.clone(),
+            issuer_is_acme: self.issuer_is_acme,
             issuer_is_prompt: self.issuer_is_prompt,
             issuer_needs_no_key: self.issuer_needs_no_key,
             spares: &self.spares,

@@ -80,6 +80,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         rivals: &rivals,
         passwords: &passwords,
         account_key_of: account_key_of(&hub, &certificate),
+        issuer_is_acme: issuer.is_acme(),
         issuer_is_prompt: issuer.is_prompt() && world.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
         spares: &spares,
