@@ -112,8 +112,8 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::CreateRequest { .. }
         | CertificateStep::HoldKey(_)
         | CertificateStep::PutSecretRight(_)
-        | CertificateStep::Revoke(_)
-        | CertificateStep::StoreHeldKey { .. } => true,
+        | CertificateStep::Revoke(_) => true,
+        // A key is stored because of trouble, which is still there then.
         CertificateStep::AddFinalizer
         | CertificateStep::CheckRenewalInformation { .. }
         | CertificateStep::DeleteNextKey(_)
@@ -121,6 +121,7 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::DropHeldKey
         | CertificateStep::Publish(_)
         | CertificateStep::RemoveFinalizer
+        | CertificateStep::StoreHeldKey { .. }
         | CertificateStep::WriteStatus(_) => false,
     }
 }

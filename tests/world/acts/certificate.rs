@@ -110,7 +110,6 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 | CertificateStep::HoldKey(_)
                 | CertificateStep::PutSecretRight(_)
                 | CertificateStep::Revoke(_)
-                | CertificateStep::StoreHeldKey { .. }
         );
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(world.now());

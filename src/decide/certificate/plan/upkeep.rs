@@ -72,13 +72,12 @@ impl Plan<'_> {
         }
         let after_trouble = self.seen.trouble.map(Trouble::next_try);
         let next = after_trouble.max(quarrel.map(|quarrel| quarrel.next)).filter(|at| *at > self.now);
+        // It is told until it is over, also while it is tried once more.
+        let why = self.seen.trouble.map(|trouble| (event::NOT_PUT_RIGHT, trouble.message.clone()));
+        self.remark = self.remark.take().or(why);
         match next {
             None => self.steps.push(CertificateStep::PutSecretRight(Box::new(wanted))),
-            Some(at) => {
-                self.wake = self.wake.min(Wake::At(at));
-                let why = self.seen.trouble.map(|trouble| (event::NOT_PUT_RIGHT, trouble.message.clone()));
-                self.remark = self.remark.take().or(why);
-            }
+            Some(at) => self.wake = self.wake.min(Wake::At(at)),
         }
     }
 
