@@ -22,7 +22,9 @@ use crate::{
     cluster::{Key, Kind, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
-        certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
+        certificate::{
+            CertificateStep, HeldKey, MadeRequest, NextKey, SeenCertificate, WantedSecret, decide, next_request_name,
+        },
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
@@ -54,7 +56,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
     let (trouble, put_right, held_key) = (memory.trouble.clone(), memory.put_right.clone(), memory.held_key.clone());
-    let answer = memory.renewal_information.clone();
+    let (answer, made_request) = (memory.renewal_information.clone(), memory.made_request.clone());
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
     let issuer_of_secret = revocation::issuer_of(context, &certificate, secret.as_deref());
@@ -64,6 +66,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         secret: secret.as_deref(),
         next_keys: &next_keys,
         held_key: held_key.as_ref(),
+        made_request: made_request.as_ref(),
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
@@ -188,6 +191,7 @@ async fn act(
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
             apply_secret(context, *wanted).await?;
+            memory.made_request = None;
         }
         CertificateStep::ApplyTemporary { key_secret } => apply_temporary(context, seen, &key_secret).await?,
         CertificateStep::CreateNextKey { name, key } => {
@@ -204,6 +208,8 @@ async fn act(
         CertificateStep::DropHeldKey => memory.held_key = None,
         CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks } => {
             create_request(context, seen, name, revision, key_secret, (&recent, issuer, &marks)).await?;
+            let generation = certificate.metadata.generation;
+            memory.made_request = Some(MadeRequest::once_more(seen.made_request, generation, Timestamp::now()));
         }
         CertificateStep::Revoke(wish) => {
             memory.revoked = revocation::revoke(context, certificate, seen.secret, &wish).await?;

@@ -13,7 +13,7 @@ use crate::{
     decide::{
         Trouble, TroubleClass,
         caa::CaaFindings,
-        certificate::HeldKey,
+        certificate::{HeldKey, MadeRequest},
         challenge::{CaChallenge, Check, CleanUp},
         hold::Hold,
         issuer::{Outcome, Registration},
@@ -48,6 +48,8 @@ pub struct Memory {
     pub put_right: Vec<Timestamp>,
     /// The next private key, while an issuance is under way that is over at once.
     pub held_key: Option<HeldKey>,
+    /// How often the request of the issuance under way was made.
+    pub made_request: Option<MadeRequest>,
     /// Whether the Certificate was seen on its way out: trouble from before then says nothing about its last revocation.
     pub is_leaving: bool,
     /// What was revoked, until it is noted in the target Secret.
@@ -108,6 +110,7 @@ impl Memory {
             restless,
             put_right,
             held_key,
+            made_request,
             is_leaving: _,
             revoked,
             renewal_information,
@@ -135,8 +138,11 @@ impl Memory {
             || trouble_credentials.is_some()
             || is_refused
             || (*write_failures, *overtaken, *restless) != (0, 0, 0);
-        let of_certificate =
-            !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
+        let of_certificate = !put_right.is_empty()
+            || held_key.is_some()
+            || made_request.is_some()
+            || revoked.is_some()
+            || renewal_information.is_some();
         let of_order = order.is_some() || caa.is_some() || *looks != 0;
         let of_challenge = challenge.is_some()
             || presented.is_some()

@@ -2,6 +2,7 @@
 
 mod farewell;
 mod held_key;
+mod made_request;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::{
     pki::KeyAlgorithm,
 };
 pub use held_key::HeldKey;
+pub use made_request::MadeRequest;
 use plan::Plan;
 pub(in crate::decide) use validation::problem;
 
@@ -43,6 +45,8 @@ pub struct SeenCertificate<'a> {
     pub next_keys: &'a [Arc<Secret>],
     /// The key of an issuance under way that lies in no Secret.
     pub held_key: Option<&'a HeldKey>,
+    /// How often the request of this issuance was made.
+    pub made_request: Option<&'a MadeRequest>,
     /// The CertificateRequests that this Certificate owns.
     pub requests: &'a [Arc<CertificateRequest>],
     /// The CertificateRequest with the name of the next one, see [`next_request_name`], whoever owns it.

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Decision, Trouble, Wake,
     caa::BeforeOrder,
-    certificate::{self, CertificateStep, Features, HeldKey, SeenCertificate, Settings},
+    certificate::{self, CertificateStep, Features, HeldKey, MadeRequest, SeenCertificate, Settings},
     chain::ChosenChain,
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge},
     fallback::{Fallback, SeenSpare},
@@ -279,6 +279,7 @@ struct CertificateScene {
     secret: Option<Secret>,
     next_keys: Vec<Arc<Secret>>,
     held_key: Option<HeldKey>,
+    made_request: Option<MadeRequest>,
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<Arc<CertificateRequest>>,
     rivals: Vec<Arc<Certificate>>,
@@ -319,6 +320,11 @@ impl CertificateScene {
             secret: dice.maybe(Dice::secret),
             next_keys,
             held_key: dice.maybe(|dice| HeldKey::new(key(dice.below(2)).clone(), dice.soon())),
+            made_request: dice.maybe(|dice| {
+                let (generation, last) = (certificate.metadata.generation, dice.soon());
+                let once = MadeRequest::once_more(None, generation, last);
+                (0..dice.below(9)).fold(once, |made, _| MadeRequest::once_more(Some(&made), generation, last))
+            }),
             requests: (0..dice.below(4)).map(|_| dice.request(&certificate)).collect(),
             namesake: dice.maybe(|dice| dice.request(&certificate)),
             rivals: (0..dice.below(8).saturating_sub(5)).map(|_| Arc::new(dice.certificate())).collect(),
@@ -380,6 +386,7 @@ impl CertificateScene {
             secret: self.secret.as_ref(),
             next_keys: &self.next_keys,
             held_key: self.held_key.as_ref(),
+            made_request: self.made_request.as_ref(),
             requests: &self.requests,
             namesake: self.namesake.as_deref(),
             rivals: &self.rivals,

@@ -11,7 +11,7 @@ use certwright::{
     decide::{
         Trouble, TroubleClass, Wake, backoff,
         budget::Ledger,
-        certificate::HeldKey,
+        certificate::{HeldKey, MadeRequest},
         challenge::{CaChallenge, Check, CleanUp, Pending},
         hold::Hold,
         issuer::Registration,
@@ -71,6 +71,7 @@ pub struct Memory {
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
     pub held_key: Option<HeldKey>,
+    pub made_request: Option<MadeRequest>,
     pub is_leaving: bool,
     pub revoked: Option<Revoked>,
     pub renewal_information: Option<Answer>,

@@ -9,6 +9,7 @@ mod revocation;
 mod silence;
 mod spread;
 mod tell;
+mod unfit;
 mod upkeep;
 
 use jiff::{SignedDuration, Timestamp};
@@ -308,6 +309,9 @@ impl<'a> Plan<'a> {
                 && policy::request_is_current(&spec, request, key)
                 && !self.ended_before_this_issuance(request)
         });
+        if fitting.is_empty() && dying.is_empty() && self.lets_stay(&unfit, &spec, key) {
+            return self.finish();
+        }
         self.steps.extend(unfit.into_iter().map(|request| CertificateStep::DeleteRequest(request.clone())));
         match fitting.first() {
             Some(request) => self.follow(request, key, revision),

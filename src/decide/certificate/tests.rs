@@ -43,6 +43,7 @@ struct Scene {
     secret: Option<Secret>,
     next_keys: Vec<Arc<Secret>>,
     held_key: Option<HeldKey>,
+    made_request: Option<MadeRequest>,
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<CertificateRequest>,
     rivals: Vec<Arc<Certificate>>,
@@ -93,6 +94,7 @@ impl Scene {
             secret: None,
             next_keys: Vec::new(),
             held_key: None,
+            made_request: None,
             requests: Vec::new(),
             namesake: None,
             rivals: Vec::new(),
@@ -130,6 +132,7 @@ impl Scene {
             secret: self.secret.as_ref(),
             next_keys: &self.next_keys,
             held_key: self.held_key.as_ref(),
+            made_request: self.made_request.as_ref(),
             requests: &self.requests,
             namesake: self.namesake.as_ref(),
             rivals: &self.rivals,
@@ -215,6 +218,8 @@ impl Scene {
                 request.metadata.creation_timestamp = Some(Time(self.now));
                 request.spec.issuer_ref = issuer;
                 self.requests.push(Arc::new(request));
+                let generation = self.certificate.metadata.generation;
+                self.made_request = Some(MadeRequest::once_more(self.made_request.as_ref(), generation, self.now));
             }
             CertificateStep::Revoke(wish) => {
                 let leaf = crate::decide::policy::leaf_of(self.secret.as_ref().unwrap()).unwrap();
@@ -248,6 +253,7 @@ impl Scene {
             data.insert(wish.entries().0.to_owned(), k8s_openapi::ByteString(b"a keystore".to_vec()));
         }
         self.secret = Some(applied(self.secret.take(), wanted.secret));
+        self.made_request = None;
     }
 
     fn status(&self) -> CertificateStatus {

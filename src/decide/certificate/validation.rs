@@ -11,7 +11,7 @@ use crate::{
         label::{is_name, is_qualified_name, is_subdomain},
     },
     decide::template::{self, SpecError},
-    pki::{Curve, KeyAlgorithm, validate_dns_name},
+    pki::{self, Curve, KeyAlgorithm, validate_dns_name},
 };
 
 /// The limit of X.509 for a common name (RFC 5280 appendix A.1, ub-common-name), in bytes as with cert-manager.
@@ -43,7 +43,12 @@ pub(in crate::decide) fn problem(spec: &CertificateSpec, features: Features) -> 
     name_constraints(spec)?;
     keystores(spec)?;
     let template = template::request_template(spec)?;
-    template.check().map_err(|error| SpecError::new("spec", error))
+    template.check().map_err(|error| match error {
+        pki::Error::TooLarge { .. } => {
+            SpecError::new("spec", format!("{error}; name less in one Certificate, or raise --max-certificate-size"))
+        }
+        error => SpecError::new("spec", error),
+    })
 }
 
 /// What a feature gate forbids.

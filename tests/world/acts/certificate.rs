@@ -10,7 +10,9 @@ use certwright::{
     controller::secret,
     decide::{
         TroubleClass, Wake,
-        certificate::{CertificateStep, Features, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
+        certificate::{
+            CertificateStep, Features, HeldKey, MadeRequest, NextKey, SeenCertificate, decide, next_request_name,
+        },
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
@@ -69,12 +71,13 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
     let spares = spares(&hub, &certificate);
     let issuer_revokes = secret.as_ref().is_some_and(|secret| can_be_revoked(&hub, &certificate, secret));
     let revoked = memory.revoked.clone();
-    let answer = memory.renewal_information.clone();
+    let (answer, made_request) = (memory.renewal_information.clone(), memory.made_request.clone());
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
         next_keys: &next_keys,
         held_key: held_key.as_ref(),
+        made_request: made_request.as_ref(),
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
@@ -159,7 +162,9 @@ fn act(
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
             let secret = secret::with_keystores(*wanted, world.now()).map_err(transient)?;
-            world.api_apply(hub, &secret)
+            world.api_apply(hub, &secret)?;
+            memory.made_request = None;
+            Ok(())
         }
         CertificateStep::ApplyTemporary { key_secret } => {
             let held = hub.secrets.get(&ObjectName::new(certificate.namespace().unwrap_or_default(), key_secret));
@@ -203,7 +208,10 @@ fn act(
             let mut request = request.map_err(is_final)?;
             request.spec.issuer_ref = issuer;
             marks.put_on(&mut request);
-            world.api_create(hub, &request)
+            world.api_create(hub, &request)?;
+            let generation = certificate.metadata.generation;
+            memory.made_request = Some(MadeRequest::once_more(seen.made_request, generation, world.now()));
+            Ok(())
         }
         CertificateStep::CheckRenewalInformation { certificate_id } => {
             let found = ask(world, &certificate_id)?;

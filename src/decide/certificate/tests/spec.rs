@@ -20,7 +20,7 @@ fn changes_that_need_no_new_certificate() {
 #[test]
 fn an_invalid_spec_is_told_of_and_nothing_is_requested() {
     type Change = fn(&mut crate::api::CertificateSpec);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 10] = [
         (|spec| spec.secret_name.clear(), "spec.secretName: is empty"),
         (|spec| spec.issuer_ref.name.clear(), "spec.issuerRef.name: is empty"),
         (|spec| spec.dns_names = vec!["a b".into()], "spec.dnsNames[0]: the DNS name \"a b\""),
@@ -30,6 +30,10 @@ fn an_invalid_spec_is_told_of_and_nothing_is_requested() {
         (|spec| spec.private_key.as_mut().unwrap().algorithm = Some("DSA".into()), "spec.privateKey: \"DSA\""),
         (|spec| spec.usages = vec!["juggling".into()], "juggling"),
         (|spec| spec.literal_subject = Some("no equals sign".into()), "spec: "),
+        (
+            |spec| spec.dns_names = (0..3000).map(|number| format!("{number}.example.com")).collect(),
+            "at most 36500 bytes are read; name less in one Certificate",
+        ),
     ];
     for (change, text) in cases {
         let mut scene = Scene::new();
