@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{
@@ -50,6 +51,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         "" => None,
         name => context.cluster.secrets.get(&ObjectName::new(namespace, name)).await?,
     };
+    forget_outdated_trouble(&certificate, secret.as_deref(), memory);
     let owned = owner_entry(&uid);
     let mut next_keys = hub.secrets.indexed(&owned);
     next_keys.retain(|secret| children::is_next_key_secret(secret));
@@ -104,6 +106,23 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         }
     }
     Ok(round)
+}
+
+/// Trouble ends when the spec changes, or somebody makes room for the Secret: it is tried at once then.
+fn forget_outdated_trouble(certificate: &Certificate, secret: Option<&Secret>, memory: &mut Memory) {
+    let Some(trouble) = &memory.trouble else {
+        memory.trouble_credentials = None;
+        return;
+    };
+    // Where the other side has said when to come again, that holds.
+    if trouble.retry_after.is_some() || trouble.hold.is_some() {
+        return;
+    }
+    let about = format!("{:?}, {:?}", certificate.metadata.generation, secret.and_then(ResourceExt::uid));
+    let former = memory.trouble_credentials.get_or_insert_with(|| about.clone());
+    if *former != about {
+        memory.trouble = None;
+    }
 }
 
 /// Whether this is a step of those that can bring trouble.

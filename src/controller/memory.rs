@@ -32,7 +32,7 @@ pub struct Memory {
     /// Which incarnation of the object this is about.
     pub uid: String,
     pub trouble: Option<Trouble>,
-    /// The credentials with which the trouble came; other ones make it worthless.
+    /// The credentials (of a Certificate: spec and Secret) with which the trouble came; other ones make it worthless.
     pub trouble_credentials: Option<String>,
     /// What the API server was last told to refuse, so that it is told of once.
     pub refusal: Option<String>,

@@ -64,8 +64,8 @@ pub struct DnsChange {
 pub struct Memory {
     pub uid: String,
     pub trouble: Option<Trouble>,
-    /// The version of the issuer with which an Order's trouble came.
-    pub trouble_issuer: Option<String>,
+    /// With what the trouble came: another issuer, spec or Secret makes it worthless.
+    pub trouble_credentials: Option<String>,
     pub write_failures: u32,
     pub overtaken: u32,
     /// When the target Secret was put right, the latest last.
@@ -211,7 +211,7 @@ impl Process {
                 Err(Failure::Trouble { class, message, retry_after, hold }) => {
                     let failures = memory.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
                     memory.trouble = Some(Trouble { message, class, failures, at: world.now(), retry_after, hold });
-                    memory.trouble_issuer = None;
+                    memory.trouble_credentials = None;
                 }
                 Err(Failure::Awaiting) => return Ok(Wake::At(world.now() + LONGEST_SILENCE)),
                 Err(Failure::Unavailable) => return Ok(after_failure(world, memory)),

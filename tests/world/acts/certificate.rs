@@ -51,6 +51,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         "" => None,
         _ => read_secret(process, world, &secret_name),
     };
+    forget_outdated_trouble(&certificate, secret.as_deref(), memory);
     let owned = owner_entry(&uid);
     let mut next_keys = hub.secrets.indexed(&owned);
     next_keys.retain(|secret| children::is_next_key_secret(secret));
@@ -123,6 +124,21 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         }
     }
     Ok(round)
+}
+
+fn forget_outdated_trouble(certificate: &Certificate, secret: Option<&Secret>, memory: &mut Memory) {
+    let Some(trouble) = &memory.trouble else {
+        memory.trouble_credentials = None;
+        return;
+    };
+    if trouble.retry_after.is_some() || trouble.hold.is_some() {
+        return;
+    }
+    let about = format!("{:?}, {:?}", certificate.metadata.generation, secret.and_then(ResourceExt::uid));
+    let former = memory.trouble_credentials.get_or_insert_with(|| about.clone());
+    if *former != about {
+        memory.trouble = None;
+    }
 }
 
 fn spares(hub: &Hub, certificate: &Certificate) -> Vec<SeenSpare> {

@@ -21,9 +21,7 @@ impl Plan<'_> {
     ) -> bool {
         let generation = self.seen.certificate.metadata.generation;
         let pause = self.seen.made_request.and_then(|made| made.next(generation));
-        let pause = pause.filter(|(until, _)| *until > self.now);
         let (Some(first), Some((until, wait))) = (unfit.first(), pause) else { return false };
-        self.wake = self.wake.min(Wake::At(until));
         let text = format!(
             "the CertificateRequest {:?} is again and again not as it was made: {}; look for what changes it, such as an \
              admission webhook; next try after {}",
@@ -31,6 +29,12 @@ impl Plan<'_> {
             difference(spec, first, key),
             backoff::in_words(wait)
         );
+        if until <= self.now {
+            // Trying again is no news.
+            self.hold_up(None, text);
+            return false;
+        }
+        self.wake = self.wake.min(Wake::At(until));
         self.hold_up(Some(event::REQUEST_FAILED), text);
         true
     }

@@ -110,6 +110,9 @@ impl Plan<'_> {
         }
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         self.steps.push(CertificateStep::ApplyTemporary { key_secret });
+        if let (None, Some(trouble)) = (&self.held_up, self.seen.trouble) {
+            self.hold_up(None, trouble.sentence());
+        }
         self.notes.push(Note::normal(event::ISSUING, "Issued temporary certificate"));
     }
 }
