@@ -57,7 +57,8 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     next_keys.retain(|secret| children::is_next_key_secret(secret));
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
-    let (trouble, put_right, held_key) = (memory.trouble.clone(), memory.put_right.clone(), memory.held_key.clone());
+    let put_right = memory.put_right(certificate.metadata.generation);
+    let (trouble, held_key) = (memory.trouble.clone(), memory.held_key.clone());
     let (answer, made_request) = (memory.renewal_information.clone(), memory.made_request.clone());
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);

@@ -46,6 +46,8 @@ pub struct Memory {
     pub restless: u32,
     /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
     pub put_right: Vec<Timestamp>,
+    /// For which generation of the Certificate that was.
+    pub put_right_for: Option<i64>,
     /// The next private key, while an issuance is under way that is over at once.
     pub held_key: Option<HeldKey>,
     /// How often the request of the issuance under way was made.
@@ -109,6 +111,7 @@ impl Memory {
             overtaken,
             restless,
             put_right,
+            put_right_for: _,
             held_key,
             made_request,
             is_leaving: _,
@@ -160,6 +163,15 @@ impl Memory {
             || told_doubt.is_some()
             || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
+    }
+
+    /// When the target Secret was put right for this generation of the Certificate: what somebody has edited there is no quarrel.
+    pub fn put_right(&mut self, generation: Option<i64>) -> Vec<Timestamp> {
+        if self.put_right_for != generation {
+            self.put_right.clear();
+            self.put_right_for = generation;
+        }
+        self.put_right.clone()
     }
 
     /// Notes that the target Secret was put right.

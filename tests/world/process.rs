@@ -70,6 +70,8 @@ pub struct Memory {
     pub overtaken: u32,
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
+    /// For which generation of the Certificate that was.
+    pub put_right_for: Option<i64>,
     pub held_key: Option<HeldKey>,
     pub made_request: Option<MadeRequest>,
     pub is_leaving: bool,
@@ -123,6 +125,15 @@ impl Memory {
             *self = Self { uid: uid.to_owned(), ..Self::default() };
         }
         self
+    }
+
+    /// When the target Secret was put right for this generation of the Certificate: what somebody has edited there is no quarrel.
+    pub fn put_right(&mut self, generation: Option<i64>) -> Vec<Timestamp> {
+        if self.put_right_for != generation {
+            self.put_right.clear();
+            self.put_right_for = generation;
+        }
+        self.put_right.clone()
     }
 
     /// Notes that the target Secret was put right.

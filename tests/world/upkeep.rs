@@ -76,6 +76,15 @@ async fn labels_of_the_template_come_change_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_edits_the_template_often_is_followed_each_time() {
+    let mut world = issued_by("ca").await;
+    for edit in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        set_template(&mut world, &[("edit", edit)]).await;
+        assert_eq!(labels(&world), map(&[("edit", edit)]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_takes_out_of_the_secret_comes_back() {
     let mut world = issued_by("ca").await;
     world.take_writes();

@@ -68,7 +68,8 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         passwords.extend(found.map(|found| (name.to_owned(), found)));
     }
     let issuer = HeldIssuer::look_up(&hub, namespace, &certificate.spec.issuer_ref);
-    let (put_right, trouble, held_key) = (memory.put_right.clone(), memory.trouble.clone(), memory.held_key.clone());
+    let put_right = memory.put_right(certificate.metadata.generation);
+    let (trouble, held_key) = (memory.trouble.clone(), memory.held_key.clone());
     let spares = spares(&hub, &certificate);
     let issuer_revokes = secret.as_ref().is_some_and(|secret| can_be_revoked(&hub, &certificate, secret));
     let revoked = memory.revoked.clone();
