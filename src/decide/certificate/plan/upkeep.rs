@@ -52,7 +52,7 @@ impl Plan<'_> {
         };
         let Some(pair) = policy::sound_pair(held).filter(|pair| !policy::is_temporary(&pair.leaf)) else { return };
         let current = self.request_of(self.status.revision);
-        let Some(mut content) = Content::of_secret(held, certificate, current) else { return };
+        let Some(mut content) = Content::of_secret(held, current) else { return };
         let revoked = self.seen.revoked.filter(|revoked| revoked.is_about(&pair.leaf));
         content.revoked = revoked.cloned().or(content.revoked);
         let wanted = match self.wanted_secret(&content, &pair.leaf) {
