@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{
@@ -22,7 +23,9 @@ use crate::{
     cluster::{Key, Kind, ObjectName, owner_entry, secret_entry},
     decide::{
         Wake,
-        certificate::{CertificateStep, HeldKey, NextKey, SeenCertificate, WantedSecret, decide, next_request_name},
+        certificate::{
+            CertificateStep, HeldKey, MadeRequest, NextKey, SeenCertificate, WantedSecret, decide, next_request_name,
+        },
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
@@ -48,13 +51,15 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         "" => None,
         name => context.cluster.secrets.get(&ObjectName::new(namespace, name)).await?,
     };
+    forget_outdated_trouble(&certificate, secret.as_deref(), memory);
     let owned = owner_entry(&uid);
     let mut next_keys = hub.secrets.indexed(&owned);
     next_keys.retain(|secret| children::is_next_key_secret(secret));
     let namesake = hub.certificate_requests.get(&ObjectName::new(namespace, next_request_name(&certificate)));
     let rivals = rivals(context, &certificate);
-    let (trouble, put_right, held_key) = (memory.trouble.clone(), memory.put_right.clone(), memory.held_key.clone());
-    let answer = memory.renewal_information.clone();
+    let put_right = memory.put_right(certificate.metadata.generation);
+    let (trouble, held_key) = (memory.trouble.clone(), memory.held_key.clone());
+    let (answer, made_request) = (memory.renewal_information.clone(), memory.made_request.clone());
     let passwords = passwords(context, &certificate).await?;
     let issuer = HeldIssuer::look_up(hub, &certificate.spec.issuer_ref, namespace);
     let issuer_of_secret = revocation::issuer_of(context, &certificate, secret.as_deref());
@@ -64,11 +69,13 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         secret: secret.as_deref(),
         next_keys: &next_keys,
         held_key: held_key.as_ref(),
+        made_request: made_request.as_ref(),
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
         passwords: &passwords,
         account_key_of: account_key_of(context, &certificate),
+        issuer_is_acme: issuer.is_acme(),
         issuer_is_prompt: issuer.is_prompt() && context.options.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
         spares: &spares(context, &certificate),
@@ -102,6 +109,23 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
     Ok(round)
 }
 
+/// Trouble ends when the spec changes, or somebody makes room for the Secret: it is tried at once then.
+fn forget_outdated_trouble(certificate: &Certificate, secret: Option<&Secret>, memory: &mut Memory) {
+    let Some(trouble) = &memory.trouble else {
+        memory.trouble_credentials = None;
+        return;
+    };
+    // Where the other side has said when to come again, that holds.
+    if trouble.retry_after.is_some() || trouble.hold.is_some() {
+        return;
+    }
+    let about = format!("{:?}, {:?}", certificate.metadata.generation, secret.and_then(ResourceExt::uid));
+    let former = memory.trouble_credentials.get_or_insert_with(|| about.clone());
+    if *former != about {
+        memory.trouble = None;
+    }
+}
+
 /// Whether this is a step of those that can bring trouble.
 fn is_answer_to_trouble(step: &CertificateStep) -> bool {
     match step {
@@ -111,8 +135,8 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::CreateRequest { .. }
         | CertificateStep::HoldKey(_)
         | CertificateStep::PutSecretRight(_)
-        | CertificateStep::Revoke(_)
-        | CertificateStep::StoreHeldKey { .. } => true,
+        | CertificateStep::Revoke(_) => true,
+        // A key is stored because of trouble, which is still there then.
         CertificateStep::AddFinalizer
         | CertificateStep::CheckRenewalInformation { .. }
         | CertificateStep::DeleteNextKey(_)
@@ -120,6 +144,7 @@ fn is_answer_to_trouble(step: &CertificateStep) -> bool {
         | CertificateStep::DropHeldKey
         | CertificateStep::Publish(_)
         | CertificateStep::RemoveFinalizer
+        | CertificateStep::StoreHeldKey { .. }
         | CertificateStep::WriteStatus(_) => false,
     }
 }
@@ -186,6 +211,7 @@ async fn act(
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
             apply_secret(context, *wanted).await?;
+            memory.made_request = None;
         }
         CertificateStep::ApplyTemporary { key_secret } => apply_temporary(context, seen, &key_secret).await?,
         CertificateStep::CreateNextKey { name, key } => {
@@ -202,6 +228,8 @@ async fn act(
         CertificateStep::DropHeldKey => memory.held_key = None,
         CertificateStep::CreateRequest { name, revision, key_secret, recent, issuer, marks } => {
             create_request(context, seen, name, revision, key_secret, (&recent, issuer, &marks)).await?;
+            let generation = certificate.metadata.generation;
+            memory.made_request = Some(MadeRequest::once_more(seen.made_request, generation, Timestamp::now()));
         }
         CertificateStep::Revoke(wish) => {
             memory.revoked = revocation::revoke(context, certificate, seen.secret, &wish).await?;

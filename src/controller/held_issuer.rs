@@ -89,6 +89,10 @@ impl HeldIssuer {
         }
     }
 
+    pub(super) fn is_acme(&self) -> bool {
+        self.parts().is_some_and(|(spec, _)| spec.acme.is_some())
+    }
+
     /// Whether it signs without asking anybody, and so at once.
     pub(super) fn is_prompt(&self) -> bool {
         let Some((spec, status)) = self.parts() else { return false };

@@ -13,7 +13,7 @@ use crate::{
     decide::{
         Trouble, TroubleClass,
         caa::CaaFindings,
-        certificate::HeldKey,
+        certificate::{HeldKey, MadeRequest},
         challenge::{CaChallenge, Check, CleanUp},
         hold::Hold,
         issuer::{Outcome, Registration},
@@ -33,7 +33,7 @@ pub struct Memory {
     /// Which incarnation of the object this is about.
     pub uid: String,
     pub trouble: Option<Trouble>,
-    /// The credentials with which the trouble came; other ones make it worthless.
+    /// The credentials (of a Certificate: spec and Secret) with which the trouble came; other ones make it worthless.
     pub trouble_credentials: Option<String>,
     /// What the API server was last told to refuse, so that it is told of once.
     pub refusal: Option<String>,
@@ -47,8 +47,12 @@ pub struct Memory {
     pub restless: u32,
     /// When the target Secret was put right, the latest last; at most [`MOST_PUT_RIGHT`].
     pub put_right: Vec<Timestamp>,
+    /// For which generation of the Certificate that was.
+    pub put_right_for: Option<i64>,
     /// The next private key, while an issuance is under way that is over at once.
     pub held_key: Option<HeldKey>,
+    /// How often the request of the issuance under way was made.
+    pub made_request: Option<MadeRequest>,
     /// Whether the Certificate was seen on its way out: trouble from before then says nothing about its last revocation.
     pub is_leaving: bool,
     /// What was revoked, until it is noted in the target Secret.
@@ -110,7 +114,9 @@ impl Memory {
             overtaken,
             restless,
             put_right,
+            put_right_for: _,
             held_key,
+            made_request,
             is_leaving: _,
             revoked,
             renewal_information,
@@ -139,8 +145,11 @@ impl Memory {
             || trouble_credentials.is_some()
             || is_refused
             || (*write_failures, *overtaken, *restless) != (0, 0, 0);
-        let of_certificate =
-            !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
+        let of_certificate = !put_right.is_empty()
+            || held_key.is_some()
+            || made_request.is_some()
+            || revoked.is_some()
+            || renewal_information.is_some();
         let of_order = order.is_some() || caa.is_some() || *looks != 0;
         let of_challenge = challenge.is_some()
             || presented.is_some()
@@ -159,6 +168,15 @@ impl Memory {
             || told_doubt.is_some()
             || roll_over.is_some();
         !(has_failed || of_certificate || of_order || of_challenge || of_issuer)
+    }
+
+    /// When the target Secret was put right for this generation of the Certificate: what somebody has edited there is no quarrel.
+    pub fn put_right(&mut self, generation: Option<i64>) -> Vec<Timestamp> {
+        if self.put_right_for != generation {
+            self.put_right.clear();
+            self.put_right_for = generation;
+        }
+        self.put_right.clone()
     }
 
     /// Notes that the target Secret was put right.

@@ -2,6 +2,7 @@
 
 mod farewell;
 mod held_key;
+mod made_request;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::{
     pki::KeyAlgorithm,
 };
 pub use held_key::HeldKey;
+pub use made_request::MadeRequest;
 use plan::Plan;
 pub(in crate::decide) use validation::problem;
 
@@ -43,6 +45,8 @@ pub struct SeenCertificate<'a> {
     pub next_keys: &'a [Arc<Secret>],
     /// The key of an issuance under way that lies in no Secret.
     pub held_key: Option<&'a HeldKey>,
+    /// How often the request of this issuance was made.
+    pub made_request: Option<&'a MadeRequest>,
     /// The CertificateRequests that this Certificate owns.
     pub requests: &'a [Arc<CertificateRequest>],
     /// The CertificateRequest with the name of the next one, see [`next_request_name`], whoever owns it.
@@ -53,6 +57,8 @@ pub struct SeenCertificate<'a> {
     pub passwords: &'a PasswordSecrets,
     /// The issuers that keep their ACME account key in the target Secret, in words.
     pub account_key_of: Option<String>,
+    /// Whether the issuer asks a CA by ACME, which certifies names of hosts only.
+    pub issuer_is_acme: bool,
     /// Whether the issuer needs nobody else to sign, so that an issuance is over before anybody could watch it.
     pub issuer_is_prompt: bool,
     /// Whether the issuer signs with nothing but the CertificateRequest, so that nobody looks for the Secret with the key.
@@ -200,7 +206,10 @@ pub fn decide(seen: &SeenCertificate<'_>, now: Timestamp) -> Decision<Certificat
         return Decision::act(vec![step]);
     }
     let plan = Plan::new(seen, now);
-    if let Err(error) = validation::problem(&certificate.spec, seen.settings.features) {
+    let sound = validation::problem(&certificate.spec, seen.settings.features);
+    let sound =
+        sound.and_then(|()| if seen.issuer_is_acme { validation::problem_for_acme(&certificate.spec) } else { Ok(()) });
+    if let Err(error) = sound {
         return plan.refuse(&error.to_string());
     }
     if let Err(problem) = profile::problem(certificate.annotations()) {

@@ -148,7 +148,7 @@ pub fn decide(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeSte
             return fail(seen, &status, state::ERRORED, &trouble.message);
         }
         if now < trouble.next_try() {
-            return with_reason(&status, &trouble.sentence(), Decision::rest_until(trouble.next_try()));
+            return with_reason(&begun(status), &trouble.sentence(), Decision::rest_until(trouble.next_try()));
         }
     }
     if !has_finalizer(seen.challenge) {
@@ -213,6 +213,11 @@ pub(super) fn is_usual(challenge: &Challenge) -> bool {
     reason.is_empty() || reason == usual || reason.ends_with(AS_ASKED) || is_wait(reason)
 }
 
+/// The CA has nothing to look at yet: what it would say of its challenge goes into the write that is made anyway.
+fn begun(status: ChallengeStatus) -> ChallengeStatus {
+    ChallengeStatus { state: status.state.or_else(|| Some(state::PENDING.to_owned())), ..status }
+}
+
 fn present(seen: &SeenChallenge<'_>, now: Timestamp) -> Decision<ChallengeStep> {
     let type_ = type_told(seen.challenge);
     let status = ChallengeStatus {
@@ -252,7 +257,7 @@ fn wait_for_provider(status: &ChallengeStatus, pending: &Pending, now: Timestamp
     if now < told {
         return Decision::rest_until(told);
     }
-    with_reason(status, &pending.reason, Decision::rest_until(later(now, PENDING_LOOK)))
+    with_reason(&begun(status.clone()), &pending.reason, Decision::rest_until(later(now, PENDING_LOOK)))
 }
 
 /// The answer is in place: check it, have the CA look, and follow what it says.

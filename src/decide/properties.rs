@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Decision, Trouble, Wake,
     caa::BeforeOrder,
-    certificate::{self, CertificateStep, Features, HeldKey, SeenCertificate, Settings},
+    certificate::{self, CertificateStep, Features, HeldKey, MadeRequest, SeenCertificate, Settings},
     chain::ChosenChain,
     challenge::{self, CaChallenge, ChallengeStep, Check, CleanUp, Pending, SeenChallenge},
     fallback::{Fallback, SeenSpare},
@@ -279,11 +279,13 @@ struct CertificateScene {
     secret: Option<Secret>,
     next_keys: Vec<Arc<Secret>>,
     held_key: Option<HeldKey>,
+    made_request: Option<MadeRequest>,
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<Arc<CertificateRequest>>,
     rivals: Vec<Arc<Certificate>>,
     passwords: PasswordSecrets,
     account_key_of: Option<String>,
+    issuer_is_acme: bool,
     issuer_is_prompt: bool,
     issuer_needs_no_key: bool,
     spares: Vec<SeenSpare>,
@@ -318,6 +320,11 @@ impl CertificateScene {
             secret: dice.maybe(Dice::secret),
             next_keys,
             held_key: dice.maybe(|dice| HeldKey::new(key(dice.below(2)).clone(), dice.soon())),
+            made_request: dice.maybe(|dice| {
+                let (generation, last) = (certificate.metadata.generation, dice.soon());
+                let once = MadeRequest::once_more(None, generation, last);
+                (0..dice.below(9)).fold(once, |made, _| MadeRequest::once_more(Some(&made), generation, last))
+            }),
             requests: (0..dice.below(4)).map(|_| dice.request(&certificate)).collect(),
             namesake: dice.maybe(|dice| dice.request(&certificate)),
             rivals: (0..dice.below(8).saturating_sub(5)).map(|_| Arc::new(dice.certificate())).collect(),
@@ -326,6 +333,7 @@ impl CertificateScene {
                 .into_iter()
                 .collect(),
             account_key_of: dice.chance(9).then(|| dice.text()),
+            issuer_is_acme: dice.chance(2),
             issuer_is_prompt: dice.chance(3),
             issuer_needs_no_key: dice.chance(2),
             spares: Fallback::of(&certificate)
@@ -378,11 +386,13 @@ impl CertificateScene {
             secret: self.secret.as_ref(),
             next_keys: &self.next_keys,
             held_key: self.held_key.as_ref(),
+            made_request: self.made_request.as_ref(),
             requests: &self.requests,
             namesake: self.namesake.as_deref(),
             rivals: &self.rivals,
             passwords: &self.passwords,
             account_key_of: self.account_key_of.clone(),
+            issuer_is_acme: self.issuer_is_acme,
             issuer_is_prompt: self.issuer_is_prompt,
             issuer_needs_no_key: self.issuer_needs_no_key,
             spares: &self.spares,

@@ -350,6 +350,10 @@ fn order_spec(request: &CertificateRequest, parsed: &ParsedRequest, acme: &AcmeI
                 .to_owned(),
         });
     }
+    if let Some(error) = dns_names.iter().find_map(|name| validate_dns_name(name).err()) {
+        let message = format!("The CSR has a name that no CA certifies by ACME: {error}");
+        return Err(Refusal::ForGood { event: event::INVALID_ORDER, message });
+    }
     let profile = profile::wish(request.annotations(), acme)
         .map_err(|message| Refusal::ForGood { event: event::INVALID_ORDER, message })?;
     Ok(OrderSpec {

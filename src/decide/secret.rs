@@ -48,7 +48,8 @@ pub struct Content {
     pub chain: ByteString,
     /// PEM: the CA's certificate, if the issuer gave one.
     pub ca: Option<ByteString>,
-    pub issuer: IssuerReference,
+    /// Who issued the certificate, as far as that is known.
+    pub issuer: Option<IssuerReference>,
     /// The wish for a renewal at a time that this content fulfils.
     pub renewed_at: Option<String>,
     /// The last revocation that was asked for.
@@ -63,7 +64,7 @@ impl Content {
             key: key.into_bytes(),
             chain: status.certificate.unwrap_or_default(),
             ca: status.ca.filter(|ca| !ca.0.is_empty()),
-            issuer: request.spec.issuer_ref.clone(),
+            issuer: Some(request.spec.issuer_ref.clone()),
             revoked: None,
             renewed_at: certificate.annotations().get(annotation::RENEW_AT).filter(|at| is_after(request, at)).cloned(),
         }
@@ -71,14 +72,17 @@ impl Content {
 
     /// What the Secret holds already. A CA's certificate that somebody took out is still in `request`, the one that the
     /// Secret came from.
-    pub fn of_secret(secret: &Secret, certificate: &Certificate, request: Option<&CertificateRequest>) -> Option<Self> {
-        let issuer = noted_issuer(secret).unwrap_or_else(|| certificate.spec.issuer_ref.clone());
+    pub fn of_secret(secret: &Secret, request: Option<&CertificateRequest>) -> Option<Self> {
         // Somebody else's ca.crt stays somebody else's.
         let owned = OwnedFields::of(secret).data;
         let held = entry(secret, CA_CERT).filter(|_| owned.is_empty() || owned.contains(CA_CERT));
         let chain = entry(secret, TLS_CERT)?;
+        let answered = |request: &&CertificateRequest| {
+            let issued = request.status.as_ref().and_then(|answer| answer.certificate.as_ref());
+            issued.is_some_and(|issued| issued.0 == chain)
+        };
+        let request = request.filter(answered);
         let answer = request.and_then(|request| request.status.as_ref());
-        let answer = answer.filter(|answer| answer.certificate.as_ref().is_some_and(|issued| issued.0 == chain));
         let ca = match entry(secret, CA_CERT) {
             Some(_) => held.map(|ca| ByteString(ca.to_vec())),
             None => answer.and_then(|answer| answer.ca.clone()).filter(|ca| !ca.0.is_empty()),
@@ -87,7 +91,7 @@ impl Content {
             key: entry(secret, TLS_KEY)?.to_vec(),
             chain: ByteString(chain.to_vec()),
             ca,
-            issuer,
+            issuer: noted_issuer(secret).or_else(|| request.map(|request| request.spec.issuer_ref.clone())),
             renewed_at: secret.annotations().get(annotation::RENEWED_AT).cloned(),
             revoked: Revoked::of(secret),
         })
@@ -116,7 +120,8 @@ pub fn wanted(
     labels.insert(label::FAO.to_owned(), "true".to_owned());
     let mut annotations = template.annotations;
     annotations.extend(details(leaf));
-    annotations.extend(origin(certificate, &content.issuer));
+    annotations.insert(annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any());
+    annotations.extend(content.issuer.iter().flat_map(origin));
     annotations.extend(content.renewed_at.clone().map(|at| (annotation::RENEWED_AT.to_owned(), at)));
     annotations.extend(content.revoked.as_ref().map(|revoked| (annotation::REVOKED.to_owned(), revoked.noted())));
     let owners = wants_owner(certificate, owner_reference).then(|| owner_references(certificate)).flatten();
@@ -205,9 +210,8 @@ pub fn differs(secret: &Secret, wanted: &Secret) -> bool {
 }
 
 /// Where the certificate came from.
-fn origin(certificate: &Certificate, issuer: &IssuerReference) -> [(String, String); 4] {
+fn origin(issuer: &IssuerReference) -> [(String, String); 3] {
     [
-        (annotation::CERTIFICATE_NAME.to_owned(), certificate.name_any()),
         (annotation::ISSUER_NAME.to_owned(), issuer.name.clone()),
         (annotation::ISSUER_KIND.to_owned(), issuer.kind.clone().unwrap_or_default()),
         (annotation::ISSUER_GROUP.to_owned(), issuer.group.clone().unwrap_or_default()),

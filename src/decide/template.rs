@@ -11,10 +11,9 @@ use crate::{
     },
     pki::{
         self, CertificateRequestTemplate, Encoding, KeyAlgorithm, NameSubtrees, SignatureAlgorithm, Subject,
-        SubjectAltNames,
+        SubjectAltNames, encode_dns_name,
         names::{parse_ip_address, validate_email_address, validate_uri},
         san::OtherName,
-        validate_dns_name,
     },
 };
 
@@ -84,7 +83,7 @@ fn names(spec: &CertificateSpec) -> Result<SubjectAltNames, SpecError> {
     let at = |field: &str, index: usize| format!("spec.{field}[{index}]");
     let mut names = SubjectAltNames::default();
     for (index, name) in spec.dns_names.iter().enumerate() {
-        let name = validate_dns_name(name).map_err(|error| SpecError::new(at("dnsNames", index), error))?;
+        let name = encode_dns_name(name).map_err(|error| SpecError::new(at("dnsNames", index), error))?;
         push_new(&mut names.dns_names, name);
     }
     for (index, text) in spec.ip_addresses.iter().enumerate() {

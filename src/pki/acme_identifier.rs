@@ -64,7 +64,7 @@ pub fn certificate(
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn check(der: &[u8], identifier: &str, key_authorization: &str) -> Result<(), Mismatch> {
-    pem::check_size(WHAT, der, pem::limits().certificate).map_err(|_| Mismatch::Unreadable)?;
+    pem::check_size(WHAT, der.len(), pem::limits().certificate).map_err(|_| Mismatch::Unreadable)?;
     let certificate = Certificate::from_der(der).map_err(|_| Mismatch::Unreadable)?;
     let extensions: &[Extension] = certificate.tbs_certificate().extensions().map_or(&[], Extensions::as_slice);
     let mut found = extensions.iter().filter(|extension| extension.extn_id == ACME_IDENTIFIER);

@@ -70,7 +70,7 @@ impl ParsedCertificate {
     /// When the bytes are too many or no certificate.
     pub fn from_der(input: &[u8]) -> Result<Self, Error> {
         let decode = |source| Error::Der { what: WHAT, source };
-        pem::check_size(WHAT, input, pem::limits().certificate)?;
+        pem::check_size(WHAT, input.len(), pem::limits().certificate)?;
         let certificate = Certificate::from_der(input).map_err(decode)?;
         let tbs = certificate.tbs_certificate();
         let extensions = tbs.extensions().map(Vec::as_slice).unwrap_or_default();

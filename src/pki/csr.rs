@@ -83,18 +83,25 @@ impl CertificateRequestTemplate {
     /// The signed request as PEM, ending with a line feed.
     ///
     /// # Errors
-    /// As [`CertificateRequestTemplate::build`].
+    /// As [`CertificateRequestTemplate::build`], and [`Error::TooLarge`].
     pub fn build_pem(&self, key: &PrivateKey) -> Result<String, Error> {
-        Ok(pem::encode(pem::CERTIFICATE_REQUEST, &self.build(key)?))
+        let text = pem::encode(pem::CERTIFICATE_REQUEST, &self.build(key)?);
+        // What is longer would be read by nobody, this process included.
+        pem::check_size(WHAT, text.len(), pem::limits().certificate)?;
+        Ok(text)
     }
 
     /// Whether a request can be built from this, as far as can be told without a key.
     ///
     /// # Errors
-    /// As [`CertificateRequestTemplate::build`].
+    /// As [`CertificateRequestTemplate::build_pem`].
     pub fn check(&self) -> Result<(), Error> {
         let subject = self.distinguished_name()?;
-        self.extensions(&subject).map(drop)
+        let extensions = attributes(self.extensions(&subject)?)?.to_der().map_err(encode)?;
+        let subject = subject.to_der().map_err(encode)?;
+        // Key and signature come on top.
+        let least = (subject.len() + extensions.len()).div_ceil(3).saturating_mul(4);
+        pem::check_size(WHAT, least, pem::limits().certificate)
     }
 
     fn distinguished_name(&self) -> Result<Name, Error> {
@@ -179,7 +186,7 @@ impl ParsedRequest {
     /// As [`ParsedRequest::from_pem`].
     pub fn from_der(input: &[u8]) -> Result<Self, Error> {
         let decode = |source| Error::Der { what: WHAT, source };
-        pem::check_size(WHAT, input, pem::limits().certificate)?;
+        pem::check_size(WHAT, input.len(), pem::limits().certificate)?;
         let request = CertReq::from_der(input).map_err(decode)?;
         let info = &request.info;
         let signed = Signed::from_der(WHAT, input)?;
@@ -404,6 +411,22 @@ mod tests {
         assert_eq!(parsed.common_name.as_deref(), Some("literal"));
         assert_eq!(parsed.subject_text, "CN=literal,OU=x,DC=example,DC=net");
         assert!(parsed.subject.organizations.is_empty());
+    }
+
+    #[test]
+    fn what_would_be_too_long_to_read_is_not_made() {
+        let key = key(KeyAlgorithm::Ecdsa(Curve::P256));
+        let of = |count: usize| {
+            let dns_names = (0..count).map(|number| format!("{number}.example.com")).collect();
+            let names = SubjectAltNames { dns_names, ..SubjectAltNames::default() };
+            CertificateRequestTemplate { names, ..CertificateRequestTemplate::default() }
+        };
+        let is_built = |count: &usize| of(*count).build_pem(&key).is_ok();
+        let most = (1000..2400).rev().find(is_built).unwrap();
+        assert!(ParsedRequest::from_pem(of(most).build_pem(&key).unwrap().as_bytes()).is_ok());
+        assert!(of(most).check().is_ok(), "what can be made is not refused before");
+        assert!(matches!(of(most + 1).build_pem(&key), Err(Error::TooLarge { limit: 36_500, .. })));
+        assert!(matches!(of(most + 100).check(), Err(Error::TooLarge { limit: 36_500, .. })));
     }
 
     #[test]

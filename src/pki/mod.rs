@@ -51,7 +51,7 @@ pub use csr::{CertificateRequestTemplate, ParsedRequest};
 pub use error::Error;
 pub use issuance::Issuance;
 pub use key::{Encoding, PrivateKey, PublicKeyNumbers};
-pub use names::{NameError, validate_dns_name};
+pub use names::{NameError, encode_dns_name, validate_dns_name};
 pub use revocation::RevocationReason;
 pub use san::SubjectAltNames;
 pub use signature::SignatureAlgorithm;

@@ -35,16 +35,11 @@ const MAX_DNS_LABEL: usize = 63;
 /// # Errors
 /// [`NameError::Dns`] with what is wrong.
 pub fn validate_dns_name(name: &str) -> Result<String, NameError> {
+    let ascii = encode_dns_name(name)?;
     let fail = |problem: String| Err(NameError::Dns { name: name.to_owned(), problem });
-    let (wildcard, base) = match name.strip_prefix("*.") {
-        Some(base) => ("*.", base),
-        None => ("", name),
-    };
+    let base = ascii.strip_prefix("*.").unwrap_or(&ascii);
     if base.is_empty() {
         return fail("is empty".to_owned());
-    }
-    if name.len() > 4 * MAX_DNS_NAME {
-        return fail(format!("is longer than {MAX_DNS_NAME} characters"));
     }
     if base.ends_with('.') {
         return fail("ends with a dot; leave the dot away".to_owned());
@@ -52,19 +47,32 @@ pub fn validate_dns_name(name: &str) -> Result<String, NameError> {
     if base.parse::<IpAddr>().is_ok() {
         return fail("is an IP address; list it under ipAddresses".to_owned());
     }
-    let ascii = match to_ascii(base) {
-        Some(ascii) => format!("{wildcard}{ascii}"),
-        None => return fail("cannot be converted to ASCII by the rules of internationalized names".to_owned()),
-    };
-    if ascii.len() > MAX_DNS_NAME {
-        return fail(format!("is longer than {MAX_DNS_NAME} characters"));
+    match base.split('.').find_map(label_problem) {
+        Some(problem) => fail(problem),
+        None => Ok(ascii),
     }
-    for label in ascii[wildcard.len()..].split('.') {
-        if let Some(problem) = label_problem(label) {
-            return fail(problem);
-        }
+}
+
+/// A DNS name as it stands in certificates, in lower-case ASCII. Private CAs certify names that are none for a public one, such
+/// as `my_service`, so that only what no certificate can hold is refused; a name for a public CA is for [`validate_dns_name`].
+///
+/// # Errors
+/// [`NameError::Dns`] with what is wrong.
+pub fn encode_dns_name(name: &str) -> Result<String, NameError> {
+    let fail = |problem: String| Err(NameError::Dns { name: name.to_owned(), problem });
+    if name.is_empty() {
+        return fail("is empty".to_owned());
     }
-    Ok(ascii)
+    let (wildcard, base) = name.split_at(if name.starts_with("*.") { 2 } else { 0 });
+    let ascii = (name.len() <= 4 * MAX_DNS_NAME).then(|| to_ascii(base).map(|base| format!("{wildcard}{base}")));
+    match ascii {
+        Some(None) => fail("cannot be converted to ASCII by the rules of internationalized names".to_owned()),
+        Some(Some(ascii)) if ascii.len() <= MAX_DNS_NAME => match ascii.chars().find(|c| !c.is_ascii_graphic()) {
+            Some(bad) => fail(format!("has the character {bad:?}; white space and control characters are not allowed")),
+            None => Ok(ascii),
+        },
+        _ => fail(format!("is longer than {MAX_DNS_NAME} characters")),
+    }
 }
 
 /// Reads an IP address; an IPv4 address in IPv6 clothes becomes IPv4.
@@ -191,6 +199,27 @@ mod tests {
         assert!(problem("192.0.2.1").contains("ipAddresses"));
         assert!(problem("2001:db8::1").contains("ipAddresses"));
         assert!(problem("exa mple.com").contains("' '"));
+    }
+
+    #[test]
+    fn a_private_ca_may_certify_what_a_public_one_does_not() {
+        for (name, encoded) in [
+            ("My_Service.example", "my_service.example"),
+            ("*", "*"),
+            ("a.*.b", "a.*.b"),
+            ("example.com.", "example.com."),
+            ("192.0.2.1", "192.0.2.1"),
+            ("*.b_ü.example", "*.xn--b_-yka.example"),
+        ] {
+            assert_eq!(encode_dns_name(name).unwrap(), encoded);
+            assert!(validate_dns_name(name).is_err(), "{name}");
+        }
+        for (name, text) in
+            [("", "is empty"), ("a b", "' '"), ("a\u{7}", "control"), (&"a.".repeat(127), "longer than 253")]
+        {
+            let problem = encode_dns_name(name).unwrap_err().to_string();
+            assert!(problem.contains(text), "{name:?}: {problem}");
+        }
     }
 
     #[test]

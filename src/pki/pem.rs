@@ -51,7 +51,7 @@ pub struct Block {
 /// # Errors
 /// [`Error::TooLarge`] if `input` is longer than `limit` bytes, [`Error::Pem`] if a block is damaged.
 pub fn decode(what: &'static str, input: &[u8], limit: usize) -> Result<Vec<Block>, Error> {
-    check_size(what, input, limit)?;
+    check_size(what, input.len(), limit)?;
     let blocks = ::pem::parse_many(input).map_err(|source| Error::Pem { what, source })?;
     Ok(blocks.into_iter().map(|block| Block { label: block.tag().to_owned(), der: block.into_contents() }).collect())
 }
@@ -82,11 +82,8 @@ pub(super) fn certificates(what: &'static str, input: &[u8], limit: usize) -> Re
     Ok(certificates)
 }
 
-pub(super) fn check_size(what: &'static str, input: &[u8], limit: usize) -> Result<(), Error> {
-    if input.len() > limit {
-        return Err(Error::TooLarge { what, size: input.len(), limit });
-    }
-    Ok(())
+pub(super) fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
+    if size > limit { Err(Error::TooLarge { what, size, limit }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -45,9 +45,10 @@ impl SubjectAltNames {
             + self.uris.len()
     }
 
-    /// The same names with every list sorted and without repetitions, for comparing.
+    /// The same names with every list sorted and without repetitions, and DNS names in lower case, for comparing.
     #[must_use]
     pub fn normalized(mut self) -> Self {
+        self.dns_names.iter_mut().for_each(|name| name.make_ascii_lowercase());
         sort(&mut self.dns_names);
         sort(&mut self.email_addresses);
         sort(&mut self.ip_addresses);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     process::Failure,
     server::{Refusal, difference, kind_of},
-    world::{EffectLost, World},
+    world::{EffectLost, World, transient},
 };
 
 impl World {
@@ -82,6 +82,11 @@ impl World {
         if self.refuses_secrets_until.is_some_and(|until| self.now() < until) {
             *self.writes.entry("refused".to_owned()).or_default() += 1;
             return Err(Failure::Unavailable);
+        }
+        let held: Option<Secret> = self.server.get(&ObjectName::of(object));
+        if held.is_some_and(|held| held.immutable == Some(true)) {
+            *self.writes.entry("refused".to_owned()).or_default() += 1;
+            return Err(transient("Failed to apply the Secret: it is immutable".to_owned()));
         }
         let apply = |world: &mut Self| {
             let before: Option<Secret> = world.server.get(&ObjectName::of(object));

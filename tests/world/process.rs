@@ -11,7 +11,7 @@ use certwright::{
     decide::{
         Trouble, TroubleClass, Wake, backoff,
         budget::Ledger,
-        certificate::HeldKey,
+        certificate::{HeldKey, MadeRequest},
         challenge::{CaChallenge, Check, CleanUp, Pending},
         hold::Hold,
         issuer::Registration,
@@ -64,13 +64,16 @@ pub struct DnsChange {
 pub struct Memory {
     pub uid: String,
     pub trouble: Option<Trouble>,
-    /// The version of the issuer with which an Order's trouble came.
-    pub trouble_issuer: Option<String>,
+    /// With what the trouble came: another issuer, spec or Secret makes it worthless.
+    pub trouble_credentials: Option<String>,
     pub write_failures: u32,
     pub overtaken: u32,
     /// When the target Secret was put right, the latest last.
     pub put_right: Vec<Timestamp>,
+    /// For which generation of the Certificate that was.
+    pub put_right_for: Option<i64>,
     pub held_key: Option<HeldKey>,
+    pub made_request: Option<MadeRequest>,
     pub is_leaving: bool,
     pub revoked: Option<Revoked>,
     pub renewal_information: Option<Answer>,
@@ -122,6 +125,15 @@ impl Memory {
             *self = Self { uid: uid.to_owned(), ..Self::default() };
         }
         self
+    }
+
+    /// When the target Secret was put right for this generation of the Certificate: what somebody has edited there is no quarrel.
+    pub fn put_right(&mut self, generation: Option<i64>) -> Vec<Timestamp> {
+        if self.put_right_for != generation {
+            self.put_right.clear();
+            self.put_right_for = generation;
+        }
+        self.put_right.clone()
     }
 
     /// Notes that the target Secret was put right.
@@ -210,7 +222,7 @@ impl Process {
                 Err(Failure::Trouble { class, message, retry_after, hold }) => {
                     let failures = memory.trouble.as_ref().map_or(0, |former| former.failures).saturating_add(1);
                     memory.trouble = Some(Trouble { message, class, failures, at: world.now(), retry_after, hold });
-                    memory.trouble_issuer = None;
+                    memory.trouble_credentials = None;
                 }
                 Err(Failure::Awaiting) => return Ok(Wake::At(world.now() + LONGEST_SILENCE)),
                 Err(Failure::Unavailable) => return Ok(after_failure(world, memory)),

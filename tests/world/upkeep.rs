@@ -76,6 +76,15 @@ async fn labels_of_the_template_come_change_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_edits_the_template_often_is_followed_each_time() {
+    let mut world = issued_by("ca").await;
+    for edit in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        set_template(&mut world, &[("edit", edit)]).await;
+        assert_eq!(labels(&world), map(&[("edit", edit)]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_takes_out_of_the_secret_comes_back() {
     let mut world = issued_by("ca").await;
     world.take_writes();
@@ -222,4 +231,32 @@ async fn a_secret_of_somebody_else_is_left_alone() {
     assert_eq!(world.server.get::<Secret>(&ObjectName::new(NAMESPACE, "account")), Some(before));
     assert!(world.condition("web", "Ready").unwrap().starts_with("False SecretOfAnother: "));
     assert_eq!(world.take_writes(), counted(&[("status Certificate", 1)]));
+}
+
+/// Nobody can write into an immutable Secret. It is tried ever less often, which is told without a word more for each try, and
+/// at once when the Secret is gone or the spec is put back.
+#[tokio::test(start_paused = true)]
+async fn an_immutable_secret() {
+    for issuer in ["ca", "self", "le"] {
+        let mut world = issued_by(issuer).await;
+        world.edit::<Secret>("web-tls", |held| held.immutable = Some(true));
+        world.run(60).await;
+        let former = world.get::<Certificate>("web").spec.dns_names;
+        world.edit::<Certificate>("web", |held| held.spec.dns_names = vec!["new.example.com".into()]);
+        world.run(120).await;
+        world.take_writes();
+        world.run(3600).await;
+        assert_eq!(world.take_writes(), counted(&[("refused", 12)]), "{issuer}: every five minutes");
+
+        world.edit::<Certificate>("web", |held| held.spec.dns_names = former);
+        world.run(2).await;
+        assert!(world.is_ready("web"), "{issuer}: {:?}", world.condition("web", "Ready"));
+        assert_eq!(world.condition("web", "Issuing"), None);
+
+        world.edit::<Certificate>("web", |held| held.spec.dns_names = vec!["new.example.com".into()]);
+        world.run(3600).await;
+        world.delete::<Secret>("web-tls");
+        world.run(2).await;
+        assert!(world.is_ready("web"), "{issuer}: {:?}", world.condition("web", "Ready"));
+    }
 }

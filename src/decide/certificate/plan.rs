@@ -9,6 +9,7 @@ mod revocation;
 mod silence;
 mod spread;
 mod tell;
+mod unfit;
 mod upkeep;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,7 @@ use crate::{
         set_condition,
     },
     decide::{
-        Decision, Note, Wake,
+        Decision, Note, Trouble, Wake,
         fallback::Fallback,
         fixed_name, later,
         policy::{self, Inputs, Violation},
@@ -195,8 +196,10 @@ impl<'a> Plan<'a> {
             self.hold_up(Some(event::REQUEST_FAILED), trouble.sentence());
             return self.finish();
         }
-        if let Some(trouble) = self.seen.trouble.filter(|trouble| trouble.is_for_want_of_a_right()) {
-            // Trying again is no news, however often.
+        let is_no_news =
+            |trouble: &&Trouble| trouble.is_for_want_of_a_right() || self.is_told_to_hold_up(&trouble.sentence());
+        if let Some(trouble) = self.seen.trouble.filter(is_no_news) {
+            // Nor is trying again, however often.
             self.hold_up(None, trouble.sentence());
         }
         match self.usable_next_key() {
@@ -308,6 +311,9 @@ impl<'a> Plan<'a> {
                 && policy::request_is_current(&spec, request, key)
                 && !self.ended_before_this_issuance(request)
         });
+        if fitting.is_empty() && dying.is_empty() && self.lets_stay(&unfit, &spec, key) {
+            return self.finish();
+        }
         self.steps.extend(unfit.into_iter().map(|request| CertificateStep::DeleteRequest(request.clone())));
         match fitting.first() {
             Some(request) => self.follow(request, key, revision),
@@ -392,7 +398,8 @@ impl<'a> Plan<'a> {
             _ if is_left => {}
             (Some(silence), _) => self.hold_up_in_silence(silence),
             (None, Some(obstacle)) => self.hold_up(None, obstacle),
-            (None, None) => {}
+            // What there was to try has been done.
+            (None, None) => self.held_up = None,
         }
         self.apply_temporary();
         self.finish()

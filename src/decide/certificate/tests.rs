@@ -43,11 +43,13 @@ struct Scene {
     secret: Option<Secret>,
     next_keys: Vec<Arc<Secret>>,
     held_key: Option<HeldKey>,
+    made_request: Option<MadeRequest>,
     requests: Vec<Arc<CertificateRequest>>,
     namesake: Option<CertificateRequest>,
     rivals: Vec<Arc<Certificate>>,
     passwords: PasswordSecrets,
     account_key_of: Option<String>,
+    issuer_is_acme: bool,
     issuer_is_prompt: bool,
     issuer_needs_no_key: bool,
     spares: Vec<SeenSpare>,
@@ -92,11 +94,13 @@ impl Scene {
             secret: None,
             next_keys: Vec::new(),
             held_key: None,
+            made_request: None,
             requests: Vec::new(),
             namesake: None,
             rivals: Vec::new(),
             passwords: PasswordSecrets::new(),
             account_key_of: None,
+            issuer_is_acme: false,
             issuer_is_prompt: false,
             issuer_needs_no_key: false,
             spares: Vec::new(),
@@ -128,11 +132,13 @@ impl Scene {
             secret: self.secret.as_ref(),
             next_keys: &self.next_keys,
             held_key: self.held_key.as_ref(),
+            made_request: self.made_request.as_ref(),
             requests: &self.requests,
             namesake: self.namesake.as_ref(),
             rivals: &self.rivals,
             passwords: &self.passwords,
             account_key_of: self.account_key_of.clone(),
+            issuer_is_acme: self.issuer_is_acme,
             issuer_is_prompt: self.issuer_is_prompt,
             issuer_needs_no_key: self.issuer_needs_no_key,
             spares: &self.spares,
@@ -212,6 +218,8 @@ impl Scene {
                 request.metadata.creation_timestamp = Some(Time(self.now));
                 request.spec.issuer_ref = issuer;
                 self.requests.push(Arc::new(request));
+                let generation = self.certificate.metadata.generation;
+                self.made_request = Some(MadeRequest::once_more(self.made_request.as_ref(), generation, self.now));
             }
             CertificateStep::Revoke(wish) => {
                 let leaf = crate::decide::policy::leaf_of(self.secret.as_ref().unwrap()).unwrap();
@@ -245,6 +253,7 @@ impl Scene {
             data.insert(wish.entries().0.to_owned(), k8s_openapi::ByteString(b"a keystore".to_vec()));
         }
         self.secret = Some(applied(self.secret.take(), wanted.secret));
+        self.made_request = None;
     }
 
     fn status(&self) -> CertificateStatus {

@@ -11,7 +11,7 @@ use crate::{
         label::{is_name, is_qualified_name, is_subdomain},
     },
     decide::template::{self, SpecError},
-    pki::{Curve, KeyAlgorithm},
+    pki::{self, Curve, KeyAlgorithm, validate_dns_name},
 };
 
 /// The limit of X.509 for a common name (RFC 5280 appendix A.1, ub-common-name), in bytes as with cert-manager.
@@ -43,7 +43,12 @@ pub(in crate::decide) fn problem(spec: &CertificateSpec, features: Features) -> 
     name_constraints(spec)?;
     keystores(spec)?;
     let template = template::request_template(spec)?;
-    template.check().map_err(|error| SpecError::new("spec", error))
+    template.check().map_err(|error| match error {
+        pki::Error::TooLarge { .. } => {
+            SpecError::new("spec", format!("{error}; name less in one Certificate, or raise --max-certificate-size"))
+        }
+        error => SpecError::new("spec", error),
+    })
 }
 
 /// What a feature gate forbids.
@@ -59,6 +64,13 @@ fn turned_off(spec: &CertificateSpec, features: Features) -> Result<(), SpecErro
         }
     }
     Ok(())
+}
+
+/// What a CA that speaks ACME would refuse, so that it costs no order.
+pub(super) fn problem_for_acme(spec: &CertificateSpec) -> Result<(), SpecError> {
+    spec.dns_names.iter().enumerate().try_for_each(|(index, name)| {
+        validate_dns_name(name).map(drop).map_err(|error| SpecError::new(format!("spec.dnsNames[{index}]"), error))
+    })
 }
 
 fn subject(spec: &CertificateSpec) -> Result<(), SpecError> {

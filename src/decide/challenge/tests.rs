@@ -287,7 +287,9 @@ fn trouble_while_presenting() {
     let mut scene = Scene::new();
     scene.trouble = Some(trouble(TroubleClass::Transient, 2));
     assert_eq!(scene.step(), ["WriteStatus"]);
-    assert_eq!(scene.told().1, "Failed to try: the other side was out; next try after 5 s");
+    let (state, reason) = scene.told();
+    assert_eq!(state, "pending", "as the CA has it");
+    assert_eq!(reason, "Failed to try: the other side was out; next try after 5 s");
     assert_eq!(scene.decide(), Decision::rest_until(at(5)));
     scene.now = at(5);
     assert_eq!(kinds(&scene.decide())[0], "Present");

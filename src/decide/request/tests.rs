@@ -297,6 +297,7 @@ fn requests_that_no_acme_ca_would_take() {
             "InvalidOrder",
             "neither a DNS name nor an IP address",
         ),
+        (Scene::of(json!({"dnsNames": ["my_service"]})), "InvalidOrder", "\"my_service\" has the character '_'"),
     ];
     garbage(&mut cases[0].0);
     for (mut scene, event, text) in cases {

@@ -10,7 +10,9 @@ use certwright::{
     controller::secret,
     decide::{
         TroubleClass, Wake,
-        certificate::{CertificateStep, Features, HeldKey, NextKey, SeenCertificate, decide, next_request_name},
+        certificate::{
+            CertificateStep, Features, HeldKey, MadeRequest, NextKey, SeenCertificate, decide, next_request_name,
+        },
         children,
         fallback::{Fallback, SeenSpare},
         keystore::PasswordSecrets,
@@ -49,6 +51,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         "" => None,
         _ => read_secret(process, world, &secret_name),
     };
+    forget_outdated_trouble(&certificate, secret.as_deref(), memory);
     let owned = owner_entry(&uid);
     let mut next_keys = hub.secrets.indexed(&owned);
     next_keys.retain(|secret| children::is_next_key_secret(secret));
@@ -65,21 +68,24 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         passwords.extend(found.map(|found| (name.to_owned(), found)));
     }
     let issuer = HeldIssuer::look_up(&hub, namespace, &certificate.spec.issuer_ref);
-    let (put_right, trouble, held_key) = (memory.put_right.clone(), memory.trouble.clone(), memory.held_key.clone());
+    let put_right = memory.put_right(certificate.metadata.generation);
+    let (trouble, held_key) = (memory.trouble.clone(), memory.held_key.clone());
     let spares = spares(&hub, &certificate);
     let issuer_revokes = secret.as_ref().is_some_and(|secret| can_be_revoked(&hub, &certificate, secret));
     let revoked = memory.revoked.clone();
-    let answer = memory.renewal_information.clone();
+    let (answer, made_request) = (memory.renewal_information.clone(), memory.made_request.clone());
     let seen = SeenCertificate {
         certificate: &certificate,
         secret: secret.as_deref(),
         next_keys: &next_keys,
         held_key: held_key.as_ref(),
+        made_request: made_request.as_ref(),
         requests: &hub.certificate_requests.indexed(&owned),
         namesake: namesake.as_deref(),
         rivals: &rivals,
         passwords: &passwords,
         account_key_of: account_key_of(&hub, &certificate),
+        issuer_is_acme: issuer.is_acme(),
         issuer_is_prompt: issuer.is_prompt() && world.approves,
         issuer_needs_no_key: issuer.needs_no_key(),
         spares: &spares,
@@ -109,7 +115,6 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
                 | CertificateStep::HoldKey(_)
                 | CertificateStep::PutSecretRight(_)
                 | CertificateStep::Revoke(_)
-                | CertificateStep::StoreHeldKey { .. }
         );
         if matches!(step, CertificateStep::PutSecretRight(_)) {
             memory.note_put_right(world.now());
@@ -120,6 +125,21 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         }
     }
     Ok(round)
+}
+
+fn forget_outdated_trouble(certificate: &Certificate, secret: Option<&Secret>, memory: &mut Memory) {
+    let Some(trouble) = &memory.trouble else {
+        memory.trouble_credentials = None;
+        return;
+    };
+    if trouble.retry_after.is_some() || trouble.hold.is_some() {
+        return;
+    }
+    let about = format!("{:?}, {:?}", certificate.metadata.generation, secret.and_then(ResourceExt::uid));
+    let former = memory.trouble_credentials.get_or_insert_with(|| about.clone());
+    if *former != about {
+        memory.trouble = None;
+    }
 }
 
 fn spares(hub: &Hub, certificate: &Certificate) -> Vec<SeenSpare> {
@@ -159,7 +179,9 @@ fn act(
     match step {
         CertificateStep::ApplySecret(wanted) | CertificateStep::PutSecretRight(wanted) => {
             let secret = secret::with_keystores(*wanted, world.now()).map_err(transient)?;
-            world.api_apply(hub, &secret)
+            world.api_apply(hub, &secret)?;
+            memory.made_request = None;
+            Ok(())
         }
         CertificateStep::ApplyTemporary { key_secret } => {
             let held = hub.secrets.get(&ObjectName::new(certificate.namespace().unwrap_or_default(), key_secret));
@@ -203,7 +225,10 @@ fn act(
             let mut request = request.map_err(is_final)?;
             request.spec.issuer_ref = issuer;
             marks.put_on(&mut request);
-            world.api_create(hub, &request)
+            world.api_create(hub, &request)?;
+            let generation = certificate.metadata.generation;
+            memory.made_request = Some(MadeRequest::once_more(seen.made_request, generation, world.now()));
+            Ok(())
         }
         CertificateStep::CheckRenewalInformation { certificate_id } => {
             let found = ask(world, &certificate_id)?;

@@ -98,6 +98,10 @@ impl HeldIssuer {
         issuer.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
+    fn is_acme(&self) -> bool {
+        matches!(self, Self::Issuer(issuer) if issuer.spec.acme.is_some())
+    }
+
     /// Whether it signs without asking anybody, and so at once.
     fn is_prompt(&self) -> bool {
         let Self::Issuer(issuer) = self else { return false };

@@ -70,7 +70,7 @@ fn forget_outdated_trouble(issuer: &HeldIssuer, memory: &mut Memory) {
         return;
     }
     let version = issuer.version();
-    let former = memory.trouble_issuer.get_or_insert_with(|| version.clone());
+    let former = memory.trouble_credentials.get_or_insert_with(|| version.clone());
     if *former != version && memory.trouble.as_ref().is_some_and(|trouble| trouble.class == TroubleClass::Transient) {
         memory.trouble = None;
     }

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::chain::verifies;
 use super::witness::Witness;
-use super::{ca_scene, entry, issue};
+use super::{ca_scene, entry, issue, of_revision};
+use crate::support::settles;
 
 fn certificate_text(issued: &Issued, more: &[&str]) -> String {
     let arguments = [&["x509", "-in", "tls.crt", "-noout"], more].concat();
@@ -128,6 +129,19 @@ async fn names_alone() {
     let issued = issue(&scene, "web", json!({ "dnsNames": null, "uris": ["spiffe://example.com/x"] })).await;
     has_all(&certificate_text(&issued, &["-text"]), &["X509v3 Subject Alternative Name: critical"]);
     verifies(&issued.secret);
+}
+
+/// A private CA certifies names that no public one would, as with cert-manager.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn names_of_no_host() {
+    let scene = ca_scene("nohost").await;
+    let names = ["my_service.local", "*.*.example.com", "www.example.com.", "192.0.2.1", "*"];
+    let issued = issue(&scene, "web", json!({ "dnsNames": names })).await;
+    assert_eq!(issued.leaf().names.dns_names, names);
+    verifies(&issued.secret);
+    settles(&scene).await;
+    of_revision(&scene, "web", 1).await;
 }
 
 #[tokio::test]

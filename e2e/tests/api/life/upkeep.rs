@@ -7,7 +7,7 @@ use certwright_e2e::audit::Mark;
 use certwright_e2e::scene::{PATIENCE, certificate_spec, is_ready, unreadiness};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::witness::Witness;
@@ -227,4 +227,40 @@ async fn two_certificates_for_one_secret() {
     let issued = scene.issued("second").await.unwrap();
     assert_eq!(issued.leaf().names.dns_names, [scene.dns_name("second")]);
     assert_eq!(issued.secret.annotations()[annotation::CERTIFICATE_NAME], "second");
+}
+
+/// Nobody can write into an immutable Secret: that is told until it is gone, and tried ever less often, not at every wake.
+#[tokio::test]
+#[ignore = "runs inside a testbed"]
+async fn an_immutable_secret() {
+    let scene = ca_scene("immutable").await;
+    for name in ["web", "other"] {
+        issue(&scene, name, json!({})).await;
+        let params = PatchParams::default();
+        scene
+            .api::<Secret>()
+            .patch(&format!("{name}-tls"), &params, &Patch::Merge(json!({ "immutable": true })))
+            .await
+            .unwrap();
+    }
+    settles(&scene).await;
+
+    let began = mark(&scene).await;
+    let formats = json!({ "spec": { "additionalOutputFormats": [{ "type": "DER" }] } });
+    scene.patch::<Certificate>("other", formats).await.unwrap();
+    let names = json!({ "spec": { "dnsNames": [scene.dns_name("new")] } });
+    scene.patch::<Certificate>("web", names).await.unwrap();
+    let is_told = |certificate: &Certificate| ready_message(certificate).ends_with("; next try after 15 s");
+    scene.wait_for::<Certificate>("web", "telling of the third refusal", PATIENCE, is_told).await.unwrap();
+    let writes = writes_since(&scene, began).await;
+    let refused = |name: &str| writes.iter().filter(|write| write.code == 422 && write.name == name).count();
+    assert_eq!(refused("web-tls"), 3, "{writes:#?}");
+    assert!((2..=4).contains(&refused("other-tls")), "{writes:#?}");
+    let told: Vec<_> = writes.iter().filter(|write| write.name == "other" && write.subresource == "status").collect();
+    assert!(told.len() <= 2, "the new generation, then why the Secret is not written: {told:#?}");
+
+    for name in ["web", "other"] {
+        scene.api::<Secret>().delete(&format!("{name}-tls"), &DeleteParams::default()).await.unwrap();
+        of_revision(&scene, name, 2).await;
+    }
 }

@@ -201,6 +201,8 @@ impl Plan<'_> {
         let text = format!("No certificate is issued now: {text}");
         let message = if restraint.yields_to_spec {
             with_next_attempt(&text, Some(restraint.until))
+        } else if restraint.until == Timestamp::MAX {
+            text
         } else {
             format!("{text}{NEXT_ATTEMPT}{})", whole_seconds(restraint.until))
         };

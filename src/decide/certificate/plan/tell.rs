@@ -30,6 +30,12 @@ impl Plan<'_> {
         self.held_up = Some(HeldUp { text, event });
     }
 
+    /// Whether the Issuing condition says already that this keeps the issuance from going on.
+    pub(super) fn is_told_to_hold_up(&self, text: &str) -> bool {
+        let issuing = find_condition(&self.status.conditions, condition::ISSUING);
+        issuing.and_then(|issuing| issuing.message.as_deref()).is_some_and(|told| told.contains(text))
+    }
+
     /// Whether the Secret is in order, and what keeps a new certificate from coming.
     pub(super) fn tell(&mut self) {
         let held_up = self.held_up.take();

@@ -52,7 +52,7 @@ impl Plan<'_> {
         };
         let Some(pair) = policy::sound_pair(held).filter(|pair| !policy::is_temporary(&pair.leaf)) else { return };
         let current = self.request_of(self.status.revision);
-        let Some(mut content) = Content::of_secret(held, certificate, current) else { return };
+        let Some(mut content) = Content::of_secret(held, current) else { return };
         let revoked = self.seen.revoked.filter(|revoked| revoked.is_about(&pair.leaf));
         content.revoked = revoked.cloned().or(content.revoked);
         let wanted = match self.wanted_secret(&content, &pair.leaf) {
@@ -72,13 +72,12 @@ impl Plan<'_> {
         }
         let after_trouble = self.seen.trouble.map(Trouble::next_try);
         let next = after_trouble.max(quarrel.map(|quarrel| quarrel.next)).filter(|at| *at > self.now);
+        // It is told until it is over, also while it is tried once more.
+        let why = self.seen.trouble.map(|trouble| (event::NOT_PUT_RIGHT, trouble.message.clone()));
+        self.remark = self.remark.take().or(why);
         match next {
             None => self.steps.push(CertificateStep::PutSecretRight(Box::new(wanted))),
-            Some(at) => {
-                self.wake = self.wake.min(Wake::At(at));
-                let why = self.seen.trouble.map(|trouble| (event::NOT_PUT_RIGHT, trouble.message.clone()));
-                self.remark = self.remark.take().or(why);
-            }
+            Some(at) => self.wake = self.wake.min(Wake::At(at)),
         }
     }
 
@@ -111,6 +110,9 @@ impl Plan<'_> {
         }
         let key_secret = self.status.next_private_key_secret_name.clone().unwrap_or_default();
         self.steps.push(CertificateStep::ApplyTemporary { key_secret });
+        if let (None, Some(trouble)) = (&self.held_up, self.seen.trouble) {
+            self.hold_up(None, trouble.sentence());
+        }
         self.notes.push(Note::normal(event::ISSUING, "Issued temporary certificate"));
     }
 }

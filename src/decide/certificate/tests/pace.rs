@@ -67,6 +67,12 @@ fn the_number_of_issuances_within_a_day_can_be_limited() {
     assert!(scene.conditions()[1].contains("allows 2 within 24 hours"), "{:?}", scene.conditions());
     scene.now = at(DAY);
     assert!(scene.run().0.contains(&"CreateRequest".to_owned()));
+
+    let mut scene = Scene::issued();
+    scene.wish(annotation::MAX_ISSUANCES_PER_DAY, "0");
+    scene.secret = None;
+    scene.run();
+    assert!(scene.conditions()[1].ends_with("allows 0 within 24 hours"), "without a time: {:?}", scene.conditions());
 }
 
 #[test]

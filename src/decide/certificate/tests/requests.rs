@@ -44,6 +44,38 @@ fn an_own_request_with_a_lost_revision_makes_room() {
     assert_eq!(scene.run().0, ["DeleteRequest", "CreateRequest", "Publish"]);
 }
 
+/// As where an admission webhook changes each request.
+#[test]
+fn a_request_that_is_never_as_it_was_made_is_not_made_without_end() {
+    let mut scene = Scene::new();
+    scene.spec(|spec| spec.duration = Some("2160h".into()));
+    let pass = |scene: &mut Scene| {
+        let done = scene.run().0;
+        Arc::make_mut(scene.requests.last_mut().unwrap()).spec.duration = Some("24h".into());
+        done
+    };
+    pass(&mut scene);
+    let anew = ["DeleteRequest", "CreateRequest", "Publish"];
+    assert_eq!((pass(&mut scene), pass(&mut scene)), (strings(&anew), strings(&anew)));
+
+    assert_eq!(scene.run(), (strings(&["WriteStatus", "Publish"]), Some(1)));
+    let text = "held up: the CertificateRequest \"web-1\" is again and again not as it was made: it does not follow \
+                [spec.duration]; look for what changes it, such as an admission webhook; next try after 1 s";
+    assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}; {text}"));
+    assert_eq!(scene.requests.len(), 1, "it can be looked at");
+    scene.now = at(1);
+    assert_eq!(kinds(&scene.decide()), anew, "trying again is no news");
+    pass(&mut scene);
+    assert_eq!(scene.run().1, Some(6), "one second after the start, then five more");
+
+    scene.spec(|spec| spec.duration = Some("24h".into()));
+    scene.run();
+    assert_eq!(scene.conditions()[0], format!("Issuing=True DoesNotExist: {ISSUING}"));
+    scene.answer();
+    scene.run();
+    assert_eq!((scene.conditions(), scene.made_request.is_none()), (strings(&[READY]), true));
+}
+
 #[test]
 fn history_keeps_the_current_request_and_so_many_before() {
     let numbered = |revision: i64| {

@@ -107,6 +107,26 @@ fn without_its_request_a_secret_is_compared_by_names_only() {
     assert_eq!(scene.conditions()[1], format!("Issuing=True SecretMismatch: {text}"));
 }
 
+/// As with cert-manager: else a CA would be asked about certificates that are none of its own.
+#[test]
+fn a_certificate_from_elsewhere_is_kept_without_a_word_of_who_issued_it() {
+    let mut scene = Scene::issued();
+    let bare = |scene: &mut Scene| {
+        let metadata = &mut scene.secret.as_mut().unwrap().metadata;
+        (metadata.annotations, metadata.labels, metadata.managed_fields) = (None, None, None);
+    };
+    bare(&mut scene);
+    assert_eq!(scene.run().0, ["PutSecretRight"]);
+    let issuer = |scene: &Scene| scene.secret.as_ref().unwrap().annotations().get(annotation::ISSUER_NAME).cloned();
+    assert_eq!(issuer(&scene).as_deref(), Some("le"), "the request tells");
+
+    bare(&mut scene);
+    scene.requests.clear();
+    assert_eq!(scene.run().0, ["PutSecretRight"]);
+    assert_eq!(scene.secret.as_ref().unwrap().annotations()[annotation::CERTIFICATE_NAME], "web");
+    assert_eq!((issuer(&scene), scene.status().revision), (None, Some(1)));
+}
+
 #[test]
 fn another_secret_name_means_another_certificate() {
     let mut scene = Scene::issued();

@@ -50,7 +50,8 @@ fn what_keeps_it_from_being_put_right_is_told_and_taken_back() {
     assert_eq!(scene.run().0, ["WriteStatus", "Publish"]);
     assert_eq!(scene.conditions(), [format!("{READY}; Failed to try: the other side was out")]);
     scene.now = at(5);
-    assert_eq!(scene.run().0, ["WriteStatus", "PutSecretRight"]);
+    assert_eq!(kinds(&scene.decide()), ["PutSecretRight"], "what is told stays until it is over");
+    assert_eq!(scene.run().0, ["PutSecretRight", "WriteStatus"]);
     assert_eq!(scene.conditions(), [READY]);
 }
 
