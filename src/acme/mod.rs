@@ -29,6 +29,8 @@ pub mod renewal;
 mod retry_after;
 mod revocation;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transport;
 mod wanted;
 mod wire;

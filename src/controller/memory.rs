@@ -55,6 +55,10 @@ pub struct Memory {
     /// What the CA last said of the renewal.
     pub renewal_information: Option<renewal_information::Answer>,
     pub order: Option<CaOrder>,
+    /// How often a chain that may be the preferred one could not be had.
+    pub chain_tries: u32,
+    /// Since when the CA calls the order valid without handing out its certificate.
+    pub undelivered: Option<Timestamp>,
     /// What the CAA records of an Order's names were last found to say.
     pub caa: Option<CaaFindings>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
@@ -112,6 +116,8 @@ impl Memory {
             revoked,
             renewal_information,
             order,
+            chain_tries,
+            undelivered,
             caa,
             looks,
             challenge,
@@ -137,7 +143,7 @@ impl Memory {
             || (*write_failures, *overtaken, *restless) != (0, 0, 0);
         let of_certificate =
             !put_right.is_empty() || held_key.is_some() || revoked.is_some() || renewal_information.is_some();
-        let of_order = order.is_some() || caa.is_some() || *looks != 0;
+        let of_order = order.is_some() || *chain_tries != 0 || undelivered.is_some() || caa.is_some() || *looks != 0;
         let of_challenge = challenge.is_some()
             || presented.is_some()
             || check.is_some()

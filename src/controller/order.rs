@@ -31,6 +31,7 @@ use crate::{
         budget::turn::Turn,
         caa::{BeforeOrder, before_order},
         chain::class_of_refusal,
+        delivery::Missing,
         hold::Reach,
         order::{CaOrder, EXPIRED_BEFORE_FINISHED, OrderStep, SeenOrder, decide},
         profile,
@@ -408,25 +409,42 @@ async fn download(
     acme: Option<&AcmeIssuer>,
     memory: &mut Memory,
 ) -> Result<(), StepError> {
-    const DOING: &str = "Failed to download the certificate";
-    let answer = account.order(order_url(order)).await.map_err(failed_with_order(DOING))?;
+    let answer = account.order(order_url(order)).await.map_err(failed_with_order(DOWNLOADING))?;
+    let now = Timestamp::now();
+    let since = *memory.undelivered.get_or_insert(now);
     let Some(url) = answer.body.certificate.clone() else {
-        return Err(StepError::transient(format!("{DOING}: the CA calls the order valid, but names no certificate")));
+        let text = format!("{DOWNLOADING}: the CA calls the order valid, but names no certificate");
+        return Err(StepError::of_class(Missing::Url.class(since, now), text));
     };
     let request = parsed_request(order)?;
     let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
-    let chosen = download::certificate(account, &url, &request, preferred).await.map_err(|no| match no {
-        NoChain::Acme(error) => failed_with_order(DOING)(error),
-        NoChain::Refused(why) => {
-            let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-            StepError::Trouble { class: class_of_refusal(failures), message: why, retry_after: None, hold: None }
-        }
-    })?;
+    let chosen = download::certificate(account, &url, &request, preferred, memory.chain_tries).await;
+    let chosen = chosen.map_err(|no| undelivered(no, since, memory))?;
     note(memory, &answer, false);
     if let Some(held) = &mut memory.order {
         held.certificate = Some(chosen);
     }
+    (memory.undelivered, memory.chain_tries) = (None, 0);
     Ok(())
+}
+
+const DOWNLOADING: &str = "Failed to download the certificate";
+
+/// What it means that there is no certificate, for an order that has been valid since `since`.
+fn undelivered(no: NoChain, since: Timestamp, memory: &mut Memory) -> StepError {
+    match no {
+        NoChain::Acme(error) => {
+            failed_with_order(DOWNLOADING)(error).at_most(Missing::Certificate.class(since, Timestamp::now()))
+        }
+        NoChain::Unread(error) => {
+            memory.chain_tries = memory.chain_tries.saturating_add(1);
+            StepError::from_acme("Failed to download a further chain of the certificate", &error)
+        }
+        NoChain::Refused(why) => {
+            let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+            StepError::of_class(class_of_refusal(failures), why)
+        }
+    }
 }
 
 fn parsed_request(order: &Order) -> Result<ParsedRequest, StepError> {

@@ -15,6 +15,7 @@ pub mod chain;
 pub mod challenge;
 pub mod children;
 pub mod contest;
+pub mod delivery;
 pub mod division;
 pub mod external_account;
 pub mod failure;

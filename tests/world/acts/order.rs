@@ -13,6 +13,7 @@ use certwright::{
         TroubleClass, Wake, admittance,
         caa::BeforeOrder,
         chain::{ChosenChain, OfferedChain, choose, class_of_refusal},
+        delivery::Missing,
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
     },
@@ -119,14 +120,18 @@ fn act(
         OrderStep::Download => {
             let url = url_of(order);
             let answer = world.ask("Failed to download the certificate", |ca, seen| ca.order(&url, seen))?;
-            let chosen = match &answer.certificate {
-                Some(chain) => Some(verified(world, order, chain, memory)?),
-                None => None,
+            let since = *memory.undelivered.get_or_insert(world.now());
+            let Some(chain) = &answer.certificate else {
+                let message = "Failed to download the certificate: it is not named".to_owned();
+                let class = Missing::Url.class(since, world.now());
+                return Err(Failure::Trouble { class, message, retry_after: None, hold: None });
             };
+            let chosen = verified(world, order, chain, memory)?;
             note(world, memory, &answer, false);
             if let Some(held) = &mut memory.order {
-                held.certificate = chosen;
+                held.certificate = Some(chosen);
             }
+            memory.undelivered = None;
         }
     }
     memory.trouble = None;
@@ -140,7 +145,7 @@ fn verified(world: &World, order: &Order, chain: &str, memory: &Memory) -> Resul
         let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
         Failure::Trouble { class: class_of_refusal(failures), message, retry_after: None, hold: None }
     })?;
-    Ok(choose(offered, &[], None))
+    Ok(choose(offered, &[], None, None))
 }
 
 fn url_of(order: &Order) -> String {
