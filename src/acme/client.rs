@@ -8,15 +8,16 @@ use std::{
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use tokio::sync::OnceCell;
 
 use super::{
     Account, AccountHandle, Directory, Error, Registration, RenewalInfo,
     account::AccountBody,
     gate::{self, Gate, Party},
     jws::{self, Payload, Signer},
+    known_directory::KnownDirectory,
     limit,
     nonce::NoncePool,
+    place::Place,
     transport::{self, HttpTransport, Request, Response, Transport},
     wanted::{Wanted, action},
 };
@@ -62,7 +63,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     directory_url: String,
-    directory: OnceCell<Directory>,
+    directory: KnownDirectory,
     nonces: NoncePool,
     gate: Gate,
     transport: Box<dyn Transport>,
@@ -86,31 +87,35 @@ impl Client {
         transport::checked(directory_url)?;
         Ok(Self(Arc::new(Inner {
             directory_url: directory_url.to_owned(),
-            directory: OnceCell::new(),
+            directory: KnownDirectory::default(),
             nonces: NoncePool::default(),
             gate: Gate::default(),
             transport,
         })))
     }
 
-    /// The directory, fetched the first time it is needed and kept.
+    /// The directory, fetched the first time it is needed and kept until it is old or something speaks against it.
+    ///
+    /// # Errors
+    /// [`Error::NotAcme`] if there is something else at the URL and never was a directory.
+    pub async fn directory(&self) -> Result<Arc<Directory>, Error> {
+        self.0.directory.get(self.fetch_directory()).await
+    }
+
+    /// The directory as it is now. For the rare question whether something was added since it was last fetched.
     ///
     /// # Errors
     /// [`Error::NotAcme`] if there is something else at the URL.
-    pub async fn directory(&self) -> Result<&Directory, Error> {
-        self.0.directory.get_or_try_init(|| self.fetch_directory()).await
+    pub async fn current_directory(&self) -> Result<Arc<Directory>, Error> {
+        Ok(self.0.directory.keep(self.fetch_directory().await?))
     }
 
-    /// The directory as it is now. For the rare question whether something was added since it was first fetched; what
-    /// is kept stays.
-    ///
-    /// # Errors
-    /// [`Error::NotAcme`] if there is something else at the URL.
-    pub async fn current_directory(&self) -> Result<Directory, Error> {
-        self.fetch_directory().await
+    /// Something speaks against the directory as it is known.
+    pub(super) fn doubt_directory(&self) {
+        self.0.directory.doubt();
     }
 
-    async fn fetch_directory(&self) -> Result<Directory, Error> {
+    pub(super) async fn fetch_directory(&self) -> Result<Directory, Error> {
         let request = get(&self.0.directory_url, action::DISCOVER);
         let response = self.exchange(&request).await?;
         if !response.is_success() {
@@ -129,9 +134,7 @@ impl Client {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn register(&self, key: &PrivateKey, registration: &Registration) -> Result<Account, Error> {
-        let url = self.directory().await?.new_account.clone();
-        let payload = registration.payload(key, &url)?;
-        self.new_account(key, &url, &payload, action::REGISTER).await
+        self.new_account(key, |url| registration.payload(key, url), action::REGISTER).await
     }
 
     /// The account that `key` has, `None` if it has none (RFC 8555 7.3.1).
@@ -139,23 +142,28 @@ impl Client {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn find_account(&self, key: &PrivateKey) -> Result<Option<Account>, Error> {
-        let url = self.directory().await?.new_account.clone();
-        let payload = Payload::Json(serde_json::json!({ "onlyReturnExisting": true }));
-        match self.new_account(key, &url, &payload, action::GET_ACCOUNT).await {
+        let payload = |_: &str| Ok(Payload::Json(serde_json::json!({ "onlyReturnExisting": true })));
+        match self.new_account(key, payload, action::GET_ACCOUNT).await {
             Ok(account) => Ok(Some(account)),
             Err(error) if error.problem().is_some_and(super::Problem::account_does_not_exist) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// `payload` is made for the URL that it goes to.
     async fn new_account(
         &self,
         key: &PrivateKey,
-        url: &str,
-        payload: &Payload,
+        payload: impl Fn(&str) -> Result<Payload, Error>,
         action: &'static str,
     ) -> Result<Account, Error> {
-        let (request, response) = self.post(key, Signer::Key, url, payload, Wanted::json(action)).await?;
+        let mut place = self.place(|directory| Some(&directory.new_account), "accounts", "newAccount").await?;
+        let (request, response) = loop {
+            match self.post(key, Signer::Key, &place.url, &payload(&place.url)?, Wanted::json(action)).await {
+                Err(error) if place.has_moved(self, &error).await => {}
+                answer => break answer?,
+            }
+        };
         let body: AccountBody = parse(&request, &response, "an account was expected")?;
         let url = response.location(&request);
         let url = url.ok_or_else(|| Error::NoLocation { url: request.shown_url(), what: "account" })?;
@@ -193,7 +201,17 @@ impl Client {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn renewal_info(&self, certificate_id: &str) -> Result<Option<Answer<RenewalInfo>>, Error> {
-        let Some(base) = &self.directory().await?.renewal_info else { return Ok(None) };
+        let place = Place::find(self, |directory| directory.renewal_info.as_deref()).await?;
+        let Some(mut place) = place else { return Ok(None) };
+        loop {
+            match self.renewal_info_at(&place.url, certificate_id).await {
+                Err(error) if place.has_moved(self, &error).await => {}
+                answer => return answer.map(Some),
+            }
+        }
+    }
+
+    async fn renewal_info_at(&self, base: &str, certificate_id: &str) -> Result<Answer<RenewalInfo>, Error> {
         let url = format!("{}/{certificate_id}", base.trim_end_matches('/'));
         let request = get(&url, action::GET_RENEWAL_INFORMATION);
         let response = self.exchange(&request).await?;
@@ -201,7 +219,20 @@ impl Client {
             return Err(response.into_error(&request));
         }
         let body = parse(&request, &response, "renewal information was expected")?;
-        Ok(Some(Answer::new(body, &request, &response)))
+        Ok(Answer::new(body, &request, &response))
+    }
+
+    /// Where the CA has what it must or may offer.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`], or those of [`Client::directory`].
+    pub(super) async fn place(
+        &self,
+        of: fn(&Directory) -> Option<&str>,
+        what: &'static str,
+        entry: &'static str,
+    ) -> Result<Place, Error> {
+        Place::find(self, of).await?.ok_or(Error::NotOffered { what, entry })
     }
 
     /// Posts and reads a JSON answer. Of it is said what was expected, and by which action.
@@ -278,12 +309,18 @@ impl Client {
         if let Some(nonce) = self.0.nonces.take() {
             return Ok(nonce);
         }
-        let url = self.directory().await?.new_nonce.clone();
-        let request = request(Method::HEAD, &url, None, Wanted::nonce(action));
-        let response = self.exchange(&request).await?;
-        if !response.is_success() {
-            return Err(response.into_error(&request));
-        }
+        let mut place = self.place(|directory| Some(&directory.new_nonce), "nonces", "newNonce").await?;
+        let (request, response) = loop {
+            let request = request(Method::HEAD, &place.url, None, Wanted::nonce(action));
+            let response = self.exchange(&request).await?;
+            if response.is_success() {
+                break (request, response);
+            }
+            let error = response.into_error(&request);
+            if !place.has_moved(self, &error).await {
+                return Err(error);
+            }
+        };
         self.0
             .nonces
             .take()
@@ -324,6 +361,8 @@ impl Client {
             Ok(response) => response,
             Err(error) => {
                 if matches!(error, Error::Transport { .. }) {
+                    // It may have moved to another host.
+                    self.doubt_directory();
                     let closed = gate.unanswered(party, began, &error.to_string(), Timestamp::now());
                     return Err(closed.map_or(error, |closed| Error::Limited(Box::new(closed))));
                 }

@@ -12,6 +12,7 @@ use super::{
     Client, Error,
     transport::{Request, Response, Transport},
 };
+use crate::pki::{KeyAlgorithm, PrivateKey};
 
 /// Answers a request by the path of its URL.
 struct Scripted<F>(F);
@@ -48,4 +49,9 @@ pub(crate) fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Res
     let header = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     let headers: HeaderMap = headers.iter().map(header).collect();
     Response { status, headers, body: body.as_bytes().to_vec() }
+}
+
+/// A new P-256 key.
+pub(crate) fn key() -> PrivateKey {
+    PrivateKey::generate(KeyAlgorithm::from_spec(Some("ECDSA"), None).unwrap()).unwrap()
 }
