@@ -30,6 +30,7 @@ mod origin;
 mod pace;
 pub mod podless;
 mod presenter;
+mod recent;
 mod refused;
 mod registration;
 mod renewal_information;
