@@ -185,6 +185,11 @@ impl Client {
             .await
     }
 
+    /// Which CA this is.
+    pub fn directory_url(&self) -> &str {
+        &self.0.directory_url
+    }
+
     /// What this CA wants to be spared now.
     pub fn gate(&self) -> &Gate {
         &self.0.gate
@@ -357,6 +362,8 @@ impl Client {
     async fn send(&self, request: &Request, party: &Party<'_>, names: &[String]) -> Result<Response, Error> {
         let (gate, began) = (&self.0.gate, Timestamp::now());
         gate.enter(party, began).map_err(|closed| Error::Limited(Box::new(closed)))?;
+        // Whoever waits for the answer may lose patience, and ends this with it.
+        let _leaving = Leaving { gate, party, began };
         let response = match self.measured(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -387,6 +394,19 @@ impl Client {
         }
         gate.answered(party, Timestamp::now());
         Ok(response)
+    }
+}
+
+/// A request that has entered the gate. However it ends, it leaves.
+struct Leaving<'a> {
+    gate: &'a Gate,
+    party: &'a Party<'a>,
+    began: Timestamp,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.gate.leave(self.party, self.began, Timestamp::now());
     }
 }
 
