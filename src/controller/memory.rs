@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::dns01::Propagation;
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         challenge::{CaChallenge, Check, CleanUp},
         hold::Hold,
         issuer::{Outcome, Registration},
+        later,
         order::CaOrder,
         renewal_information,
         revocation::Revoked,
@@ -31,6 +32,8 @@ const MOST_PUT_RIGHT: usize = 8;
 pub struct Memory {
     /// Which incarnation of the object this is about.
     pub uid: String,
+    /// When the last pass over the object began.
+    pub last_pass: Option<Timestamp>,
     pub trouble: Option<Trouble>,
     /// The credentials with which the trouble came; other ones make it worthless.
     pub trouble_credentials: Option<String>,
@@ -92,6 +95,39 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Notes that a pass begins. If the clock was set back since the last one, what waits goes back with it: no wait becomes
+    /// longer than twice its own length.
+    pub fn begin_pass(&mut self, now: Timestamp) {
+        let back = self.last_pass.map_or(SignedDuration::ZERO, |last| last.duration_since(now));
+        if back.is_positive() {
+            self.set_back(SignedDuration::from_secs(back.as_secs().saturating_add(1)));
+        }
+        self.last_pass = Some(now);
+    }
+
+    fn set_back(&mut self, back: SignedDuration) {
+        let Self { trouble, order, challenge, check, caa, renewal_information, put_right, .. } = self;
+        let hold = trouble.as_mut().and_then(|trouble| trouble.hold.as_mut());
+        let times = [
+            hold.map(|hold| &mut hold.until),
+            order.as_mut().map(|order| &mut order.next_look),
+            challenge.as_mut().map(|challenge| &mut challenge.next_look),
+            check.as_mut().map(|check| &mut check.next),
+            caa.as_mut().map(|caa| &mut caa.at),
+            renewal_information.as_mut().map(|answer| &mut answer.at),
+            self.undelivered.as_mut(),
+            self.presented.as_mut(),
+            self.checked_since.as_mut(),
+            self.solver_since.as_mut(),
+        ];
+        for time in times.into_iter().flatten().chain(put_right) {
+            *time = later(*time, -back);
+        }
+        if let Some(trouble) = trouble {
+            trouble.at = later(trouble.at, -back);
+        }
+    }
+
     /// Forgets everything if it is about another incarnation of the object.
     pub fn keep_for(&mut self, uid: &str) {
         if self.uid != uid {
@@ -103,6 +139,7 @@ impl Memory {
     fn is_blank(&self) -> bool {
         let Self {
             uid: _,
+            last_pass: _,
             trouble,
             trouble_credentials,
             refusal,
@@ -228,6 +265,33 @@ impl Memories {
 mod tests {
     use super::*;
     use crate::cluster::Kind;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_wait_longer() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut memory = Memory { uid: "1".into(), ..Memory::default() };
+        memory.begin_pass(at(7200));
+        for _ in 0..9 {
+            memory.failed(TroubleClass::Transient, "away".into(), (None, None), at(7200));
+        }
+        let order = CaOrder {
+            status: "processing".into(),
+            problem: None,
+            finalized: true,
+            next_look: at(7500),
+            expires: Some(at(9000)),
+            certificate: None,
+        };
+        memory.order = Some(order);
+        let told = |memory: &Memory| {
+            let order = memory.order.as_ref().unwrap();
+            [memory.trouble.as_ref().unwrap().next_try(), order.next_look, order.expires.unwrap()]
+        };
+        memory.begin_pass(at(7201));
+        assert_eq!(told(&memory), [at(7500), at(7500), at(9000)]);
+        memory.begin_pass(at(3601));
+        assert_eq!(told(&memory), [at(3899), at(3899), at(9000)], "the CA's own times stay");
+    }
 
     #[test]
     fn only_what_is_worth_it_is_remembered() {
