@@ -232,6 +232,8 @@ async fn finalize(
     };
     match account.order(order_url).await {
         Ok(answer) if matches!(answer.body.status.as_str(), "processing" | "valid" | "invalid") => Ok(answer),
+        // Whether it was taken is not known yet, and an order that was must not be given up.
+        Err(error) if error.is_transient() => Err(StepError::from_acme(RETRIEVING, &error)),
         _ => Err(failed_with_order("Failed to finalize Order")(refused)),
     }
 }
@@ -390,6 +392,29 @@ fn parsed_request(order: &Order) -> Result<ParsedRequest, StepError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{
+        acme::testing::{ca, response},
+        decide::testing::key,
+    };
+
+    #[tokio::test]
+    async fn a_refused_request_gives_up_no_order_of_which_the_ca_tells_nothing() {
+        for (order, class) in [(500, TroubleClass::Transient), (404, TroubleClass::Final)] {
+            let ca = ca(move |path| match path {
+                "/finalize" => {
+                    response(403, &[], r#"{"type": "urn:ietf:params:acme:error:orderNotReady", "detail": "not now"}"#)
+                }
+                _ => response(order, &[], "out of order"),
+            });
+            let account = ca.account(key(0).clone(), "https://ca.example/account");
+            let answer = finalize(&account, "https://ca.example/finalize", &[], "https://ca.example/order").await;
+            let told = match answer {
+                Err(StepError::Trouble { class, .. }) => Some(class),
+                _ => None,
+            };
+            assert_eq!(told, Some(class), "{order}");
+        }
+    }
 
     #[test]
     fn an_order_of_a_former_account_is_given_up() {
