@@ -16,7 +16,7 @@ use super::{
     jws::{self, Payload, Signer},
     known_directory::KnownDirectory,
     limit,
-    nonce::NoncePool,
+    nonce::{NoncePool, nonce_in},
     place::Place,
     transport::{self, HttpTransport, Request, Response, Transport},
     wanted::{Wanted, action},
@@ -29,6 +29,9 @@ use crate::{
 /// How often a request is repeated at once because the server refused its nonce. A CA with several data centres may do
 /// so more than once in a row; each repetition uses the nonce that came with the refusal.
 const NONCE_RETRIES: usize = 10;
+
+/// Whom a request is for that nobody signs.
+const NOBODY: Party<'_> = Party { account: None, names: None };
 
 /// Which CA, and whom to trust for reaching it.
 #[derive(Clone, Debug, Default)]
@@ -315,25 +318,23 @@ impl Client {
             return Ok(nonce);
         }
         let mut place = self.place(|directory| Some(&directory.new_nonce), "nonces", "newNonce").await?;
-        let (request, response) = loop {
+        loop {
             let request = request(Method::HEAD, &place.url, None, Wanted::nonce(action));
-            let response = self.exchange(&request).await?;
+            let response = self.send(&request, &NOBODY, &[]).await?;
             if response.is_success() {
-                break (request, response);
+                // It does not go through the pool, where another request could take it.
+                return nonce_in(&response.headers)
+                    .ok_or_else(|| response.not_acme(&request, "a nonce was expected in its Replay-Nonce header"));
             }
             let error = response.into_error(&request);
             if !place.has_moved(self, &error).await {
                 return Err(error);
             }
-        };
-        self.0
-            .nonces
-            .take()
-            .ok_or_else(|| response.not_acme(&request, "a nonce was expected in its Replay-Nonce header"))
+        }
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, Error> {
-        let response = self.send(request, &Party { account: None, names: None }, &[]).await?;
+        let response = self.send(request, &NOBODY, &[]).await?;
         self.0.nonces.put(&response.headers);
         Ok(response)
     }
