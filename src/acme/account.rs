@@ -140,11 +140,16 @@ impl AccountHandle {
     /// [`Error::NotOffered`] if the CA cannot do that, or as the server says; see [`Error`].
     pub async fn change_key(&self, new_key: &PrivateKey) -> Result<(), Error> {
         let Inner { client, key, url: account } = &*self.0;
-        let offered = client.directory().await?.key_change.clone();
-        let url = offered.ok_or(Error::NotOffered { what: "another key for an account", entry: "keyChange" })?;
-        let payload = Payload::json(&jws::change_key(new_key, key, account, &url)?);
-        client.post(key, Signer::Account(account), &url, &payload, Wanted::json(action::OTHER)).await?;
-        Ok(())
+        let (signer, wanted) = (Signer::Account(account), Wanted::json(action::OTHER));
+        let what = "another key for an account";
+        let mut place = client.place(|directory| directory.key_change.as_deref(), what, "keyChange").await?;
+        loop {
+            let payload = Payload::json(&jws::change_key(new_key, key, account, &place.url)?);
+            match client.post(key, signer, &place.url, &payload, wanted).await {
+                Err(error) if place.has_moved(client, &error).await => {}
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     /// Gives the account up for good (RFC 8555 7.3.6): the CA will refuse everything in its name.
@@ -162,12 +167,18 @@ impl AccountHandle {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn new_order(&self, order: &NewOrder) -> Result<(String, Answer<OrderBody>), Error> {
-        let url = self.0.client.directory().await?.new_order.clone();
+        let client = &self.0.client;
+        let mut place = client.place(|directory| Some(&directory.new_order), "orders", "newOrder").await?;
         let expected = ("an order was expected", action::NEW_ORDER);
-        let answer: Answer<OrderBody> = self.post(&url, &Payload::json(order), expected).await?;
+        let answer: Answer<OrderBody> = loop {
+            match self.post(&place.url, &Payload::json(order), expected).await {
+                Err(error) if place.has_moved(client, &error).await => {}
+                answer => break answer?,
+            }
+        };
         match answer.location.clone() {
             Some(location) => Ok((location, answer)),
-            None => Err(Error::NoLocation { url, what: "order" }),
+            None => Err(Error::NoLocation { url: place.url, what: "order" }),
         }
     }
 

@@ -8,15 +8,16 @@ use std::{
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use tokio::sync::OnceCell;
 
 use super::{
     Account, AccountHandle, Directory, Error, Registration, RenewalInfo,
     account::AccountBody,
     gate::{self, Gate, Party},
     jws::{self, Payload, Signer},
+    known_directory::KnownDirectory,
     limit,
-    nonce::NoncePool,
+    nonce::{NoncePool, nonce_in},
+    place::Place,
     transport::{self, HttpTransport, Request, Response, Transport},
     wanted::{Wanted, action},
 };
@@ -28,6 +29,9 @@ use crate::{
 /// How often a request is repeated at once because the server refused its nonce. A CA with several data centres may do
 /// so more than once in a row; each repetition uses the nonce that came with the refusal.
 const NONCE_RETRIES: usize = 10;
+
+/// Whom a request is for that nobody signs.
+const NOBODY: Party<'_> = Party { account: None, names: None };
 
 /// Which CA, and whom to trust for reaching it.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +66,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     directory_url: String,
-    directory: OnceCell<Directory>,
+    directory: KnownDirectory,
     nonces: NoncePool,
     gate: Gate,
     transport: Box<dyn Transport>,
@@ -86,31 +90,35 @@ impl Client {
         transport::checked(directory_url)?;
         Ok(Self(Arc::new(Inner {
             directory_url: directory_url.to_owned(),
-            directory: OnceCell::new(),
+            directory: KnownDirectory::default(),
             nonces: NoncePool::default(),
             gate: Gate::default(),
             transport,
         })))
     }
 
-    /// The directory, fetched the first time it is needed and kept.
+    /// The directory, fetched the first time it is needed and kept until it is old or something speaks against it.
+    ///
+    /// # Errors
+    /// [`Error::NotAcme`] if there is something else at the URL and never was a directory.
+    pub async fn directory(&self) -> Result<Arc<Directory>, Error> {
+        self.0.directory.get(self.fetch_directory()).await
+    }
+
+    /// The directory as it is now. For the rare question whether something was added since it was last fetched.
     ///
     /// # Errors
     /// [`Error::NotAcme`] if there is something else at the URL.
-    pub async fn directory(&self) -> Result<&Directory, Error> {
-        self.0.directory.get_or_try_init(|| self.fetch_directory()).await
+    pub async fn current_directory(&self) -> Result<Arc<Directory>, Error> {
+        Ok(self.0.directory.keep(self.fetch_directory().await?))
     }
 
-    /// The directory as it is now. For the rare question whether something was added since it was first fetched; what
-    /// is kept stays.
-    ///
-    /// # Errors
-    /// [`Error::NotAcme`] if there is something else at the URL.
-    pub async fn current_directory(&self) -> Result<Directory, Error> {
-        self.fetch_directory().await
+    /// Something speaks against the directory as it is known.
+    pub(super) fn doubt_directory(&self) {
+        self.0.directory.doubt();
     }
 
-    async fn fetch_directory(&self) -> Result<Directory, Error> {
+    pub(super) async fn fetch_directory(&self) -> Result<Directory, Error> {
         let request = get(&self.0.directory_url, action::DISCOVER);
         let response = self.exchange(&request).await?;
         if !response.is_success() {
@@ -129,9 +137,7 @@ impl Client {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn register(&self, key: &PrivateKey, registration: &Registration) -> Result<Account, Error> {
-        let url = self.directory().await?.new_account.clone();
-        let payload = registration.payload(key, &url)?;
-        self.new_account(key, &url, &payload, action::REGISTER).await
+        self.new_account(key, |url| registration.payload(key, url), action::REGISTER).await
     }
 
     /// The account that `key` has, `None` if it has none (RFC 8555 7.3.1).
@@ -139,23 +145,28 @@ impl Client {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn find_account(&self, key: &PrivateKey) -> Result<Option<Account>, Error> {
-        let url = self.directory().await?.new_account.clone();
-        let payload = Payload::Json(serde_json::json!({ "onlyReturnExisting": true }));
-        match self.new_account(key, &url, &payload, action::GET_ACCOUNT).await {
+        let payload = |_: &str| Ok(Payload::Json(serde_json::json!({ "onlyReturnExisting": true })));
+        match self.new_account(key, payload, action::GET_ACCOUNT).await {
             Ok(account) => Ok(Some(account)),
             Err(error) if error.problem().is_some_and(super::Problem::account_does_not_exist) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// `payload` is made for the URL that it goes to.
     async fn new_account(
         &self,
         key: &PrivateKey,
-        url: &str,
-        payload: &Payload,
+        payload: impl Fn(&str) -> Result<Payload, Error>,
         action: &'static str,
     ) -> Result<Account, Error> {
-        let (request, response) = self.post(key, Signer::Key, url, payload, Wanted::json(action)).await?;
+        let mut place = self.place(|directory| Some(&directory.new_account), "accounts", "newAccount").await?;
+        let (request, response) = loop {
+            match self.post(key, Signer::Key, &place.url, &payload(&place.url)?, Wanted::json(action)).await {
+                Err(error) if place.has_moved(self, &error).await => {}
+                answer => break answer?,
+            }
+        };
         let body: AccountBody = parse(&request, &response, "an account was expected")?;
         let url = response.location(&request);
         let url = url.ok_or_else(|| Error::NoLocation { url: request.shown_url(), what: "account" })?;
@@ -177,6 +188,11 @@ impl Client {
             .await
     }
 
+    /// Which CA this is.
+    pub fn directory_url(&self) -> &str {
+        &self.0.directory_url
+    }
+
     /// What this CA wants to be spared now.
     pub fn gate(&self) -> &Gate {
         &self.0.gate
@@ -193,7 +209,17 @@ impl Client {
     /// # Errors
     /// As the server says; see [`Error`].
     pub async fn renewal_info(&self, certificate_id: &str) -> Result<Option<Answer<RenewalInfo>>, Error> {
-        let Some(base) = &self.directory().await?.renewal_info else { return Ok(None) };
+        let place = Place::find(self, |directory| directory.renewal_info.as_deref()).await?;
+        let Some(mut place) = place else { return Ok(None) };
+        loop {
+            match self.renewal_info_at(&place.url, certificate_id).await {
+                Err(error) if place.has_moved(self, &error).await => {}
+                answer => return answer.map(Some),
+            }
+        }
+    }
+
+    async fn renewal_info_at(&self, base: &str, certificate_id: &str) -> Result<Answer<RenewalInfo>, Error> {
         let url = format!("{}/{certificate_id}", base.trim_end_matches('/'));
         let request = get(&url, action::GET_RENEWAL_INFORMATION);
         let response = self.exchange(&request).await?;
@@ -201,7 +227,20 @@ impl Client {
             return Err(response.into_error(&request));
         }
         let body = parse(&request, &response, "renewal information was expected")?;
-        Ok(Some(Answer::new(body, &request, &response)))
+        Ok(Answer::new(body, &request, &response))
+    }
+
+    /// Where the CA has what it must or may offer.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`], or those of [`Client::directory`].
+    pub(super) async fn place(
+        &self,
+        of: fn(&Directory) -> Option<&str>,
+        what: &'static str,
+        entry: &'static str,
+    ) -> Result<Place, Error> {
+        Place::find(self, of).await?.ok_or(Error::NotOffered { what, entry })
     }
 
     /// Posts and reads a JSON answer. Of it is said what was expected, and by which action.
@@ -278,20 +317,24 @@ impl Client {
         if let Some(nonce) = self.0.nonces.take() {
             return Ok(nonce);
         }
-        let url = self.directory().await?.new_nonce.clone();
-        let request = request(Method::HEAD, &url, None, Wanted::nonce(action));
-        let response = self.exchange(&request).await?;
-        if !response.is_success() {
-            return Err(response.into_error(&request));
+        let mut place = self.place(|directory| Some(&directory.new_nonce), "nonces", "newNonce").await?;
+        loop {
+            let request = request(Method::HEAD, &place.url, None, Wanted::nonce(action));
+            let response = self.send(&request, &NOBODY, &[]).await?;
+            if response.is_success() {
+                // It does not go through the pool, where another request could take it.
+                return nonce_in(&response.headers)
+                    .ok_or_else(|| response.not_acme(&request, "a nonce was expected in its Replay-Nonce header"));
+            }
+            let error = response.into_error(&request);
+            if !place.has_moved(self, &error).await {
+                return Err(error);
+            }
         }
-        self.0
-            .nonces
-            .take()
-            .ok_or_else(|| response.not_acme(&request, "a nonce was expected in its Replay-Nonce header"))
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, Error> {
-        let response = self.send(request, &Party { account: None, names: None }, &[]).await?;
+        let response = self.send(request, &NOBODY, &[]).await?;
         self.0.nonces.put(&response.headers);
         Ok(response)
     }
@@ -320,10 +363,14 @@ impl Client {
     async fn send(&self, request: &Request, party: &Party<'_>, names: &[String]) -> Result<Response, Error> {
         let (gate, began) = (&self.0.gate, Timestamp::now());
         gate.enter(party, began).map_err(|closed| Error::Limited(Box::new(closed)))?;
+        // Whoever waits for the answer may lose patience, and ends this with it.
+        let _leaving = Leaving { gate, party, began };
         let response = match self.measured(request).await {
             Ok(response) => response,
             Err(error) => {
                 if matches!(error, Error::Transport { .. }) {
+                    // It may have moved to another host.
+                    self.doubt_directory();
                     let closed = gate.unanswered(party, began, &error.to_string(), Timestamp::now());
                     return Err(closed.map_or(error, |closed| Error::Limited(Box::new(closed))));
                 }
@@ -348,6 +395,19 @@ impl Client {
         }
         gate.answered(party, Timestamp::now());
         Ok(response)
+    }
+}
+
+/// A request that has entered the gate. However it ends, it leaves.
+struct Leaving<'a> {
+    gate: &'a Gate,
+    party: &'a Party<'a>,
+    began: Timestamp,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.gate.leave(self.party, self.began, Timestamp::now());
     }
 }
 

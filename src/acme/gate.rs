@@ -8,6 +8,8 @@
 //! A CA that does not answer at all closes its bucket too, from the second failure in a row on: one request at a time
 //! tries, instead of each running into its own timeout.
 //!
+//! A clock that is set back makes no wait longer.
+//!
 //! Nothing here reads a clock or waits, so that a model world can use it as it is.
 
 use std::{
@@ -33,8 +35,11 @@ const FAILURES_TO_CLOSE: u32 = 2;
 /// How long others wait for the outcome of the request that tries.
 const PROBE_WAIT: SignedDuration = SignedDuration::from_secs(2);
 
-/// A request whose outcome was not noted by then is forgotten: its task was ended.
+/// A request whose outcome was not noted by then is forgotten.
 const LONGEST_PROBE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Passes on several threads may tell the time in another order than it went.
+const LEAST_SET_BACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// More buckets than this are never kept; what closes soonest is forgotten first.
 const MOST_KEPT: usize = 1024;
@@ -81,6 +86,8 @@ pub struct Gate(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// The time as it was last told.
+    latest: Option<Timestamp>,
     ca: Bucket,
     accounts: HashMap<String, Bucket>,
     names: HashMap<String, Bucket>,
@@ -108,7 +115,7 @@ pub fn names_key(names: &[String]) -> String {
 impl Gate {
     /// How the party stands; nothing is noted.
     pub fn standing(&self, party: &Party<'_>, now: Timestamp) -> Standing {
-        self.lock().standing(party, now)
+        self.lock(now).standing(party, now)
     }
 
     /// Asks to send a request; its outcome must be noted.
@@ -116,7 +123,7 @@ impl Gate {
     /// # Errors
     /// The bucket that is closed.
     pub fn enter(&self, party: &Party<'_>, now: Timestamp) -> Result<(), Closed> {
-        let mut state = self.lock();
+        let mut state = self.lock(now);
         match state.standing(party, now) {
             Standing::Open { .. } => {}
             Standing::Probe => state.each(party, |bucket| {
@@ -131,14 +138,14 @@ impl Gate {
 
     /// Notes that the CA answered a request that began then; what it said was about no limit.
     pub fn answered(&self, party: &Party<'_>, now: Timestamp) {
-        let mut state = self.lock();
+        let mut state = self.lock(now);
         state.each(party, |bucket| bucket.succeed(now));
         state.forget_idle();
     }
 
     /// Notes that no answer came to a request that began then; returns the bucket if that closes it.
     pub fn unanswered(&self, party: &Party<'_>, began: Timestamp, words: &str, now: Timestamp) -> Option<Closed> {
-        let mut state = self.lock();
+        let mut state = self.lock(now);
         state.each(party, |bucket| bucket.probe = None);
         state.ca.count_failure(began, now);
         let step = state.ca.failures.checked_sub(FAILURES_TO_CLOSE)?;
@@ -157,7 +164,7 @@ impl Gate {
         words: &str,
         now: Timestamp,
     ) -> Closed {
-        let mut state = self.lock();
+        let mut state = self.lock(now);
         state.each(party, |bucket| bucket.probe = None);
         let wish = wish.filter(|wish| !wish.is_zero());
         if scope != Scope::Ca {
@@ -176,16 +183,39 @@ impl Gate {
     /// Closes a bucket as a former process knew it.
     pub fn restore(&self, party: &Party<'_>, closed: Closed, now: Timestamp) {
         if closed.until > now {
-            self.lock().bucket(party, closed.scope).close(closed);
+            self.lock(now).bucket(party, closed.scope).close(closed);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that a request which entered then is over, or was broken off. If its outcome was not noted, the next one may go
+    /// and see.
+    pub fn leave(&self, party: &Party<'_>, began: Timestamp, now: Timestamp) {
+        let own = |bucket: &mut Bucket| bucket.probe = bucket.probe.filter(|since| *since != began);
+        self.lock(now).each(party, own);
+    }
+
+    fn lock(&self, now: Timestamp) -> std::sync::MutexGuard<'_, State> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.follow_clock(now);
+        state
     }
 }
 
 impl State {
+    /// What waits goes back with the clock.
+    fn follow_clock(&mut self, now: Timestamp) {
+        let back = self.latest.map_or(SignedDuration::ZERO, |latest| latest.duration_since(now));
+        if back.is_positive() && back < LEAST_SET_BACK {
+            return;
+        }
+        self.latest = Some(now);
+        if back.is_positive() {
+            let back = SignedDuration::from_secs(back.as_secs());
+            let others = self.accounts.values_mut().chain(self.names.values_mut());
+            std::iter::once(&mut self.ca).chain(others).for_each(|bucket| bucket.set_back(back));
+        }
+    }
+
     fn standing(&self, party: &Party<'_>, now: Timestamp) -> Standing {
         let account = party.account.and_then(|account| self.accounts.get(account));
         let names = party.names.and_then(|names| self.names.get(names));
@@ -233,6 +263,15 @@ impl Bucket {
         is_tried.then(|| Closed { until: later(now, PROBE_WAIT), wish: None, ..closed.clone() })
     }
 
+    fn set_back(&mut self, back: SignedDuration) {
+        if let Some(closed) = &mut self.closed {
+            closed.until = later(closed.until, -back);
+        }
+        for time in [&mut self.failed_at, &mut self.probe, &mut self.recovered].into_iter().flatten() {
+            *time = later(*time, -back);
+        }
+    }
+
     fn succeed(&mut self, now: Timestamp) {
         // What was sent before the bucket was closed does not open it.
         if self.closed.as_ref().is_some_and(|closed| now < closed.until) {
@@ -276,7 +315,7 @@ fn nth(waits: &[i64], step: u32) -> SignedDuration {
 }
 
 fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
-    at.checked_add(wait).unwrap_or(Timestamp::MAX)
+    at.checked_add(wait).unwrap_or(if wait.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 /// Times of the CA stand in messages, and are never early.
@@ -349,6 +388,33 @@ mod tests {
         gate.enter(&ANN, at(60_000)).unwrap();
         gate.enter(&BOB, at(179_999)).unwrap_err();
         gate.enter(&BOB, at(180_000)).unwrap();
+    }
+
+    #[test]
+    fn the_next_one_goes_at_once_when_a_probe_is_broken_off() {
+        let gate = Gate::default();
+        gate.refused(&ANN, at(0), wish(Scope::Ca, 60), "too much", at(0));
+        gate.enter(&ANN, at(60_000)).unwrap();
+        gate.leave(&BOB, at(50_000), at(60_001));
+        gate.enter(&BOB, at(60_002)).unwrap_err();
+        gate.leave(&ANN, at(60_000), at(60_003));
+        assert_eq!(gate.standing(&BOB, at(60_003)), Standing::Probe);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_wait_longer() {
+        let gate = Gate::default();
+        gate.refused(&ANN, at(0), wish(Scope::Account, 60), "too much", at(0));
+        gate.enter(&ANN, at(10_000)).unwrap_err();
+        let hour = 3_600_000;
+        assert_eq!(
+            gate.enter(&ANN, at(11_000 - hour)).unwrap_err().until,
+            at(61_000 - hour),
+            "the time between is lost"
+        );
+        gate.enter(&ANN, at(61_000 - hour)).unwrap();
+        gate.enter(&ANN, at(62_000 - 2 * hour)).unwrap_err();
+        gate.enter(&ANN, at(182_000 - 2 * hour)).unwrap();
     }
 
     #[test]
@@ -432,7 +498,7 @@ mod tests {
             gate.refused(&party, at(0), wish(Scope::Names, 60 + number), "too much", at(0));
             gate.refused(&Party { account: Some(&names), names: None }, at(0), wish(Scope::Account, 60), "", at(0));
         }
-        let state = gate.lock();
+        let state = gate.lock(at(0));
         assert_eq!((state.names.len(), state.accounts.len()), (MOST_KEPT, MOST_KEPT));
     }
 

@@ -37,7 +37,7 @@ impl NoncePool {
 }
 
 /// The nonce in an answer: base64url characters only (RFC 8555 6.5.1), and not endless.
-fn nonce_in(headers: &HeaderMap) -> Option<String> {
+pub(super) fn nonce_in(headers: &HeaderMap) -> Option<String> {
     let nonce = headers.get("replay-nonce")?.to_str().ok()?;
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (!nonce.is_empty() && nonce.len() <= 1024 && nonce.bytes().all(valid)).then(|| nonce.to_owned())

@@ -41,13 +41,15 @@ impl Client {
         certificate: &[u8],
         reason: RevocationReason,
     ) -> Result<(), Error> {
-        let directory = self.directory().await?;
-        let url = directory.revoke_cert.clone().ok_or(Error::NotOffered { what: "revocation", entry: "revokeCert" })?;
+        let mut place = self.place(|directory| directory.revoke_cert.as_deref(), "revocation", "revokeCert").await?;
         let payload = json!({ "certificate": BASE64URL.encode(certificate), "reason": reason.code() });
         let payload = Payload::Json(payload);
-        match self.post(key, signer, &url, &payload, Wanted::json(action::OTHER)).await {
-            Err(error) if error.problem().is_some_and(|problem| problem.is("alreadyRevoked")) => Ok(()),
-            answer => answer.map(drop),
+        loop {
+            match self.post(key, signer, &place.url, &payload, Wanted::json(action::OTHER)).await {
+                Err(error) if error.problem().is_some_and(|problem| problem.is("alreadyRevoked")) => return Ok(()),
+                Err(error) if place.has_moved(self, &error).await => {}
+                answer => return answer.map(drop),
+            }
         }
     }
 }

@@ -1,15 +1,10 @@
 //! The ACME accounts of the issuers, ready for use.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
-
 use jiff::Timestamp;
 
 use super::{
     Context, account_doubt, account_key::holds_next_key, account_notes::AccountNotes, held_issuer::HeldIssuer,
-    step_error::StepError,
+    recent::Recent, step_error::StepError,
 };
 use crate::{
     acme::{AccountHandle, Client, Config},
@@ -21,11 +16,10 @@ use crate::{
 
 /// The clients are kept per server and trust, so that directory, nonces and connections are shared; the accounts per
 /// key and URL.
-#[derive(Default)]
 pub struct Accounts {
     pub(super) notes: AccountNotes,
-    clients: Mutex<HashMap<ClientKey, Client>>,
-    handles: Mutex<HashMap<String, AccountHandle>>,
+    clients: Recent<ClientKey, Client>,
+    handles: Recent<String, AccountHandle>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -35,8 +29,16 @@ struct ClientKey {
     skip_tls_verify: bool,
 }
 
-/// More than this are never kept; the next use makes them anew.
+/// More than this are never kept; the next use makes them anew. With a client goes what its CA wants to be spared, so it is
+/// those that nobody uses that go.
 const MOST_KEPT: usize = 256;
+
+impl Default for Accounts {
+    fn default() -> Self {
+        let (clients, handles) = (Recent::new(MOST_KEPT), Recent::new(MOST_KEPT));
+        Self { notes: AccountNotes::default(), clients, handles }
+    }
+}
 
 impl Accounts {
     /// The client for an issuer's server.
@@ -46,37 +48,20 @@ impl Accounts {
             ca_bundle: acme.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).filter(|bundle| !bundle.is_empty()),
             skip_tls_verify: acme.skip_tls_verify,
         };
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&key) {
-            return Ok(client.clone());
+        if let Some(client) = self.clients.get(&key) {
+            return Ok(client);
         }
         let client = Client::new(&Config {
             directory_url: key.server.clone(),
             ca_bundle: key.ca_bundle.clone(),
             skip_tls_verify: key.skip_tls_verify,
         })?;
-        if clients.len() >= MOST_KEPT {
-            clients.clear();
-        }
-        clients.insert(key, client.clone());
-        Ok(client)
+        Ok(self.clients.get_or_keep(key, client))
     }
 
     /// The keys of accounts have changed: what is signed from now on is signed with what the Secrets hold.
     pub(super) fn forget_handles(&self) {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn handle(&self, identity: &str) -> Option<AccountHandle> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned()
-    }
-
-    fn keep(&self, identity: String, handle: AccountHandle) {
-        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        if handles.len() >= MOST_KEPT {
-            handles.clear();
-        }
-        handles.insert(identity, handle);
+        self.handles.clear();
     }
 }
 
@@ -103,7 +88,7 @@ pub(super) async fn account_of(
     // The server's trust is in the identity by way of the client, which is compared by what it was made from.
     let trust = (acme.skip_tls_verify, acme.ca_bundle.as_ref().map(|bundle| bundle.0.clone()).unwrap_or_default());
     let identity = format!("{}\n{url}\n{hash}\n{namespace}\n{trust:?}", acme.server);
-    if let Some(handle) = context.accounts.handle(&identity) {
+    if let Some(handle) = context.accounts.handles.get(&identity) {
         return Ok(handle);
     }
     let key = read_account_key(context, acme, &namespace).await?.map_err(StepError::transient)?;
@@ -115,8 +100,7 @@ pub(super) async fn account_of(
     }
     let client = context.accounts.client(acme).map_err(|error| StepError::from_acme("Failed to set up", &error))?;
     let handle = client.account(key, url);
-    context.accounts.keep(identity, handle.clone());
-    Ok(handle)
+    Ok(context.accounts.handles.get_or_keep(identity, handle))
 }
 
 const KEY_IS_CHANGING: &str = "The key of the issuer's ACME account is being changed";

@@ -191,6 +191,8 @@ impl AccountSecret<'_> {
 
     fn reserve(&self) -> Result<(), StepError> {
         if self.context.accounts.notes.begin_change(&self.name(), self.key, Timestamp::now()) {
+            // Should the change last longer than it is noted, nobody goes on with the former key unasked.
+            self.context.accounts.forget_handles();
             return Ok(());
         }
         let name = self.name();

@@ -54,7 +54,7 @@ impl AccountNotes {
             doubts.clear();
         }
         let doubt = doubts.entry(issuer.clone()).or_default();
-        if doubt.last_look.is_some_and(|look| now < look + PAUSE) {
+        if doubt.last_look.is_some_and(|look| is_within(PAUSE, look, now)) {
             return false;
         }
         doubt.url = Some(url.to_owned());
@@ -74,12 +74,11 @@ impl AccountNotes {
     /// Reserves the Secret for an issuer that is about to change its key. False if another one is at it.
     pub fn begin_change(&self, secret: &ObjectName, owner: &Key, now: Timestamp) -> bool {
         let mut changes = lock(&self.changes);
-        let is_taken =
-            |change: &Change| change.owner != *owner && change.ended.is_none() && now < change.begun + LONGEST_CHANGE;
+        let is_taken = |change: &Change| change.owner != *owner && change.is_under_way(now);
         if changes.get(secret).is_some_and(is_taken) {
             return false;
         }
-        changes.retain(|_, change| change.ended.is_none_or(|ended| now < ended + AFTERMATH));
+        changes.retain(|_, change| change.matters(now));
         changes.insert(secret.clone(), Change { owner: owner.clone(), begun: now, ended: None, postponed: false });
         true
     }
@@ -103,18 +102,47 @@ impl AccountNotes {
         }
     }
 
+    /// The issuer is gone, and whatever change it was at: whoever has the Secret finds out what it holds.
+    pub fn abandon(&self, owner: &Key, now: Timestamp) {
+        lock(&self.doubts).remove(owner);
+        let mut changes = lock(&self.changes);
+        changes.retain(|_, change| change.matters(now));
+        for change in changes.values_mut().filter(|change| change.owner == *owner) {
+            change.ended.get_or_insert(now);
+        }
+    }
+
     /// Whether it is not known at the moment which key the CA knows the account by.
     pub fn is_changing(&self, secret: &ObjectName, now: Timestamp) -> bool {
-        let is_open =
-            |change: &Change| change.ended.is_none() && !change.postponed && now < change.begun + LONGEST_CHANGE;
+        let is_open = |change: &Change| change.is_under_way(now) && !change.postponed;
         lock(&self.changes).get(secret).is_some_and(is_open)
     }
 
     /// Whether a request that was refused may have been signed with a former key.
     pub fn was_changing(&self, secret: &ObjectName, now: Timestamp) -> bool {
-        let may_be = |change: &Change| !change.postponed && change.ended.is_none_or(|ended| now < ended + AFTERMATH);
+        let may_be = |change: &Change| !change.postponed && change.matters(now);
         lock(&self.changes).get(secret).is_some_and(may_be)
     }
+}
+
+impl Change {
+    /// Not for longer than it may take: whoever was at it may be gone, or want another Secret.
+    fn is_under_way(&self, now: Timestamp) -> bool {
+        self.ended.is_none() && is_within(LONGEST_CHANGE, self.begun, now)
+    }
+
+    /// Whether requests may come back that were signed with the former key.
+    fn matters(&self, now: Timestamp) -> bool {
+        match self.ended {
+            Some(ended) => is_within(AFTERMATH, ended, now),
+            None => is_within(LONGEST_CHANGE + AFTERMATH, self.begun, now),
+        }
+    }
+}
+
+/// Whether this time is not over yet. A clock that was set back makes it end, not last longer.
+fn is_within(span: SignedDuration, since: Timestamp, now: Timestamp) -> bool {
+    since <= now && now < since + span
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -155,6 +183,31 @@ mod tests {
         assert!(!notes.was_changing(&secret, at(183)));
         assert!(notes.begin_change(&secret, &other, at(3)));
         assert!(notes.begin_change(&secret, &one, at(603)), "the other one does not come to an end");
+    }
+
+    #[test]
+    fn a_change_of_which_nobody_tells_the_end_is_over_in_time() {
+        let one = Key::new(Kind::Issuer, "shop", "one");
+        let (notes, secret) = (AccountNotes::default(), ObjectName::new("shop", "account"));
+        assert!(notes.begin_change(&secret, &one, at(0)));
+        assert!(!notes.is_changing(&secret, at(600)) && notes.was_changing(&secret, at(779)));
+        assert!(!notes.was_changing(&secret, at(780)), "its issuer wants another Secret by now");
+        assert!(!notes.is_changing(&secret, at(-3600)), "the clock was set back");
+        assert!(notes.begin_change(&ObjectName::new("shop", "other"), &one, at(780)));
+        assert_eq!(lock(&notes.changes).len(), 1);
+    }
+
+    #[test]
+    fn with_its_issuer_a_change_ends() {
+        let (one, other) = (Key::new(Kind::Issuer, "shop", "one"), Key::new(Kind::Issuer, "shop", "other"));
+        let (notes, secret) = (AccountNotes::default(), ObjectName::new("shop", "account"));
+        assert!(notes.doubt(&one, "ca/1", at(0)) && notes.begin_change(&secret, &one, at(0)));
+        notes.abandon(&other, at(1));
+        assert!(notes.is_changing(&secret, at(1)));
+        notes.abandon(&one, at(1));
+        assert!(!notes.is_changing(&secret, at(1)) && notes.was_changing(&secret, at(180)));
+        assert!(!notes.was_changing(&secret, at(181)) && !notes.take_doubt(&one, "ca/1", at(181)));
+        assert!(notes.begin_change(&secret, &other, at(2)));
     }
 
     #[test]

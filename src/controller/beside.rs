@@ -36,7 +36,7 @@ pub(super) enum Unfinished {
 
 struct Shared<A, T> {
     hub: Arc<Hub>,
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
     limit: Duration,
     held: Mutex<HashMap<Key, Work<A, T>>>,
 }
@@ -50,7 +50,7 @@ struct Work<A, T> {
 impl<A: Send + 'static, T: Send + 'static> Beside<A, T> {
     /// At most `at_once` works are under way together; each has the time of `limit` from its turn on.
     pub(super) fn new(hub: Arc<Hub>, at_once: usize, limit: Duration) -> Self {
-        Self(Arc::new(Shared { hub, at_once: Semaphore::new(at_once), limit, held: Mutex::default() }))
+        Self(Arc::new(Shared { hub, at_once: Arc::new(Semaphore::new(at_once)), limit, held: Mutex::default() }))
     }
 
     /// The outcome of what the object began last, once; none if it began nothing, or something about another thing.
@@ -72,10 +72,21 @@ impl<A: Send + 'static, T: Send + 'static> Beside<A, T> {
 
     /// Begins work in place of what the object began before. What comes back says that the outcome is awaited.
     pub(super) fn begin(&self, owner: &Key, about: A, work: impl Future<Output = T> + Send + 'static) -> StepError {
+        self.begin_in(self.0.at_once.clone(), owner, about, work)
+    }
+
+    /// The same for work that waits for its turn in a lane of its own, which others cannot fill.
+    pub(super) fn begin_in(
+        &self,
+        lane: Arc<Semaphore>,
+        owner: &Key,
+        about: A,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> StepError {
         // Locked until the work is noted, so that its outcome finds its place.
         let mut held = self.0.lock();
         let work = Here::now().within(work);
-        let task = tokio::spawn(self.0.clone().carry_out(owner.clone(), work)).abort_handle();
+        let task = tokio::spawn(self.0.clone().carry_out(lane, owner.clone(), work)).abort_handle();
         if let Some(former) = held.insert(owner.clone(), Work { about, task, outcome: None }) {
             former.task.abort();
         }
@@ -96,8 +107,8 @@ impl<A: Send + 'static, T: Send + 'static> Beside<A, T> {
 }
 
 impl<A, T> Shared<A, T> {
-    async fn carry_out(self: Arc<Self>, owner: Key, work: impl Future<Output = T>) {
-        let Ok(_permit) = self.at_once.acquire().await else { return };
+    async fn carry_out(self: Arc<Self>, lane: Arc<Semaphore>, owner: Key, work: impl Future<Output = T>) {
+        let Ok(_permit) = lane.acquire().await else { return };
         let outcome = match timeout(self.limit, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) => {

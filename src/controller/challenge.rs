@@ -26,7 +26,7 @@ use crate::{
     },
     cluster::{Key, ObjectName},
     decide::{
-        Wake,
+        TroubleClass, Wake,
         challenge::{CaChallenge, ChallengeStep, Check, CleanUp, SeenChallenge, decide, is_ours, may_go, withdraw},
         later,
         progress::Progress,
@@ -220,8 +220,13 @@ async fn accept(
         Err(error) => {
             // The CA may have taken it all the same, and refuses it the second time: ask before trying again.
             memory.challenge = None;
-            if !error.is_transient() && read(context, challenge, issuer, memory).await.is_ok() && is_accepted(memory) {
-                return Ok(());
+            if !error.is_transient() {
+                match read(context, challenge, issuer, memory).await {
+                    Ok(()) if is_accepted(memory) => return Ok(()),
+                    // Whether it took it is not known yet.
+                    Err(unknown @ StepError::Trouble { class: TroubleClass::Transient, .. }) => return Err(unknown),
+                    _ => {}
+                }
             }
             return Err(StepError::from_acme("Error accepting challenge", &error));
         }

@@ -30,6 +30,7 @@ use crate::{
 pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> Result<Round, StepError> {
     let Some(issuer) = held(context, key) else {
         *memory = Memory::default();
+        context.accounts.notes.abandon(key, Timestamp::now());
         return Ok(Round::Rest(Wake::OnChange));
     };
     let Some((spec, status)) = issuer.parts() else { return Ok(Round::Rest(Wake::OnChange)) };

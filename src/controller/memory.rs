@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::dns01::Propagation;
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         challenge::{CaChallenge, Check, CleanUp},
         hold::Hold,
         issuer::{Outcome, Registration},
+        later,
         order::CaOrder,
         renewal_information,
         revocation::Revoked,
@@ -32,6 +33,8 @@ const MOST_PUT_RIGHT: usize = 8;
 pub struct Memory {
     /// Which incarnation of the object this is about.
     pub uid: String,
+    /// When the last pass over the object began.
+    pub last_pass: Option<Timestamp>,
     pub trouble: Option<Trouble>,
     /// The credentials (of a Certificate: spec and Secret) with which the trouble came; other ones make it worthless.
     pub trouble_credentials: Option<String>,
@@ -60,6 +63,10 @@ pub struct Memory {
     /// What the CA last said of the renewal.
     pub renewal_information: Option<renewal_information::Answer>,
     pub order: Option<CaOrder>,
+    /// How often a chain that may be the preferred one could not be had.
+    pub chain_tries: u32,
+    /// Since when the CA calls the order valid without handing out its certificate.
+    pub undelivered: Option<Timestamp>,
     /// What the CAA records of an Order's names were last found to say.
     pub caa: Option<CaaFindings>,
     /// How often the CA was asked how far an order or a challenge is, since it was last told something.
@@ -95,6 +102,42 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Notes that a pass begins. If the clock was set back since the last one, what waits goes back with it: no wait becomes
+    /// longer than twice its own length.
+    pub fn begin_pass(&mut self, now: Timestamp) {
+        let back = self.last_pass.map_or(SignedDuration::ZERO, |last| last.duration_since(now));
+        if back.is_positive() {
+            self.set_back(SignedDuration::from_secs(back.as_secs().saturating_add(1)));
+        }
+        self.last_pass = Some(now);
+    }
+
+    fn set_back(&mut self, back: SignedDuration) {
+        let Self { trouble, order, challenge, check, caa, renewal_information, put_right, .. } = self;
+        let hold = trouble.as_mut().and_then(|trouble| trouble.hold.as_mut());
+        let times = [
+            hold.map(|hold| &mut hold.until),
+            order.as_mut().map(|order| &mut order.next_look),
+            challenge.as_mut().map(|challenge| &mut challenge.next_look),
+            check.as_mut().map(|check| &mut check.next),
+            caa.as_mut().map(|caa| &mut caa.at),
+            renewal_information.as_mut().map(|answer| &mut answer.at),
+            self.undelivered.as_mut(),
+            self.presented.as_mut(),
+            self.checked_since.as_mut(),
+            self.solver_since.as_mut(),
+        ];
+        for time in times.into_iter().flatten().chain(put_right) {
+            *time = later(*time, -back);
+        }
+        if let Some(trouble) = trouble {
+            trouble.at = later(trouble.at, -back);
+        }
+        if let Some(made) = &mut self.made_request {
+            made.set_back(back);
+        }
+    }
+
     /// Forgets everything if it is about another incarnation of the object.
     pub fn keep_for(&mut self, uid: &str) {
         if self.uid != uid {
@@ -106,6 +149,7 @@ impl Memory {
     fn is_blank(&self) -> bool {
         let Self {
             uid: _,
+            last_pass: _,
             trouble,
             trouble_credentials,
             refusal,
@@ -121,6 +165,8 @@ impl Memory {
             revoked,
             renewal_information,
             order,
+            chain_tries,
+            undelivered,
             caa,
             looks,
             challenge,
@@ -150,7 +196,7 @@ impl Memory {
             || made_request.is_some()
             || revoked.is_some()
             || renewal_information.is_some();
-        let of_order = order.is_some() || caa.is_some() || *looks != 0;
+        let of_order = order.is_some() || *chain_tries != 0 || undelivered.is_some() || caa.is_some() || *looks != 0;
         let of_challenge = challenge.is_some()
             || presented.is_some()
             || check.is_some()
@@ -245,6 +291,33 @@ impl Memories {
 mod tests {
     use super::*;
     use crate::cluster::Kind;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_wait_longer() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut memory = Memory { uid: "1".into(), ..Memory::default() };
+        memory.begin_pass(at(7200));
+        for _ in 0..9 {
+            memory.failed(TroubleClass::Transient, "away".into(), (None, None), at(7200));
+        }
+        let order = CaOrder {
+            status: "processing".into(),
+            problem: None,
+            finalized: true,
+            next_look: at(7500),
+            expires: Some(at(9000)),
+            certificate: None,
+        };
+        memory.order = Some(order);
+        let told = |memory: &Memory| {
+            let order = memory.order.as_ref().unwrap();
+            [memory.trouble.as_ref().unwrap().next_try(), order.next_look, order.expires.unwrap()]
+        };
+        memory.begin_pass(at(7201));
+        assert_eq!(told(&memory), [at(7500), at(7500), at(9000)]);
+        memory.begin_pass(at(3601));
+        assert_eq!(told(&memory), [at(3899), at(3899), at(9000)], "the CA's own times stay");
+    }
 
     #[test]
     fn only_what_is_worth_it_is_remembered() {

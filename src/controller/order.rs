@@ -6,8 +6,9 @@ use kube::ResourceExt;
 use super::{
     Context,
     account::{account_of, settled},
-    caa,
+    authorizations, caa,
     download::{self, NoChain},
+    former_order,
     held_issuer::HeldIssuer,
     limits,
     memory::Memory,
@@ -18,19 +19,15 @@ use super::{
     step_error::StepError,
 };
 use crate::{
-    acme::{AccountHandle, Answer, AuthorizationBody, Error, Identifier, NewOrder, OrderBody, TransportKind},
-    api::{
-        Challenge, Order, OrderStatus, Sensitive,
-        issuer::AcmeIssuer,
-        names::annotation,
-        order::{OrderAuthorization, OrderChallenge},
-    },
+    acme::{AccountHandle, Answer, Error, Identifier, NewOrder, OrderBody, TransportKind},
+    api::{Challenge, Order, OrderStatus, Sensitive, issuer::AcmeIssuer, names::annotation},
     cluster::{Key, ObjectName, owner_entry},
     decide::{
         Trouble, TroubleClass, Wake,
         budget::turn::Turn,
         caa::{BeforeOrder, before_order},
         chain::class_of_refusal,
+        delivery::Missing,
         hold::Reach,
         order::{CaOrder, EXPIRED_BEFORE_FINISHED, OrderStep, SeenOrder, decide},
         profile,
@@ -179,7 +176,7 @@ async fn act(
     Ok(())
 }
 
-fn failed(doing: &'static str) -> impl Fn(Error) -> StepError {
+pub(super) fn failed(doing: &'static str) -> impl Fn(Error) -> StepError {
     move |error| {
         // CAs forget orders whose time is over, and what belongs to them.
         if error.status() == Some(404) && error.problem().is_some() {
@@ -198,7 +195,7 @@ fn failed_with_order(doing: &'static str) -> impl Fn(Error) -> StepError {
     }
 }
 
-fn order_url(order: &Order) -> &str {
+pub(super) fn order_url(order: &Order) -> &str {
     order.status.as_ref().and_then(|status| status.url.as_deref()).unwrap_or_default()
 }
 
@@ -235,6 +232,8 @@ async fn finalize(
     };
     match account.order(order_url).await {
         Ok(answer) if matches!(answer.body.status.as_str(), "processing" | "valid" | "invalid") => Ok(answer),
+        // Whether it was taken is not known yet, and an order that was must not be given up.
+        Err(error) if error.is_transient() => Err(StepError::from_acme(RETRIEVING, &error)),
         _ => Err(failed_with_order("Failed to finalize Order")(refused)),
     }
 }
@@ -246,7 +245,7 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     let found = if context.memories.take_fresh(&ObjectName::of(order)) {
         None
     } else {
-        find_order(context, account, &wanted.identifiers).await?
+        former_order::find(context, account, &wanted.identifiers).await?
     };
     let (url, body) = if let Some(found) = found {
         found
@@ -264,12 +263,9 @@ async fn place(context: &Context, order: &Order, account: &AccountHandle) -> Res
     status.finalize_url = Some(body.finalize.clone());
     status.state = Some(body.status.as_str().to_owned());
     status.reason = None;
-    status.authorizations = body.authorizations.iter().map(|url| unread_authorization(url)).collect();
+    status.authorizations = authorizations::unread(&body.authorizations, &[]);
     // If one cannot be read now, the order itself is written down all the same, before the wait that this may cost.
-    let read = read_all(account, &body.authorizations).await;
-    if let Ok(read) = &read {
-        status.authorizations.clone_from(read);
-    }
+    let read = authorizations::read(account, &mut status.authorizations).await;
     write_status(context, order, &status).await?;
     match read {
         Err(error) if error.is_transient() => Err(failed(READING)(error)),
@@ -311,37 +307,6 @@ fn new_order(order: &Order) -> Result<NewOrder, StepError> {
     })
 }
 
-/// An open order of this account for exactly these names that no other Order has. CAs that do not list orders give none.
-async fn find_order(
-    context: &Context,
-    account: &AccountHandle,
-    wanted: &[Identifier],
-) -> Result<Option<(String, OrderBody)>, StepError> {
-    /// Looking through more than this would cost more than a second order.
-    const MOST_LOOKED_AT: usize = 20;
-    let urls = unless_transient(account.orders().await)?.flatten().unwrap_or_default();
-    let held = context.cluster.hub.orders.all();
-    let is_held = |url: &String| held.iter().any(|order| order_url(order) == *url);
-    for url in urls.into_iter().rev().filter(|url| !is_held(url)).take(MOST_LOOKED_AT) {
-        let Some(answer) = unless_transient(account.order(&url).await)? else { continue };
-        let mut names = answer.body.identifiers.clone();
-        names.sort_by(|a, b| (&a.kind, &a.value).cmp(&(&b.kind, &b.value)));
-        let is_open = matches!(answer.body.status.as_str(), "pending" | "ready");
-        if is_open && names == wanted {
-            return Ok(Some((url, answer.body)));
-        }
-    }
-    Ok(None)
-}
-
-/// What was found, if anything; what time may cure is tried again rather than taken for nothing.
-fn unless_transient<T>(answer: Result<T, Error>) -> Result<Option<T>, StepError> {
-    match answer {
-        Err(error) if error.is_transient() => Err(failed("Failed to look for a former order")(error)),
-        answer => Ok(answer.ok()),
-    }
-}
-
 async fn read_authorizations(context: &Context, order: &Order, account: &AccountHandle) -> Result<(), StepError> {
     let answer = account.order(order_url(order)).await.map_err(failed_with_order(READING))?;
     let mut status = order.status.clone().unwrap_or_default();
@@ -349,42 +314,14 @@ async fn read_authorizations(context: &Context, order: &Order, account: &Account
     if answer.body.authorizations.is_empty() {
         return Err(StepError::is_final(format!("{READING}: the CA's order names none")));
     }
-    status.authorizations = read_all(account, &answer.body.authorizations).await.map_err(failed_with_order(READING))?;
-    status.reason = None;
-    write_status(context, order, &status).await
-}
-
-async fn read_all(account: &AccountHandle, urls: &[String]) -> Result<Vec<OrderAuthorization>, Error> {
-    /// Enough for speed, few enough to be kind to the CA.
-    const AT_ONCE: usize = 5;
-    let mut read = Vec::with_capacity(urls.len());
-    for chunk in urls.chunks(AT_ONCE) {
-        let answers = futures::future::try_join_all(chunk.iter().map(|url| account.authorization(url))).await?;
-        read.extend(chunk.iter().zip(answers).map(|(url, answer)| read_authorization(url, answer.body)));
+    status.authorizations = authorizations::unread(&answer.body.authorizations, &status.authorizations);
+    let read = authorizations::read(account, &mut status.authorizations).await.map_err(failed_with_order(READING));
+    if read.is_ok() {
+        status.reason = None;
     }
-    Ok(read)
-}
-
-fn unread_authorization(url: &str) -> OrderAuthorization {
-    OrderAuthorization { url: url.to_owned(), ..OrderAuthorization::default() }
-}
-
-fn read_authorization(url: &str, body: AuthorizationBody) -> OrderAuthorization {
-    OrderAuthorization {
-        url: url.to_owned(),
-        identifier: Some(body.identifier.value),
-        wildcard: Some(body.wildcard),
-        initial_state: Some(body.status.as_str().to_owned()),
-        challenges: body
-            .challenges
-            .into_iter()
-            .map(|challenge| OrderChallenge {
-                url: challenge.url,
-                token: challenge.token.unwrap_or_default(),
-                type_: challenge.kind,
-            })
-            .collect(),
-    }
+    // What was read is kept: a slow CA is gone on with where it was left.
+    write_status(context, order, &status).await?;
+    read
 }
 
 async fn create_challenge(
@@ -408,25 +345,42 @@ async fn download(
     acme: Option<&AcmeIssuer>,
     memory: &mut Memory,
 ) -> Result<(), StepError> {
-    const DOING: &str = "Failed to download the certificate";
-    let answer = account.order(order_url(order)).await.map_err(failed_with_order(DOING))?;
+    let answer = account.order(order_url(order)).await.map_err(failed_with_order(DOWNLOADING))?;
+    let now = Timestamp::now();
+    let since = *memory.undelivered.get_or_insert(now);
     let Some(url) = answer.body.certificate.clone() else {
-        return Err(StepError::transient(format!("{DOING}: the CA calls the order valid, but names no certificate")));
+        let text = format!("{DOWNLOADING}: the CA calls the order valid, but names no certificate");
+        return Err(StepError::of_class(Missing::Url.class(since, now), text));
     };
     let request = parsed_request(order)?;
     let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
-    let chosen = download::certificate(account, &url, &request, preferred).await.map_err(|no| match no {
-        NoChain::Acme(error) => failed_with_order(DOING)(error),
-        NoChain::Refused(why) => {
-            let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-            StepError::Trouble { class: class_of_refusal(failures), message: why, retry_after: None, hold: None }
-        }
-    })?;
+    let chosen = download::certificate(account, &url, &request, preferred, memory.chain_tries).await;
+    let chosen = chosen.map_err(|no| undelivered(no, since, memory))?;
     note(memory, &answer, false);
     if let Some(held) = &mut memory.order {
         held.certificate = Some(chosen);
     }
+    (memory.undelivered, memory.chain_tries) = (None, 0);
     Ok(())
+}
+
+const DOWNLOADING: &str = "Failed to download the certificate";
+
+/// What it means that there is no certificate, for an order that has been valid since `since`.
+fn undelivered(no: NoChain, since: Timestamp, memory: &mut Memory) -> StepError {
+    match no {
+        NoChain::Acme(error) => {
+            failed_with_order(DOWNLOADING)(error).at_most(Missing::Certificate.class(since, Timestamp::now()))
+        }
+        NoChain::Unread(error) => {
+            memory.chain_tries = memory.chain_tries.saturating_add(1);
+            StepError::from_acme("Failed to download a further chain of the certificate", &error)
+        }
+        NoChain::Refused(why) => {
+            let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+            StepError::of_class(class_of_refusal(failures), why)
+        }
+    }
 }
 
 fn parsed_request(order: &Order) -> Result<ParsedRequest, StepError> {
@@ -438,6 +392,29 @@ fn parsed_request(order: &Order) -> Result<ParsedRequest, StepError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{
+        acme::testing::{ca, response},
+        decide::testing::key,
+    };
+
+    #[tokio::test]
+    async fn a_refused_request_gives_up_no_order_of_which_the_ca_tells_nothing() {
+        for (order, class) in [(500, TroubleClass::Transient), (404, TroubleClass::Final)] {
+            let ca = ca(move |path| match path {
+                "/finalize" => {
+                    response(403, &[], r#"{"type": "urn:ietf:params:acme:error:orderNotReady", "detail": "not now"}"#)
+                }
+                _ => response(order, &[], "out of order"),
+            });
+            let account = ca.account(key(0).clone(), "https://ca.example/account");
+            let answer = finalize(&account, "https://ca.example/finalize", &[], "https://ca.example/order").await;
+            let told = match answer {
+                Err(StepError::Trouble { class, .. }) => Some(class),
+                _ => None,
+            };
+            assert_eq!(told, Some(class), "{order}");
+        }
+    }
 
     #[test]
     fn an_order_of_a_former_account_is_given_up() {

@@ -220,6 +220,7 @@ async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     measure::pass(key.kind.plural());
     let traced = Traced::begin(&context.cluster.hub, &key);
     let mut memory = context.memories.take(&key);
+    memory.begin_pass(Timestamp::now());
     let outcome = traced.around(rounds(&context, &key, &mut memory)).await;
     context.memories.put(&key, memory);
     traced.end(match outcome {

@@ -33,11 +33,23 @@ pub enum StepError {
 
 impl StepError {
     pub fn is_final(message: impl Into<String>) -> Self {
-        Self::Trouble { class: TroubleClass::Final, message: message.into(), retry_after: None, hold: None }
+        Self::of_class(TroubleClass::Final, message)
     }
 
     pub fn transient(message: impl Into<String>) -> Self {
-        Self::Trouble { class: TroubleClass::Transient, message: message.into(), retry_after: None, hold: None }
+        Self::of_class(TroubleClass::Transient, message)
+    }
+
+    pub fn of_class(class: TroubleClass, message: impl Into<String>) -> Self {
+        Self::Trouble { class, message: message.into(), retry_after: None, hold: None }
+    }
+
+    /// The same, but final if `class` is: it has been waited for long enough.
+    pub fn at_most(self, class: TroubleClass) -> Self {
+        match (self, class) {
+            (Self::Trouble { message, .. }, TroubleClass::Final) => Self::is_final(message),
+            (other, _) => other,
+        }
     }
 
     /// `doing` says what was tried, such as "Failed to create Order".

@@ -66,13 +66,25 @@ pub struct ChosenChain {
 }
 
 /// Chooses among the default chain and the others. The one that leads to `preferred` is taken, or else one that passes a
-/// CA of that name, or else the default one.
-pub fn choose(default: OfferedChain, others: &[OfferedChain], preferred: Option<&str>) -> ChosenChain {
+/// CA of that name, or else the default one. `unread` says why there may be another one that could not be had.
+pub fn choose(
+    default: OfferedChain,
+    others: &[OfferedChain],
+    preferred: Option<&str>,
+    unread: Option<&str>,
+) -> ChosenChain {
     let Some(name) = preferred.filter(|name| !name.is_empty()) else {
         return ChosenChain { pem: default.pem, warning: None };
     };
     let all = || std::iter::once(&default).chain(others);
-    if let Some(found) = all().find(|chain| chain.leads_to(name)).or_else(|| all().find(|chain| chain.passes(name))) {
+    let found = all().find(|chain| chain.leads_to(name)).or_else(|| all().find(|chain| chain.passes(name)));
+    if let Some(why) = unread.filter(|_| !found.is_some_and(|found| found.leads_to(name))) {
+        let warning = format!(
+            "A further chain of the CA, which may lead to {name:?}, could not be had, so the best of the others is used: {why}"
+        );
+        return ChosenChain { pem: found.unwrap_or(&default).pem.clone(), warning: Some(warning) };
+    }
+    if let Some(found) = found {
         return ChosenChain { pem: found.pem.clone(), warning: None };
     }
     let offered: BTreeSet<String> = all().filter_map(OfferedChain::root_name).map(|name| format!("{name:?}")).collect();
@@ -186,7 +198,7 @@ mod tests {
         let default = offered(&["E5", "Root X1", "Old Root"]);
         let others = [offered(&["E5", "Root X2"]), offered(&["E5", "Root X1"])];
         let chosen = |preferred: Option<&str>| {
-            let choice = choose(default.clone(), &others, preferred);
+            let choice = choose(default.clone(), &others, preferred, None);
             let position = std::iter::once(&default).chain(&others).position(|chain| chain.pem == choice.pem);
             (position.unwrap(), choice.warning)
         };
@@ -196,6 +208,13 @@ mod tests {
         assert_eq!(chosen(Some("Root X2")), (1, None));
         assert_eq!(chosen(Some("Root X1")), (2, None), "leading to it goes before passing it");
         assert_eq!(chosen(Some("E5")), (0, None), "all pass it");
+        let unread = |preferred| choose(default.clone(), &others, Some(preferred), Some("no answer"));
+        assert_eq!(unread("Root X2"), ChosenChain { pem: others[0].pem.clone(), warning: None }, "it was there");
+        for (preferred, expected) in [("Root X9", &default), ("E5", &default)] {
+            let choice = unread(preferred);
+            assert_eq!(choice.pem, expected.pem, "{preferred}");
+            assert!(choice.warning.unwrap().ends_with(": no answer"), "{preferred}");
+        }
         let (position, warning) = chosen(Some("Root X9"));
         assert_eq!(position, 0);
         let text = "no chain to \"Root X9\", so its default chain is used; the chains it offers lead to \"Old Root\", \

@@ -16,6 +16,7 @@ pub mod challenge;
 pub mod children;
 pub mod company;
 pub mod contest;
+pub mod delivery;
 pub mod division;
 pub mod external_account;
 pub mod failure;

@@ -6,14 +6,14 @@ pub mod wanted_child;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use kube::Resource;
 use wanted_child::Wishes;
 
 use super::{
     Decision, Note, Trouble, TroubleClass, admittance::has_lost_its_solver, budget::turn::Turn, caa::BeforeOrder,
-    chain::ChosenChain, challenge::is_usual, children::is_owned_by, issuer_of::SeenIssuerOf, podless::Answerer,
+    chain::ChosenChain, challenge::is_usual, children::is_owned_by, issuer_of::SeenIssuerOf, later, podless::Answerer,
     progress::Progress, solver::NoSolver, tls_alpn01::type_told,
 };
 use crate::api::{
@@ -65,6 +65,9 @@ impl CaOrder {
         self.finalized || self.status != state::READY
     }
 }
+
+/// How long after the end of an order's time the CA may still be working on the certificate.
+const LONGEST_WORK: SignedDuration = SignedDuration::from_hours(24);
 
 /// How the reason of an order ends that the CA gave up on because time went by: nothing speaks against another one.
 pub const EXPIRED_BEFORE_FINISHED: &str = "; it expired before it was finished";
@@ -213,7 +216,10 @@ fn obtain(seen: &SeenOrder<'_>, status: &OrderStatus, now: Timestamp) -> Decisio
         return Decision::act(std::iter::once(OrderStep::WriteStatus(Box::new(status))).chain(notes).collect());
     }
     let is_over = ca.expires.is_some_and(|expires| expires <= now);
+    // A CA may take its time once it has the request, but not for ever.
+    let is_forgotten = ca.expires.is_some_and(|expires| later(expires, LONGEST_WORK) <= now);
     match ca.status.as_str() {
+        state::PROCESSING if is_forgotten => expire(status, "The CA did not come to an end with the order", now),
         state::VALID => Decision::act(vec![OrderStep::Download]),
         state::PENDING | state::READY if is_over => expire(status, "The time that the CA gave the order is over", now),
         state::READY if !ca.finalized => Decision::act(vec![OrderStep::Finalize]),

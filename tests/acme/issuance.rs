@@ -177,10 +177,10 @@ async fn alternate_chains_end_at_other_roots() {
     for wanted in &offered {
         let chain = ParsedCertificate::from_pem_chain(&wanted.pem).unwrap();
         let root = chain.last().unwrap().issuer_common_name.clone().unwrap();
-        let chosen = choose(default.clone(), &offered, Some(&root));
+        let chosen = choose(default.clone(), &offered, Some(&root), None);
         assert_eq!((chosen.pem, chosen.warning), (wanted.pem.clone(), None));
     }
-    let chosen = choose(default.clone(), &offered, Some("No Root"));
+    let chosen = choose(default.clone(), &offered, Some("No Root"), None);
     assert!(chosen.pem == default.pem && chosen.warning.unwrap().contains("Pebble Root CA"));
 }
 

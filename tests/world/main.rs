@@ -365,6 +365,22 @@ async fn a_certificate_for_another_key_is_never_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_that_is_valid_without_a_certificate_is_given_up() {
+    let mut world = world().await;
+    world.ca.withholds = true;
+    world.create(&certificate("web", &["www.example.com"]));
+    world.run(20 * 60).await;
+    assert_eq!(order_told(&world).0, "pending", "another moment may bring it");
+    world.run(20 * 60).await;
+    let issuing = world.condition("web", "Issuing").unwrap();
+    assert!(issuing.starts_with("False Failed: ") && issuing.contains("Failed to download"), "{issuing}");
+    world.ca.withholds = false;
+    world.run(2 * HOUR).await;
+    assert!(world.is_ready("web"));
+    assert_eq!((world.ca.orders.len(), world.litter()), (2, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_during_the_issuance_of_each_kind_is_told() {
     for (operation, doing) in [
         ("finalize", "Failed to finalize Order"),

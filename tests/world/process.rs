@@ -78,6 +78,7 @@ pub struct Memory {
     pub revoked: Option<Revoked>,
     pub renewal_information: Option<Answer>,
     pub order: Option<CaOrder>,
+    pub undelivered: Option<Timestamp>,
     pub looks: u32,
     pub challenge: Option<CaChallenge>,
     pub presented: Option<Timestamp>,

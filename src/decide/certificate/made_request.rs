@@ -1,6 +1,6 @@
 //! How often the request of an issuance was made: one that is never as it was made is not made without end.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::{backoff, later};
 
@@ -24,8 +24,13 @@ impl MadeRequest {
         Self { generation, times: times.saturating_add(1), last: now }
     }
 
+    /// The clock was set back by so much.
+    pub fn set_back(&mut self, back: SignedDuration) {
+        self.last = later(self.last, -back);
+    }
+
     /// When the next one may be made for this generation, and the wait until then, if there is one.
-    pub(super) fn next(&self, generation: Option<i64>) -> Option<(Timestamp, jiff::SignedDuration)> {
+    pub(super) fn next(&self, generation: Option<i64>) -> Option<(Timestamp, SignedDuration)> {
         let too_many = self.times.checked_sub(FREELY).filter(|_| self.generation == generation)?;
         let wait = backoff::after_failures(too_many.saturating_add(1));
         Some((later(self.last, wait), wait))

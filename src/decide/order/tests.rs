@@ -351,6 +351,10 @@ fn an_order_whose_time_is_over_has_expired() {
         scene.ca(state, 9).expires = Some(at(-1));
         assert_ne!(kinds(&scene.decide()), ["WriteStatus"], "{state}");
     }
+    let mut scene = Scene::proven();
+    scene.ca("processing", 9).expires = Some(at(-24 * 3600));
+    scene.step();
+    assert_eq!(scene.told().0, "expired", "not for ever");
     let mut scene = Scene::challenged();
     scene.tell(0, "expired", Some("the authorization is expired"));
     scene.step();

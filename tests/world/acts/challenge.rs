@@ -336,8 +336,10 @@ fn accept(world: &mut World, challenge: &Challenge, memory: &mut Memory) -> Resu
         memory.challenge = None;
         if matches!(failure, Failure::Trouble { class: TroubleClass::Final, .. }) {
             match read(world, challenge, memory) {
-                Err(Failure::Crash) => return Err(Failure::Crash),
                 Ok(()) if is_accepted(memory) => return Ok(()),
+                Err(unknown) if !matches!(unknown, Failure::Trouble { class: TroubleClass::Final, .. }) => {
+                    return Err(unknown);
+                }
                 _ => {}
             }
         }

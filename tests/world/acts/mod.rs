@@ -29,7 +29,8 @@ const LOOKS: [i64; 7] = [20, 50, 130, 500, 1000, 2000, 5000];
 
 fn next_look(looks: u32, retry_after: Option<SignedDuration>, now: Timestamp) -> Timestamp {
     let index = usize::try_from(looks).unwrap_or(usize::MAX).min(LOOKS.len() - 1);
-    now + retry_after.filter(|wish| !wish.is_zero()).unwrap_or(SignedDuration::from_millis(LOOKS[index]))
+    let own = if looks < 65 { LOOKS[index] } else { 30_000 };
+    now + retry_after.filter(|wish| !wish.is_zero()).unwrap_or(SignedDuration::from_millis(own))
 }
 
 fn publish(world: &mut World, about: &str, note: &Note) {

@@ -13,6 +13,7 @@ use certwright::{
         TroubleClass, Wake, admittance,
         caa::BeforeOrder,
         chain::{ChosenChain, OfferedChain, choose, class_of_refusal},
+        delivery::Missing,
         hold::Reach,
         order::{CaOrder, OrderStep, SeenOrder, decide},
     },
@@ -119,14 +120,18 @@ fn act(
         OrderStep::Download => {
             let url = url_of(order);
             let answer = world.ask("Failed to download the certificate", |ca, seen| ca.order(&url, seen))?;
-            let chosen = match &answer.certificate {
-                Some(chain) => Some(verified(world, order, chain, memory)?),
-                None => None,
+            let since = *memory.undelivered.get_or_insert(world.now());
+            let Some(chain) = &answer.certificate else {
+                let message = "Failed to download the certificate: it is not named".to_owned();
+                let class = Missing::Url.class(since, world.now());
+                return Err(Failure::Trouble { class, message, retry_after: None, hold: None });
             };
+            let chosen = verified(world, order, chain, memory)?;
             note(world, memory, &answer, false);
             if let Some(held) = &mut memory.order {
-                held.certificate = chosen;
+                held.certificate = Some(chosen);
             }
+            memory.undelivered = None;
         }
     }
     memory.trouble = None;
@@ -140,7 +145,7 @@ fn verified(world: &World, order: &Order, chain: &str, memory: &Memory) -> Resul
         let failures = memory.trouble.as_ref().map_or(0, |trouble| trouble.failures);
         Failure::Trouble { class: class_of_refusal(failures), message, retry_after: None, hold: None }
     })?;
-    Ok(choose(offered, &[], None))
+    Ok(choose(offered, &[], None, None))
 }
 
 fn url_of(order: &Order) -> String {
@@ -174,7 +179,7 @@ fn finalize(world: &mut World, order: &Order) -> Result<authority::CaOrder, Fail
     let url = url_of(order);
     match world.ask("Failed to finalize Order", |ca, seen| ca.order(&url, seen)) {
         Ok(answer) if ["processing", "valid", "invalid"].contains(&answer.state) => Ok(answer),
-        Err(Failure::Crash) => Err(Failure::Crash),
+        Err(failure) if !matches!(failure, Failure::Trouble { class: TroubleClass::Final, .. }) => Err(failure),
         _ => Err(refused),
     }
 }
@@ -203,15 +208,10 @@ fn place(process: &mut Process, world: &mut World, order: &Arc<Order>) -> Result
     status.state = Some(placed.state.to_owned());
     status.reason = None;
     let urls = authorization_urls(world, &placed);
-    let unread = |url: &String| OrderAuthorization { url: url.clone(), ..OrderAuthorization::default() };
-    status.authorizations = urls.iter().map(unread).collect();
-    let trouble = match read_all(world, DOING, &urls) {
-        Ok(read) => {
-            status.authorizations = read;
-            Ok(())
-        }
+    status.authorizations = unread(&urls, &[]);
+    let trouble = match read_all(world, DOING, &mut status.authorizations) {
+        Ok(()) | Err(Failure::Trouble { class: TroubleClass::Final, .. }) => Ok(()),
         Err(Failure::Crash) => return Err(Failure::Crash),
-        Err(Failure::Trouble { class: TroubleClass::Final, .. }) => Ok(()),
         Err(trouble) => Err(trouble),
     };
     write_status(process, world, order, &status)?;
@@ -264,19 +264,32 @@ fn read_authorizations(process: &Process, world: &mut World, order: &Arc<Order>)
     }
     let mut status = order.status.clone().unwrap_or_default();
     let urls = authorization_urls(world, &answer);
-    status.authorizations = read_all(world, DOING, &urls)?;
-    status.reason = None;
-    write_status(process, world, order, &status)
+    status.authorizations = unread(&urls, &status.authorizations);
+    let read = read_all(world, DOING, &mut status.authorizations);
+    if matches!(read, Err(Failure::Crash)) {
+        return read;
+    }
+    if read.is_ok() {
+        status.reason = None;
+    }
+    write_status(process, world, order, &status)?;
+    read
 }
 
 const DOING: &str = "Failed to fetch authorizations";
 
-fn read_all(world: &mut World, doing: &str, urls: &[String]) -> Result<Vec<OrderAuthorization>, Failure> {
-    let mut read = Vec::new();
-    for url in urls {
-        let known = world.ask(doing, |ca, seen| ca.authorization(url, seen))?;
+/// As `controller::authorizations`.
+fn unread(urls: &[String], known: &[OrderAuthorization]) -> Vec<OrderAuthorization> {
+    let read = |url: &String| known.iter().find(|known| known.url == *url && known.identifier.is_some());
+    let unread = |url: &String| OrderAuthorization { url: url.clone(), ..OrderAuthorization::default() };
+    urls.iter().map(|url| read(url).cloned().unwrap_or_else(|| unread(url))).collect()
+}
+
+fn read_all(world: &mut World, doing: &str, all: &mut [OrderAuthorization]) -> Result<(), Failure> {
+    for unread in all.iter_mut().filter(|known| known.identifier.is_none()) {
+        let known = world.ask(doing, |ca, seen| ca.authorization(&unread.url, seen))?;
         let kinds: &[&str] = if known.is_wildcard { &["dns-01"] } else { &["http-01", "dns-01", "tls-alpn-01"] };
-        read.push(OrderAuthorization {
+        *unread = OrderAuthorization {
             url: known.url.clone(),
             identifier: Some(known.name),
             wildcard: Some(known.is_wildcard),
@@ -289,7 +302,7 @@ fn read_all(world: &mut World, doing: &str, urls: &[String]) -> Result<Vec<Order
                     type_: (*kind).to_owned(),
                 })
                 .collect(),
-        });
+        };
     }
-    Ok(read)
+    Ok(())
 }
