@@ -10,8 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::{challenge::wants_value, later, order::wanted_child::open_authorizations, schedule::is_wait};
 use crate::api::{Challenge, Order};
 
-/// A value that is not there so long after the Challenge's own holds it up no more: what its provider refuses may take days.
-const WAITED_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// A value that is not presented so long after the Challenge's own holds it up no more: its provider may refuse it, or have room for
+/// it only when this one is gone.
+const WAITED_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// So long the servers are to have the others that are presented as well. Some webhook solvers keep only the last one.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Until when a Challenge that was presented waits for a value that is about to come to its record.
 ///
@@ -28,7 +32,7 @@ pub fn awaited_until(challenge: &Challenge, order: Option<&Order>, others: &[Arc
 /// What has to be at the record before the CA looks, the Challenge's own value first.
 pub fn values(challenge: &Challenge, others: &[Arc<Challenge>], since_presented: SignedDuration) -> Vec<String> {
     let counts = |other: &&Arc<Challenge>| shares_record(challenge, other) && is_presented(other) && wants_value(other);
-    let beside = others.iter().filter(|_| since_presented < WAITED_FOR).filter(counts);
+    let beside = others.iter().filter(|_| since_presented < TOGETHER).filter(counts);
     let own = challenge.spec.key.expose();
     std::iter::once(own).chain(beside.map(|other| other.spec.key.expose())).map(ToString::to_string).collect()
 }
@@ -93,7 +97,7 @@ mod tests {
     fn awaited(others: &[Challenge], order: Option<&Order>) -> bool {
         let others: Vec<_> = others.iter().cloned().map(Arc::new).collect();
         let until = awaited_until(&challenge("example.com", "DNS-01", &presented()), order, &others);
-        assert!(until.is_none_or(|until| until == at(30)));
+        assert!(until.is_none_or(|until| until == at(10)));
         until.is_some()
     }
 

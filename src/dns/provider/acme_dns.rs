@@ -3,8 +3,8 @@
 //! An account has one name and keeps the two values that were set last. A value is never removed: the next one takes the place
 //! of the older.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -60,8 +60,18 @@ pub struct AcmeDns {
     base: Url,
     accounts: Accounts,
     resolver: Arc<Resolver>,
-    /// The values that Challenges still need, by subdomain.
-    in_use: Mutex<HashMap<String, Vec<(String, Instant)>>>,
+    /// What was set last, by subdomain.
+    places: Mutex<HashMap<String, Places>>,
+}
+
+/// The values of an account that were set last, the older first.
+type Places = VecDeque<Place>;
+
+#[derive(Debug)]
+struct Place {
+    value: String,
+    /// Since when a Challenge needs it; none if none does any more.
+    needed_since: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -115,19 +125,17 @@ impl AcmeDns {
             base: base(host)?,
             accounts,
             resolver,
-            in_use: Mutex::default(),
+            places: Mutex::default(),
         })
     }
 
     async fn add(&self, name: &str, value: &str) -> Result<(), ProviderError> {
         let account = self.accounts.of(name)?;
         self.is_led_to(name, &account.fulldomain).await?;
-        self.claim(account, value)?;
-        let updated = self.update(name, account, value).await;
-        if updated.is_err() {
-            self.release(account, value);
-        }
-        updated
+        self.has_room(account, value)?;
+        self.update(name, account, value).await?;
+        self.note(account, value);
+        Ok(())
     }
 
     /// Whether the CA will come from the name to the account. That nobody tells is no reason to wait.
@@ -162,28 +170,53 @@ impl AcmeDns {
         Err(self.api.failure(&doing, &answer, told.as_ref().map(|told| told.error.as_str())))
     }
 
-    /// Takes one of the account's two places. A third value would overwrite one that somebody waits for.
-    fn claim(&self, account: &Account, value: &str) -> Result<(), ProviderError> {
-        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = in_use.entry(account.subdomain.clone()).or_default();
-        values.retain(|(held, since)| held != value && since.elapsed() < LONGEST_USE);
-        if values.len() >= VALUES_OF_AN_ACCOUNT {
-            let message = format!(
-                "acme-dns keeps two values for an account, and both of {} are in use by other Challenges",
-                shown(&account.fulldomain)
-            );
-            return Err(ProviderError::Throttled { message, retry_after: Some(ROOM_WAIT), source: None });
+    /// Whether the value may be set: it takes the place of the older one, which somebody may wait for.
+    fn has_room(&self, account: &Account, value: &str) -> Result<(), ProviderError> {
+        let places = self.lock();
+        let held = places.get(&account.subdomain).filter(|held| held.len() >= VALUES_OF_AN_ACCOUNT);
+        match held.and_then(|held| held.front()) {
+            Some(older) if older.value != value && older.is_needed() => {
+                let message = format!(
+                    "acme-dns keeps the two values of an account that were set last, and the older one of {} is in use by \
+                     another Challenge",
+                    shown(&account.fulldomain)
+                );
+                Err(ProviderError::Throttled { message, retry_after: Some(ROOM_WAIT), source: None })
+            }
+            _ => Ok(()),
         }
-        values.push((value.to_owned(), Instant::now()));
-        Ok(())
+    }
+
+    fn note(&self, account: &Account, value: &str) {
+        let mut places = self.lock();
+        let held = places.entry(account.subdomain.clone()).or_default();
+        if held.len() >= VALUES_OF_AN_ACCOUNT {
+            held.pop_front();
+        }
+        // If it stands at both places, one is enough.
+        give_back(held, value);
+        held.push_back(Place { value: value.to_owned(), needed_since: Some(Instant::now()) });
     }
 
     fn release(&self, account: &Account, value: &str) {
-        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(values) = in_use.get_mut(&account.subdomain) {
-            values.retain(|(held, _)| held != value);
+        if let Some(held) = self.lock().get_mut(&account.subdomain) {
+            give_back(held, value);
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Places>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn is_needed(&self) -> bool {
+        self.needed_since.is_some_and(|since| since.elapsed() < LONGEST_USE)
+    }
+}
+
+fn give_back(held: &mut Places, value: &str) {
+    held.iter_mut().filter(|place| place.value == value).for_each(|place| place.needed_since = None);
 }
 
 #[async_trait]
@@ -275,18 +308,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_third_value_waits_for_one_of_two() {
+    async fn a_value_takes_the_place_of_one_that_nobody_needs() {
         let provider = provider();
         let account = provider.accounts.of("example.com.").unwrap();
-        provider.claim(account, "one").unwrap();
-        provider.claim(account, "two").unwrap();
-        provider.claim(account, "two").unwrap();
-        assert!(matches!(provider.claim(account, "three"), Err(ProviderError::Throttled { .. })));
+        let set = |value| provider.has_room(account, value).map(|()| provider.note(account, value)).is_ok();
+        assert!(set("one") && set("two") && !set("three"));
+        provider.release(account, "two");
+        assert!(!set("three"), "it would take the place of the older one");
+        assert!(set("one"), "it takes its own place");
+        assert!(set("three") && !set("four"));
+        assert!(!set("three"), "once more it would take the place of the other");
         provider.release(account, "one");
-        provider.claim(account, "three").unwrap();
+        assert!(set("three") && set("four"), "it stands at one of two places");
+        assert!(!set("five"));
         tokio::time::advance(LONGEST_USE).await;
-        provider.claim(account, "four").unwrap();
-        provider.claim(account, "five").unwrap();
+        assert!(set("five") && set("six"));
     }
 
     #[test]
