@@ -47,11 +47,11 @@ impl Replicas {
         let leases: Api<Lease> = Api::namespaced(testbed.admin().await?, LEASE_NAMESPACE);
         // What a former test has left.
         for name in [LEASE.to_owned(), share_lease(1)] {
-            let look = async || match leases.delete(&name, &DeleteParams::default()).await {
+            let gone = async || match leases.delete(&name, &DeleteParams::default()).await {
                 Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Some(())),
                 answer => answer.map(|_| None),
             };
-            until(&format!("the Lease {name} of a former test to be gone"), READY, look).await?;
+            until(&format!("the Lease {name} of a former test to be gone"), READY, gone).await?;
         }
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Ok(Self { testbed: testbed.clone(), arguments, started: 0, _only_one: lock })
