@@ -21,6 +21,7 @@ use crate::install;
 use crate::kubectl::Kubectl;
 use crate::scene::Scene;
 use crate::testbed::Testbed;
+use crate::wait::until;
 
 pub(super) const USER: &str = "system:serviceaccount:certwright:certwright";
 const NAMESPACE: &str = "certwright";
@@ -30,7 +31,7 @@ const PROBED: Duration = Duration::from_mins(1);
 
 /// Measures all of them: they come from the same issuances.
 pub async fn measure(testbed: &Testbed) -> Result<Vec<Measured>> {
-    deploy(testbed)?;
+    deploy(testbed).await?;
     let log = testbed.state.logs().join("certwright.log");
     let scene = Scene::new(testbed, &log, "bench").await?;
     issuer(&scene).await?;
@@ -53,13 +54,21 @@ pub async fn measure(testbed: &Testbed) -> Result<Vec<Measured>> {
     ])
 }
 
-pub(super) fn deploy(testbed: &Testbed) -> Result<()> {
+pub(super) async fn deploy(testbed: &Testbed) -> Result<()> {
     let kubectl = Kubectl::of(&testbed.state)?;
     install::definitions(&kubectl)?;
     install::deploy(&testbed.state, &kubectl, &binary()?)?;
     let namespace = format!("--namespace={NAMESPACE}");
     kubectl.run(&["set", "env", &namespace, "deployment/certwright", &format!("RUST_LOG={LOG_FILTER}")])?;
-    kubectl.run(&["rollout", "status", &namespace, "--timeout=90s", "deployment/certwright"])
+    kubectl.run(&["rollout", "status", &namespace, "--timeout=90s", "deployment/certwright"])?;
+    // The former pod works, without such a log, until the kubelet has told it to end.
+    let pods: Api<Pod> = Api::namespaced(testbed.admin().await?, NAMESPACE);
+    let look = async || pods.list(&own_pods()).await.map(|found| (found.items.len() == 1).then_some(()));
+    until("the former pod of certwright to be gone", PROBED, look).await
+}
+
+fn own_pods() -> ListParams {
+    ListParams::default().labels("app.kubernetes.io/name=certwright")
 }
 
 async fn issuer(scene: &Scene) -> Result<()> {
@@ -102,8 +111,7 @@ fn start_probe(scene: &Scene, certificate: &str) -> JoinHandle<Result<Timestamp>
 /// What certwright's pod has logged.
 async fn own_log(scene: &Scene) -> Result<String> {
     let pods: Api<Pod> = Api::namespaced(scene.client.clone(), NAMESPACE);
-    let labelled = ListParams::default().labels("app.kubernetes.io/name=certwright");
-    let pod = pods.list(&labelled).await?.items.pop().context("certwright has no pod")?;
+    let pod = pods.list(&own_pods()).await?.items.pop().context("certwright has no pod")?;
     Ok(pods.logs(&pod.name_any(), &LogParams::default()).await?)
 }
 

@@ -33,7 +33,7 @@ const ECDSA: KeyAlgorithm = KeyAlgorithm::Ecdsa(Curve::P256);
 /// Measures what is wanted.
 pub async fn measure(testbed: &Testbed, bars: &[&Bar]) -> Result<Vec<Measured>> {
     let wanted = |name: &str| bars.iter().any(|bar| bar.name == name);
-    deploy(testbed)?;
+    deploy(testbed).await?;
     let mut measured = Vec::new();
     if wanted(HTTP01_PODLESS_SECONDS) {
         say_conditions(&testbed.state, "HTTP-01 without pods, one name, certwright in a pod");
