@@ -2,8 +2,8 @@
 //! identifiers (RFC 8738), renewal information (RFC 9773) and certificate profiles.
 //!
 //! One call is one request, apart from fetching the directory when it is not known or old, fetching a nonce when none is
-//! left, and repeating a request at once that the server refused for its nonce or whose URL it has moved. Nothing here waits or polls: an [`Answer`] carries what the
-//! server said about trying again, and the caller decides when that is.
+//! left, and repeating a request at once that the server refused for its nonce or whose URL it has moved. Nothing here waits
+//! or polls: an [`Answer`] carries what the server said about trying again, and the caller decides when that is.
 //!
 //! - [`client`]: the client of one CA; [`account`]: an account and what is done in its name
 //! - [`order`], [`authorization`], [`certificate`], [`renewal`], [`directory`]: what the server sends

@@ -56,8 +56,8 @@ impl Lookup {
         Self::from_builder(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()), family)
     }
 
-    /// The addresses of a name, at least one, in an order that stays the same: servers turn their answers around. It is absolute, as it is for CAs: what pods have below their search domains is not
-    /// looked at.
+    /// The addresses of a name, at least one, in an order that stays the same: servers turn their answers around. The name is
+    /// absolute, as it is for CAs: what pods have below their search domains is not looked at.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         let mut name = DomainName::from_utf8(name).map_err(|error| LookupError::Failed(error.into()))?;
         name.set_fqdn(true);
@@ -109,7 +109,8 @@ mod tests {
 
     use super::*;
 
-    /// A name server that knows `known.example.` and one name below a search domain, refuses to say anything about `broken.example.`, and denies the rest.
+    /// A name server that knows `known.example.` and one name below a search domain, refuses to say anything about
+    /// `broken.example.`, and denies the rest.
     async fn name_server() -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
