@@ -71,7 +71,7 @@ pub(super) async fn round(context: &Context, key: &Key, memory: &mut Memory) -> 
         challenge: &challenge,
         issuer: issuer.seen().unless(refusal.as_deref()),
         has_open_siblings: others.iter().any(|other| is_open(other)),
-        awaited_until: company::awaited_until(context, &challenge, &others),
+        awaited_until: company::awaited_until(context, &challenge, &others, now),
         queued: queued.as_ref(),
         taken: taken.as_ref(),
         presented: memory.presented,

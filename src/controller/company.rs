@@ -20,12 +20,17 @@ pub(super) fn others(context: &Context, challenge: &Challenge) -> Vec<Arc<Challe
 }
 
 /// Until when another value of the Challenge's TXT record is waited for.
-pub(super) fn awaited_until(context: &Context, challenge: &Challenge, others: &[Arc<Challenge>]) -> Option<Timestamp> {
+pub(super) fn awaited_until(
+    context: &Context,
+    challenge: &Challenge,
+    others: &[Arc<Challenge>],
+    now: Timestamp,
+) -> Option<Timestamp> {
     let namespace = challenge.namespace().unwrap_or_default();
     let mut owners = challenge.metadata.owner_references.iter().flatten();
     let order = owners.find_map(|owner| {
         let order = context.cluster.hub.orders.get(&ObjectName::new(namespace.clone(), owner.name.clone()))?;
         (order.metadata.uid.as_deref() == Some(&owner.uid)).then_some(order)
     });
-    company::awaited_until(challenge, order.as_deref(), others)
+    company::awaited_until(challenge, order.as_deref(), others, now)
 }

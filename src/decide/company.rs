@@ -19,10 +19,16 @@ const TOGETHER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Until when a Challenge that was presented waits for a value that is about to come to its record.
 ///
-/// `others` are all other Challenges of the Order, some of which it may still have to create.
-pub fn awaited_until(challenge: &Challenge, order: Option<&Order>, others: &[Arc<Challenge>]) -> Option<Timestamp> {
+/// `others` are all other Challenges of the Order, some of which it may still have to create. A clock that was set back since does
+/// not make the wait longer.
+pub fn awaited_until(
+    challenge: &Challenge,
+    order: Option<&Order>,
+    others: &[Arc<Challenge>],
+    now: Timestamp,
+) -> Option<Timestamp> {
     let domain = challenge.dns01_domain()?;
-    let presented_at = challenge.status.as_ref()?.presented_at.as_ref()?.0;
+    let presented_at = Some(challenge.status.as_ref()?.presented_at.as_ref()?.0).filter(|at| *at <= now)?;
     let is_to_come = others.iter().any(|other| shares_record(challenge, other) && is_about_to_be_presented(other));
     let held = others.iter().filter(|other| is_for(&domain, &other.spec.dns_name)).count() + 1;
     let wanted = order.map_or(0, |order| authorizations_of(order, &domain));
@@ -96,7 +102,7 @@ mod tests {
 
     fn awaited(others: &[Challenge], order: Option<&Order>) -> bool {
         let others: Vec<_> = others.iter().cloned().map(Arc::new).collect();
-        let until = awaited_until(&challenge("example.com", "DNS-01", &presented()), order, &others);
+        let until = awaited_until(&challenge("example.com", "DNS-01", &presented()), order, &others, now());
         assert!(until.is_none_or(|until| until == at(10)));
         until.is_some()
     }
@@ -121,6 +127,8 @@ mod tests {
         assert!(!awaited(&[challenge("*.example.com", "DNS-01", &presented())], Some(&both)));
         assert!(!awaited(&[challenge("*.example.com", "HTTP-01", &json!({}))], Some(&both)));
         assert!(!awaited(&[], Some(&order(&["example.com", "example.org"]))));
+        let set_back = awaited_until(&challenge("example.com", "DNS-01", &presented()), Some(&both), &[], at(-3600));
+        assert_eq!(set_back, None, "the clock was set back");
     }
 
     #[test]

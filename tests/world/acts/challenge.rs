@@ -74,7 +74,7 @@ pub fn round(process: &mut Process, world: &mut World, key: &Key, memory: &mut M
         challenge: &challenge,
         issuer: issuer.seen(),
         has_open_siblings: others.iter().any(|other| is_open(other)),
-        awaited_until: awaited_until(&challenge, order.as_deref(), &others),
+        awaited_until: awaited_until(&challenge, order.as_deref(), &others, world.now()),
         queued: queued.as_ref(),
         taken: taken.as_ref(),
         presented: memory.presented,
